@@ -1,0 +1,108 @@
+// swift-tools-version:6.2
+// Targets stand in dependency order, top to bottom. What a target may import is checked by HouseRulesTests.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTesting: Target.Dependency = .product(name: "HummingbirdTesting", package: "hummingbird")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioFoundationCompat: Target.Dependency = .product(name: "NIOFoundationCompat", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+func library(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil, exclude: [String] = [],
+    resources: [Resource]? = nil) -> Target
+{
+    .target(name: name, dependencies: dependencies, path: path, exclude: exclude, resources: resources,
+        swiftSettings: settings)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "jobctl",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "jobctl", targets: ["jobctl"]),
+        .executable(name: "jobctl-scheduler", targets: ["jobctl-scheduler"]),
+        .executable(name: "jobctl-worker", targets: ["jobctl-worker"]),
+        .executable(name: "jobctl-simulate", targets: ["jobctl-simulate"]),
+        .executable(name: "jobctl-bench", targets: ["jobctl-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+
+        library("JobModel", [yams, crypto]),
+        library("SchedulingCore", ["JobModel", collections]),
+        library("OCI", ["JobModel", "CCurl", "CArchive", "CLinux", crypto, logging]),
+        library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1]),
+        library("Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]),
+        library("Scheduler", [
+            "JobModel", "SchedulingCore", "OCI", "Migrations", "CLinux",
+            grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
+        ]),
+        library("Worker", [
+            "JobModel", "SchedulerClient", "CLinux",
+            asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore, nioPosix,
+            nioFoundationCompat,
+        ]),
+        library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
+
+        program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
+        program("jobctl-scheduler", ["Scheduler", argumentParser, logging]),
+        program("jobctl-worker", ["Worker", argumentParser, logging]),
+        program("jobctl-simulate", ["Simulation", argumentParser]),
+        program("jobctl-bench", [
+            "JobModel", "SchedulerClient", "Scheduler", "Simulation", argumentParser, grdb, subprocess, nioCore,
+        ], path: "Benchmarks"),
+
+        library("TestSupport", ["JobModel", "SchedulingCore", "SchedulerClient", subprocess, nioCore], path: "Tests/TestSupport"),
+        tests("JobModelTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
+        tests("SchedulingCoreTests", ["SchedulingCore", "JobModel", "TestSupport"]),
+        tests("OCITests", ["OCI", "JobModel", "TestSupport", "CArchive"]),
+        tests("SchedulerTests", ["Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
+            grdb, hummingbird, hummingbirdTesting], resources: [.copy("Golden")]),
+        tests("WorkerTests", ["Worker", "JobModel", "SchedulerClient", "TestSupport", "CLinux"]),
+        tests("JobctlTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
+        tests("SimulationTests", ["Simulation", "TestSupport"]),
+        tests("EndToEndTests", ["JobModel", "SchedulerClient", "TestSupport"]),
+        tests("HouseRulesTests", []),
+    ]
+)

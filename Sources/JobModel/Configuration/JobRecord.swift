@@ -1,0 +1,117 @@
+// What is fixed about a job once it is accepted. Kept as one JSON column; the scheduler's core adds what changes.
+
+/// Who runs a container: the submitter's numeric user and group, from the scheduler's identity map.
+package struct Identity: Hashable, Codable, Sendable {
+    package let name: UserName
+    package let uid: UInt32
+    package let gid: UInt32
+
+    /// The user that stands in for root, which no container runs as.
+    package static let unmapped: UInt32 = 65532
+
+    package init(name: UserName, uid: UInt32, gid: UInt32) {
+        self.name = name
+        self.uid = uid == 0 ? Self.unmapped : uid
+        self.gid = gid == 0 ? Self.unmapped : gid
+    }
+}
+
+/// A configuration's name and version: `annual-temps@3`.
+package struct ConfigurationVersion: Hashable, Codable, Sendable, CustomStringConvertible {
+    package let name: ConfigurationName
+    package let version: Int
+    package init(name: ConfigurationName, version: Int) {
+        self.name = name
+        self.version = version
+    }
+    package var description: String { "\(name)@\(version)" }
+}
+
+/// How much of inputs and outputs is fingerprinted.
+package enum FingerprintLevel: String, Codable, Sendable, CaseIterable {
+    /// Every byte of every file.
+    case content
+    /// Paths, types, modes, sizes and modification times.
+    case metadata
+    case none
+}
+
+/// One condition on a worker's labels: `stack == r`, `zone != b`.
+package struct Constraint: Hashable, Codable, Sendable, CustomStringConvertible {
+    package enum Comparison: String, Codable, Sendable { case equal = "==", notEqual = "!=" }
+    package let label: String
+    package let comparison: Comparison
+    package let value: String
+
+    package init(label: String, comparison: Comparison, value: String) {
+        self.label = label
+        self.comparison = comparison
+        self.value = value
+    }
+
+    package var description: String { "\(label) \(comparison.rawValue) \(value)" }
+}
+
+/// The fixed part of a job.
+package struct JobRecord: Hashable, Codable, Sendable {
+    package let name: String
+    package let owner: Identity
+    package let queue: QueueName
+    /// Larger runs first; −1,000 to 1,000.
+    package let priority: Int
+    package let configuration: Digest
+    package let configurationVersion: ConfigurationVersion?
+    /// As written in the spec; the digest that it was resolved to is `image`.
+    package let imageReference: String
+    package let image: PinnedImage
+    package let resources: Resources
+    package let slots: [SlotName: Slot]
+    package let bindings: [SlotName: Binding]
+    package let parameters: [String: String]
+    package let shape: TaskShape
+    package let labels: [String: String]
+    package let constraints: [Constraint]
+    /// How many times a task may be started again after its program failed.
+    package let retries: Int
+    /// Wall time of one attempt; nil: no limit.
+    package let timeLimit: TimeSpan?
+    /// From SIGTERM to SIGKILL.
+    package let grace: TimeSpan
+    package let fingerprint: FingerprintLevel
+    package let rerunOf: JobID?
+
+    package init(
+        name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
+        configurationVersion: ConfigurationVersion?, imageReference: String, image: PinnedImage, resources: Resources,
+        slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
+        labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
+        fingerprint: FingerprintLevel, rerunOf: JobID?
+    ) {
+        self.name = name
+        self.owner = owner
+        self.queue = queue
+        self.priority = priority
+        self.configuration = configuration
+        self.configurationVersion = configurationVersion
+        self.imageReference = imageReference
+        self.image = image
+        self.resources = resources
+        self.slots = slots
+        self.bindings = bindings
+        self.parameters = parameters
+        self.shape = shape
+        self.labels = labels
+        self.constraints = constraints
+        self.retries = retries
+        self.timeLimit = timeLimit
+        self.grace = grace
+        self.fingerprint = fingerprint
+        self.rerunOf = rerunOf
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case name, owner, queue, priority, configuration, configurationVersion = "configuration_version"
+        case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels, constraints
+        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of"
+    }
+}

@@ -1,0 +1,87 @@
+// Which tasks a job has, without a row for each: a range, or the product of a matrix. Outside the configuration.
+
+/// The tasks of a job.
+package enum TaskShape: Hashable, Sendable {
+    /// One task with index 1.
+    case single
+    /// `array: first-last`, both included.
+    case array(first: Int64, last: Int64)
+    /// Every combination, the last axis fastest, with indices from 1. Axes in the order of the document.
+    case matrix([Axis])
+
+    package struct Axis: Hashable, Codable, Sendable {
+        package let name: String
+        package let values: [String]
+        package init(name: String, values: [String]) {
+            self.name = name
+            self.values = values
+        }
+    }
+
+    /// The largest number of tasks in one job.
+    package static let largestCount: Int64 = 10_000_000
+
+    /// The indices of the tasks, as one range.
+    package var indices: ClosedRange<Int64> {
+        switch self {
+        case .single: 1...1
+        case .array(let first, let last): first...last
+        case .matrix(let axes): 1...max(1, axes.reduce(1) { $0 * Int64($1.values.count) })
+        }
+    }
+
+    package var count: Int64 { indices.upperBound - indices.lowerBound + 1 }
+
+    /// The matrix's values for the task with `index`; empty for the other shapes.
+    /// - Precondition: `index` lies in ``indices``.
+    package func matrixValues(at index: Int64) -> [(name: String, value: String)] {
+        guard case .matrix(let axes) = self else { return [] }
+        var rest = index - 1
+        var values: [(name: String, value: String)] = []
+        for axis in axes.reversed() {
+            let size = Int64(axis.values.count)
+            values.append((axis.name, axis.values[Int(rest % size)]))
+            rest /= size
+        }
+        return values.reversed()
+    }
+}
+
+extension TaskShape: Codable {
+    private enum CodingKeys: String, CodingKey { case array, matrix }
+    private struct Range: Codable { let first: Int64, last: Int64 }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        if let range = try container.decodeIfPresent(Range.self, forKey: .array) {
+            let (span, overflowed) = range.last.subtractingReportingOverflow(range.first)
+            guard range.first >= 0, !overflowed, (0..<Self.largestCount).contains(span) else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: .array, in: container, debugDescription: "an array needs 0 <= first <= last and at most \(Self.largestCount) tasks")
+            }
+            self = .array(first: range.first, last: range.last)
+        } else if let axes = try container.decodeIfPresent([Axis].self, forKey: .matrix) {
+            var product: Int64 = 1
+            for axis in axes {
+                let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(axis.values.count))
+                guard !overflowed, (1...Self.largestCount).contains(next) else {
+                    throw DecodingError.dataCorruptedError(
+                        forKey: .matrix, in: container, debugDescription: "a matrix needs 1 to \(Self.largestCount) combinations")
+                }
+                product = next
+            }
+            self = .matrix(axes)
+        } else {
+            self = .single
+        }
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        switch self {
+        case .single: break
+        case .array(let first, let last): try container.encode(Range(first: first, last: last), forKey: .array)
+        case .matrix(let axes): try container.encode(axes, forKey: .matrix)
+        }
+    }
+}
