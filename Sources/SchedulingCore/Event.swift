@@ -1,0 +1,38 @@
+// What happened, in the past tense. The only way to change a Cluster. Codable, so that a trace from production replays.
+import JobModel
+
+package enum Event: Hashable, Codable, Sendable {
+    /// The id is new and larger than every earlier one. Without `imageIsStored` the job waits until its image is in the archive.
+    case jobSubmitted(JobID, JobRecord, imageIsStored: Bool, hold: Bool)
+    /// Every blob of the image is in the archive.
+    case imageStored(Digest)
+    /// The image will not come: jobs that wait for it are held with this sentence.
+    case imageFailed(Digest, message: String)
+    case cancelRequested(JobID)
+    case holdRequested(JobID)
+    case releaseRequested(JobID)
+    /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is something to say.
+    case workerSynced(WorkerName, SyncRequest)
+    case drainRequested(WorkerName)
+    case resumeRequested(WorkerName)
+    /// Nothing but time: leases, retries and parked calls are looked at.
+    case timeAdvanced
+}
+
+/// What the core says to whoever brought the event.
+package enum Reply: Hashable, Sendable {
+    case done
+    case refused(Refusal)
+}
+
+/// A typed "no", with the field that is at fault. Nothing was changed.
+package enum Refusal: Error, Hashable, Sendable {
+    case unknownJob(JobID)
+    case jobIsFinished(JobID, JobState)
+    case unknownWorker(WorkerName)
+    /// Another, newer life of this agent has registered.
+    case supersededIncarnation(WorkerName)
+    /// The call is not newer than one that was already taken.
+    case staleSequence(WorkerName, sequence: Int64, latest: Int64)
+    case unsupportedProtocol(Int)
+}
