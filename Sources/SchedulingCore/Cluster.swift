@@ -19,4 +19,19 @@ package struct Cluster: Sendable {
     package mutating func schedule(at now: Instant) -> Outcome {
         Outcome()
     }
+
+    /// What the store would give back if the scheduler started again now.
+    package func image() -> ClusterImage { ClusterImage() }
+
+    /// All workers, in order of their names.
+    package func workerViews(at now: Instant) -> [WorkerView] { [] }
+
+    /// Over every job that was ever accepted.
+    package var totals: Totals { Totals() }
+
+    /// The images that jobs wait for, in order.
+    package var imagesWaitedFor: [Digest] { [] }
+
+    /// Nil for a job that is unknown or finished.
+    package func explain(_ job: JobID) -> Explanation? { nil }
 }

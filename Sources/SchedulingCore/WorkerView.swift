@@ -1,0 +1,28 @@
+// What a reader may see of a worker. A copy: looking at it changes nothing.
+import JobModel
+
+package struct WorkerView: Hashable, Sendable {
+    package var name: WorkerName
+    package var state: WorkerState
+    package var registration: WorkerRegistration
+    package var isDraining: Bool
+    /// Capacity minus what live attempts hold; never below zero.
+    package var free: WorkerResources
+    /// Attempts that have not ended, in order of their ids.
+    package var live: [AttemptID]
+    /// Civil time of the last call since the scheduler started.
+    package var lastSeen: Timestamp?
+
+    package init(
+        name: WorkerName, state: WorkerState, registration: WorkerRegistration, isDraining: Bool, free: WorkerResources,
+        live: [AttemptID], lastSeen: Timestamp?
+    ) {
+        self.name = name
+        self.state = state
+        self.registration = registration
+        self.isDraining = isDraining
+        self.free = free
+        self.live = live
+        self.lastSeen = lastSeen
+    }
+}
