@@ -27,7 +27,7 @@ package func runProcess(
     defer { try? FileManager.default.removeItem(at: scratch) }
     func file(_ name: String) throws -> FileHandle {
         let url = scratch.appending(path: name)
-        FileManager.default.createFile(atPath: url.path, contents: name == "in" ? Data(input.utf8) : nil)
+        _ = FileManager.default.createFile(atPath: url.path, contents: name == "in" ? Data(input.utf8) : nil)
         return try name == "in" ? FileHandle(forReadingFrom: url) : FileHandle(forWritingTo: url)
     }
 
