@@ -5,7 +5,6 @@ import PackageDescription
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
     .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -72,7 +71,7 @@ let package = Package(
         library("JobModel", [yams, crypto]),
         library("SchedulingCore", ["JobModel", collections]),
         library("OCI", ["JobModel", "CCurl", "CArchive", "CLinux", crypto, logging]),
-        library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1]),
+        library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1, nioPosix]),
         library("Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]),
         library("Scheduler", [
             "JobModel", "SchedulingCore", "OCI", "Migrations", "CLinux",

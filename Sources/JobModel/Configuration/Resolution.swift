@@ -1,0 +1,151 @@
+// From a spec and what a submission adds to it to a configuration and a job record. Pure: the image is already pinned and the files'
+// digests are known. What needs the scheduler (job id, configuration version) comes later.
+
+/// What a submission says besides the spec.
+package struct SubmissionChoices: Hashable, Sendable {
+    /// Slot → binding, as written.
+    package var bindings: [String: String]
+    package var parameters: [String: String]
+    package init(bindings: [String: String] = [:], parameters: [String: String] = [:]) {
+        self.bindings = bindings
+        self.parameters = parameters
+    }
+}
+
+extension JobSpec {
+    /// The configuration that this spec is with a pinned image and stored files.
+    /// - Parameter files: by container path, one for each of the spec's files.
+    package func configuration(image: PinnedImage, files: [String: ConfigurationFile]) -> Configuration {
+        Configuration(
+            image: image, command: command, environment: environment, workingDirectory: workingDirectory, files: files,
+            slots: Dictionary(uniqueKeysWithValues: volumes.map { ($0.name, $0.slot) }), network: network, resources: resources)
+    }
+
+    /// The fixed part of the job.
+    /// - Throws: ``Problem`` that names the binding or parameter at fault.
+    package func record(configuration: Configuration, digest: Digest, owner: Identity, choices: SubmissionChoices) throws(Problem)
+        -> JobRecord
+    {
+        let parameters = try self.parameters(choices)
+        return JobRecord(
+            name: name?.rawValue ?? image.repository.split(separator: "/").last.map(String.init) ?? "job", owner: owner, queue: queue,
+            priority: priority, configuration: digest, configurationVersion: nil, imageReference: imageText,
+            image: configuration.image, resources: resources, slots: configuration.slots,
+            bindings: try resolvedBindings(of: configuration.slots, from: choices.bindings, parameters: parameters, shape: shape),
+            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            grace: grace, fingerprint: fingerprint, rerunOf: nil)
+    }
+
+    /// The spec's parameters with the submission's in their place; every one that a template uses must have a value.
+    private func parameters(_ choices: SubmissionChoices) throws(Problem) -> [String: String] {
+        let axes = shape.axisNames
+        let used = Set((command + environment.values).flatMap(templateParameters))
+        let known = used.union(parameters.keys).union(axes).union(choices.bindings.values.flatMap(templateParameters))
+        for name in choices.parameters.keys.sorted() {
+            try checkParameter(name, choices.parameters[name] ?? "", axes: axes)
+            guard known.contains(name) else {
+                let hint = nearest(to: name, among: known.sorted()).map { ": did you mean '\($0)'?" } ?? ""
+                throw Problem(.refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)", field: "parameters.\(name)")
+            }
+        }
+        let values = parameters.merging(choices.parameters) { $1 }
+        for name in used.sorted() where values[name] == nil && !axes.contains(name) {
+            throw Problem(.refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "parameters.\(name)")
+        }
+        return values
+    }
+}
+
+extension JobRecord {
+    /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace the old ones.
+    /// - Throws: ``Problem`` that names the binding or parameter at fault.
+    package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?) throws(Problem) -> JobRecord {
+        let axes = shape.axisNames
+        for name in choices.parameters.keys.sorted() {
+            try checkParameter(name, choices.parameters[name] ?? "", axes: axes)
+            guard parameters[name] != nil || choices.bindings.values.contains(where: { templateParameters($0).contains(name) }) else {
+                let hint = nearest(to: name, among: parameters.keys.sorted()).map { ": did you mean '\($0)'?" } ?? ""
+                throw Problem(.refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)", field: "parameters.\(name)")
+            }
+        }
+        let values = parameters.merging(choices.parameters) { $1 }
+        let old = Dictionary(uniqueKeysWithValues: bindings.map { ($0.key.rawValue, $0.value.description) })
+        return JobRecord(
+            name: name, owner: owner, queue: queue ?? self.queue, priority: priority ?? self.priority, configuration: configuration,
+            configurationVersion: configurationVersion, imageReference: imageReference, image: image, resources: resources, slots: slots,
+            bindings: try resolvedBindings(of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
+            parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            grace: grace, fingerprint: fingerprint, rerunOf: job)
+    }
+
+    /// The same record under the version that its configuration was given.
+    package func versioned(_ version: ConfigurationVersion?) -> JobRecord {
+        JobRecord(
+            name: name, owner: owner, queue: queue, priority: priority, configuration: configuration, configurationVersion: version,
+            imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
+            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf)
+    }
+}
+
+extension TaskShape {
+    /// The names of a matrix's axes; empty for the other shapes.
+    package var axisNames: [String] {
+        if case .matrix(let axes) = self { axes.map(\.name) } else { [] }
+    }
+}
+
+/// Binds every slot: to what is given, or to the volume of its own name.
+private func resolvedBindings(
+    of slots: [SlotName: Slot], from given: [String: String], parameters: [String: String], shape: TaskShape
+) throws(Problem) -> [SlotName: Binding] {
+    let names = slots.keys.map(\.rawValue).sorted()
+    for name in given.keys.sorted() where !names.contains(name) {
+        let hint = nearest(to: name, among: names).map { ": did you mean '\($0)'?" }
+        throw Problem(
+            .refused,
+            "the configuration has no slot \(quoted(name))" + (hint ?? (names.isEmpty ? ": it has none" : ": it has " + names.joined(separator: ", "))),
+            field: "bindings.\(name.prefix(80))")
+    }
+    var bindings: [SlotName: Binding] = [:]
+    for slot in slots.keys {
+        guard let text = given[slot.rawValue] else {
+            bindings[slot] = Binding(root: .volume(VolumeName(unchecked: slot.rawValue)), path: "")
+            continue
+        }
+        guard let binding = Binding(text) else {
+            throw Problem(.refused, "\(quoted(text)) is not a binding: \(Binding.rule)", field: "bindings.\(slot)")
+        }
+        do {
+            for case .parameter(let name) in try Template(text).variables where parameters[name] == nil && !shape.axisNames.contains(name) {
+                throw Problem(.refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "bindings.\(slot)")
+            }
+        } catch let mistake as Template.Mistake {
+            throw Problem(.refused, mistake.message, field: "bindings.\(slot)")
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw Problem(.refused, "\(quoted(text)) is not a binding: \(Binding.rule)", field: "bindings.\(slot)")
+        }
+        bindings[slot] = binding
+    }
+    return bindings
+}
+
+private func checkParameter(_ name: String, _ value: String, axes: [String]) throws(Problem) {
+    let field = "parameters.\(name.prefix(80))"
+    guard Template.isParameterName(name) else {
+        throw Problem(.refused, "\(quoted(name)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'", field: field)
+    }
+    guard value.utf8.count <= 4096, !value.utf8.contains(0) else {
+        throw Problem(.refused, "a parameter's value has at most 4096 bytes and no NUL", field: field)
+    }
+    guard !axes.contains(name) else {
+        throw Problem(.refused, "the matrix sets '\(name)': it cannot be given as a parameter", field: field)
+    }
+}
+
+private func templateParameters(_ text: String) -> [String] {
+    guard text.contains("${"), let template = try? Template(text) else { return [] }  // allowed: a text that is no template uses none
+    return template.variables.compactMap { if case .parameter(let name) = $0 { name } else { nil } }
+}

@@ -1,0 +1,221 @@
+// How each structured field of a spec is read. One function a field; the table that names them stands in SpecParser.swift.
+
+enum SpecFields {
+    static let labelRule = "use 1 to 63 letters, digits, '.', '_', '-' or '/'"
+
+    static func isLabel(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= 63
+            && text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "._-/".unicodeScalars.contains($0)) }
+    }
+
+    static func checkTemplate(_ text: String, _ field: SpecReader) throws(SpecError) {
+        do {
+            _ = try Template(text)
+        } catch {
+            throw field.refusal(error.message)
+        }
+    }
+
+    static func command(_ field: SpecReader) throws(SpecError) -> [String] {
+        if case .scalar(let text, .string) = field.node.value {
+            throw field.refusal(
+                "must be a list, because it is executed directly and signals must reach it: write [\"…\", \"…\"], or use 'shell: \(text.prefix(40))' for sh -c")
+        }
+        let elements = try field.elements(atMost: SpecLimits.commandElements)
+        guard !elements.isEmpty else { throw field.refusal("must name a program") }
+        var command: [String] = []
+        var size = 0
+        for element in elements {
+            let text = try element.string(atMost: SpecLimits.commandBytes)
+            try checkTemplate(text, element)
+            size += text.utf8.count
+            command.append(text)
+        }
+        guard size <= SpecLimits.commandBytes else { throw field.refusal("has \(size) bytes: at most \(SpecLimits.commandBytes) are allowed") }
+        guard !command[0].isEmpty else { throw elements[0].refusal("must name a program") }
+        return command
+    }
+
+    /// An absolute, normal path other than `/`.
+    static func containerPath(_ field: SpecReader) throws(SpecError) -> String {
+        let text = try field.string(atMost: 4096)
+        guard let path = normalPath(text) else { throw field.refusal(pathRefusal(text)) }
+        return path
+    }
+
+    static func normalPath(_ text: String) -> String? {
+        guard text.hasPrefix("/"), text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+        var parts = text.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
+        if parts.count > 1, parts.last == "" { parts.removeLast() }
+        guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." }) else { return nil }
+        return "/" + parts.joined(separator: "/")
+    }
+
+    static func pathRefusal(_ text: String) -> String {
+        "\(quoted(text)) is not a path in the container: write an absolute path without '.', '..' and '//', for example /data"
+    }
+
+    /// Where nothing may be mounted: the kernel's folders, and what every container is given.
+    private static let reservedPaths = ["/proc", "/sys", "/dev", "/run", "/tmp"]
+
+    private static func isReserved(_ path: String) -> Bool {
+        reservedPaths.contains { path == $0 } || ["/proc/", "/sys/", "/dev/"].contains { path.hasPrefix($0) }
+    }
+
+    static func files(_ field: SpecReader) throws(SpecError) -> [String: String] {
+        var files: [String: String] = [:]
+        let members = try field.members()
+        guard members.count <= SpecLimits.files else { throw field.refusal("has \(members.count) entries: at most \(SpecLimits.files) are allowed") }
+        for member in members {
+            guard let path = normalPath(member.key), !isReserved(path) else {
+                throw SpecError(location: member.keyLocation, path: member.reader.path, message: pathRefusal(member.key))
+            }
+            let source = try member.reader.string(atMost: 4096)
+            guard !source.isEmpty else { throw member.reader.refusal("must name a file beside the spec") }
+            files[path] = source
+        }
+        return files
+    }
+
+    static func environment(_ field: SpecReader) throws(SpecError) -> [String: String] {
+        let isName = { (name: String) in
+            !name.isEmpty && name.utf8.count <= 256 && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "=") }
+        }
+        for member in try field.members() {
+            if case .scalar(let text, .string) = member.reader.node.value { try checkTemplate(text, member.reader) }
+        }
+        return try field.strings(atMost: SpecLimits.environmentEntries, keys: "use ASCII without spaces and '='", isKey: isName)
+    }
+
+    static func volumes(_ field: SpecReader) throws(SpecError) -> [JobSpec.Slot] {
+        var slots: [JobSpec.Slot] = []
+        for element in try field.elements(atMost: SpecLimits.slots) {
+            let text = try element.string(atMost: 4096)
+            let slot = try volume(text, element)
+            guard !slots.contains(where: { $0.name == slot.name }) else { throw element.refusal("the slot '\(slot.name)' is given twice") }
+            if let other = slots.first(where: { $0.slot.path == slot.slot.path }) {
+                throw element.refusal("the slots '\(other.name)' and '\(slot.name)' have the same path \(slot.slot.path)")
+            }
+            slots.append(slot)
+        }
+        return slots
+    }
+
+    /// `slot:/path:mode`; without a mode, read-only.
+    static func volume(_ text: String, _ field: SpecReader) throws(SpecError) -> JobSpec.Slot {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        guard (2...3).contains(parts.count) else {
+            throw field.refusal("\(quoted(text)) is not a volume: write SLOT:/PATH:MODE, for example input:/data:ro")
+        }
+        guard let name = SlotName(rawValue: parts[0]) else { throw field.refusal(SlotName.refusal(of: parts[0])) }
+        guard let path = normalPath(parts[1]), path != "/", !isReserved(path) else {
+            throw field.refusal(isReserved(parts[1]) ? "nothing may be mounted at \(parts[1])" : pathRefusal(parts[1]))
+        }
+        guard let mode = parts.count == 3 ? SlotMode(rawValue: parts[2]) : .ro else {
+            throw field.refusal("the mode \(quoted(parts[2])) is not allowed: use " + SlotMode.allCases.map(\.rawValue).joined(separator: ", "))
+        }
+        return JobSpec.Slot(name: name, slot: Slot(path: path, mode: mode))
+    }
+
+    static func resources(_ field: SpecReader) throws(SpecError) -> Resources {
+        var resources = Resources.standard
+        for member in try field.members() {
+            let reader = member.reader
+            switch member.key {
+            case "cpus":
+                guard let amount = CPUAmount(exactly: try reader.number()), amount.thousandths > 0 else {
+                    throw reader.refusal("must be a number of cpus above 0 in steps of 0.001, for example 2 or 0.5")
+                }
+                resources.cpus = amount
+            case "memory": resources.memory = try memory(reader)
+            case "gpus": resources.gpus = try reader.integer(in: 0...SpecLimits.gpus)
+            default:
+                let hint = nearest(to: member.key, among: ["cpus", "memory", "gpus"]).map { ": did you mean '\($0)'?" } ?? ": use cpus, memory and gpus"
+                throw SpecError(location: member.keyLocation, path: reader.path, message: "is not a known key\(hint)")
+            }
+        }
+        return resources
+    }
+
+    private static func memory(_ field: SpecReader) throws(SpecError) -> ByteCount {
+        let amount: ByteCount?
+        switch field.node.value {
+        case .scalar(let text, .string), .scalar(let text, .number): amount = ByteCount(text)
+        case .scalar, .mapping, .sequence: throw field.refusal("must be an amount such as 512MiB, not \(field.node.noun)")
+        }
+        guard let amount else { throw field.refusal("must be an amount such as 512MiB: units are B KiB MiB GiB TiB KB MB GB TB") }
+        guard amount >= SpecLimits.smallestMemory else { throw field.refusal("must be at least \(SpecLimits.smallestMemory): no container starts with less") }
+        return amount
+    }
+
+    static func matrix(_ field: SpecReader) throws(SpecError) -> TaskShape {
+        var axes: [TaskShape.Axis] = []
+        var product: Int64 = 1
+        let members = try field.members()
+        guard !members.isEmpty, members.count <= SpecLimits.matrixAxes else {
+            throw field.refusal("must have 1 to \(SpecLimits.matrixAxes) axes")
+        }
+        for member in members {
+            guard Template.isParameterName(member.key) else {
+                throw member.reader.refusal("\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
+            }
+            var values: [String] = []
+            for element in try member.reader.elements(atMost: SpecLimits.matrixValues) { values.append(try element.scalarText()) }
+            guard !values.isEmpty else { throw member.reader.refusal("must have at least one value") }
+            let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(values.count))
+            guard !overflowed, next <= TaskShape.largestCount else {
+                throw field.refusal("has more than \(TaskShape.largestCount) combinations")
+            }
+            product = next
+            axes.append(TaskShape.Axis(name: member.key, values: values))
+        }
+        return .matrix(axes)
+    }
+
+    /// `1-100`, `0-9`, or a number N for `1-N`.
+    static func array(_ field: SpecReader) throws(SpecError) -> TaskShape {
+        let text: String
+        switch field.node.value {
+        case .scalar(let source, .string), .scalar(let source, .number): text = source
+        case .scalar, .mapping, .sequence: throw field.refusal("must be a range such as 1-100, not \(field.node.noun)")
+        }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        let numbers = parts.map { part in part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil }
+        let bounds: (Int64, Int64)?
+        switch (numbers.count, numbers.first ?? nil, numbers.last ?? nil) {
+        case (1, let last?, _): bounds = (1, last)
+        case (2, let first?, let last?): bounds = (first, last)
+        default: bounds = nil
+        }
+        guard let (first, last) = bounds, first <= last, last - first < TaskShape.largestCount else {
+            throw field.refusal("\(quoted(text)) must be a range such as 1-100, the first not above the last, with at most \(TaskShape.largestCount) tasks")
+        }
+        return .array(first: first, last: last)
+    }
+
+    static func parameters(_ field: SpecReader) throws(SpecError) -> [String: String] {
+        var parameters: [String: String] = [:]
+        let members = try field.members()
+        guard members.count <= SpecLimits.parameters else { throw field.refusal("has \(members.count) entries: at most \(SpecLimits.parameters) are allowed") }
+        for member in members {
+            guard Template.isParameterName(member.key) else {
+                throw member.reader.refusal("\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
+            }
+            parameters[member.key] = try member.reader.scalarText()
+        }
+        return parameters
+    }
+
+    static func constraints(_ field: SpecReader) throws(SpecError) -> [Constraint] {
+        var constraints: [Constraint] = []
+        for element in try field.elements(atMost: SpecLimits.constraints) {
+            let text = try element.string(atMost: 4096)
+            let words = text.split(separator: " ").map(String.init)
+            guard words.count == 3, isLabel(words[0]), let comparison = Constraint.Comparison(rawValue: words[1]), words[2].utf8.count <= 63 else {
+                throw element.refusal("\(quoted(text)) is not a constraint: write 'LABEL == VALUE' or 'LABEL != VALUE'")
+            }
+            constraints.append(Constraint(label: words[0], comparison: comparison, value: words[2]))
+        }
+        return constraints
+    }
+}

@@ -1,0 +1,74 @@
+// The submit request straight from its bytes: one pass, duplicate keys refused, every error with its JSON path. The scheduler's
+// hottest request does not go through Codable.
+
+/// A submit request whose spec has been understood.
+package struct ParsedSubmission: Sendable {
+    package var spec: JobSpec
+    /// By container path.
+    package var files: [String: SubmittedFile]
+    package var choices: SubmissionChoices
+    package var hold: Bool
+
+    /// The limit of a submit request: its files as base64, and the spec.
+    package static let sizeLimit = 32 << 20
+
+    /// - Throws: ``SpecError`` with the JSON path, for example `$.spec.resources.cpus`.
+    package init(_ bytes: [UInt8]) throws(SpecError) {
+        var limits = DocumentLimits()
+        limits.size = Self.sizeLimit
+        limits.depth += 1
+        let root = SpecReader(node: try JSONParser.parse(bytes, limits: limits), path: "$")
+        var spec: JobSpec?
+        files = [:]
+        choices = SubmissionChoices()
+        hold = false
+        for member in try root.members() {
+            switch member.key {
+            case "spec": spec = try SpecParser.parse(member.reader.node, path: member.reader.path)
+            case "files": files = try Self.files(member.reader)
+            case "bindings": choices.bindings = try Self.strings(member.reader, atMost: SpecLimits.slots)
+            case "parameters": choices.parameters = try Self.strings(member.reader, atMost: SpecLimits.parameters)
+            case "hold":
+                guard case .scalar(let text, .bool) = member.reader.node.value else {
+                    throw member.reader.refusal("must be true or false, not \(member.reader.node.noun)")
+                }
+                hold = text == "true"
+            default: throw member.reader.refusal("is not a known key: use spec, files, bindings, parameters and hold")
+            }
+        }
+        guard let spec else { throw SpecError(location: root.node.location, path: "$.spec", message: "is required") }
+        self.spec = spec
+        for path in spec.files.keys.sorted() where files[path] == nil {
+            throw SpecError(location: root.node.location, path: "$.files.\(path)", message: "is required: the spec names this file")
+        }
+        for path in files.keys.sorted() where spec.files[path] == nil {
+            throw SpecError(location: root.node.location, path: "$.files.\(path)", message: "is not named in the spec's files")
+        }
+    }
+
+    private static func files(_ reader: SpecReader) throws(SpecError) -> [String: SubmittedFile] {
+        var files: [String: SubmittedFile] = [:]
+        for member in try reader.members() {
+            var content: String?
+            var executable = false
+            for field in try member.reader.members() {
+                switch field.key {
+                case "content": content = try field.reader.string(atMost: sizeLimit)
+                case "executable":
+                    guard case .scalar(let text, .bool) = field.reader.node.value else {
+                        throw field.reader.refusal("must be true or false, not \(field.reader.node.noun)")
+                    }
+                    executable = text == "true"
+                default: throw field.reader.refusal("is not a known key: use content and executable")
+                }
+            }
+            guard let content else { throw member.reader.refusal("must have 'content', in base64") }
+            files[member.key] = SubmittedFile(content: content, executable: executable)
+        }
+        return files
+    }
+
+    private static func strings(_ reader: SpecReader, atMost limit: Int) throws(SpecError) -> [String: String] {
+        try reader.strings(atMost: limit, keys: "use 1 to 63 characters", isKey: { (1...63).contains($0.utf8.count) })
+    }
+}
