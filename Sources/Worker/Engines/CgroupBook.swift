@@ -1,0 +1,166 @@
+// What the kernel's control groups tell about a container: processor time, peak memory, OOM kills. Where the engine uses plain
+// cgroupfs, each attempt gets a parent group of the agent's, which outlives the container: a container that lived for a millisecond
+// is measured exactly, and by the kernel. Elsewhere (systemd) the container's own group is read while it runs.
+// Invariant: nothing here decides whether an attempt succeeded. Groups are created by the engines and removed here.
+import Foundation
+import JobModel
+import Logging
+
+/// Figures of one container.
+struct Consumption: Hashable, Sendable {
+    var cpuSeconds: Double
+    var peakMemory: Int64
+
+    /// The larger of both: counters only rise, and a group that is gone reads as less.
+    func merged(with other: Consumption?) -> Consumption {
+        guard let other else { return self }
+        return Consumption(cpuSeconds: max(cpuSeconds, other.cpuSeconds), peakMemory: max(peakMemory, other.peakMemory))
+    }
+}
+
+actor CgroupBook {
+    private let worker: String
+    private let parentsAllowed: Bool
+    /// The last figures of each container, by id, for groups that vanish with the container.
+    private var samples: [String: Consumption] = [:]
+
+    static let root = "/sys/fs/cgroup"
+    /// One hierarchy (v2), instead of one for each controller.
+    static let isUnified = access(root + "/cgroup.controllers", F_OK) == 0
+
+    init(worker: String, parentsAllowed: Bool) {
+        self.worker = worker
+        self.parentsAllowed = parentsAllowed
+    }
+
+    /// The parent group for an attempt's container, below the root of every hierarchy.
+    nonisolated func parent(of attempt: AttemptID) -> String? {
+        parentsAllowed ? "/jobctl-\(worker)/\(attempt)" : nil
+    }
+
+    /// The figures up to now, or the last that were seen.
+    /// - Parameter pid: the container's first process while it runs, else 0.
+    func consumption(of container: String, _ attempt: AttemptID?, pid: Int) -> Consumption? {
+        let group = attempt.flatMap { parent(of: $0) } ?? (pid > 0 ? Self.memoryGroup(ofProcess: pid) : nil)
+        guard let group, let now = Self.read(group) else { return samples[container] }
+        let merged = now.merged(with: samples[container])
+        samples[container] = merged
+        return merged
+    }
+
+    /// Whether the kernel killed a process of the container for its memory limit. Asked where an engine says no: podman 4.3 misses
+    /// it with runc and on version 1 groups.
+    func wasOutOfMemory(_ attempt: AttemptID?, container: String) -> Bool {
+        if Self.isUnified {
+            guard let attempt, let group = parent(of: attempt),
+                let events = Self.text(Self.root + group + "/memory.events")
+            else { return false }
+            return (Self.value(of: "oom_kill", in: events) ?? 0) > 0
+        }
+        return kernelLogTellsOutOfMemory(container: container)
+    }
+
+    /// Removes the attempt's groups and forgets its figures.
+    func remove(_ attempt: AttemptID, container: String? = nil, logger: Logger) async {
+        if let container { samples[container] = nil }
+        guard let group = parent(of: attempt) else { return }
+        var remaining = Self.hierarchies.map { $0 + group }
+        // Podman's conmon leaves its group a moment after the container is gone.
+        for round in 0..<50 {
+            remaining = remaining.filter { !Self.removeTree($0) }
+            if remaining.isEmpty { return }
+            do { try await Task.sleep(for: .milliseconds(round < 10 ? 10 : 50)) } catch { break }
+        }
+        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)", "reason": "\(remaining)"])
+    }
+
+    // MARK: Leaves
+
+    private static let hierarchies: [String] = {
+        guard !isUnified else { return [root] }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []  // allowed: no groups, nothing to remove
+        return names.map { root + "/" + $0 }.filter { path in
+            var status = stat()
+            return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        }
+    }()
+
+    /// True if it is gone.
+    private static func removeTree(_ path: String, depth: Int = 0) -> Bool {
+        if rmdir(path) == 0 || errno == ENOENT { return true }
+        guard depth < 4, let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else { return false }  // allowed
+        for entry in entries {
+            var status = stat()
+            let child = path + "/" + entry
+            if lstat(child, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { _ = removeTree(child, depth: depth + 1) }
+        }
+        return rmdir(path) == 0 || errno == ENOENT
+    }
+
+    private static func read(_ group: String) -> Consumption? {
+        if isUnified {
+            guard let cpu = text(root + group + "/cpu.stat"), let microseconds = value(of: "usage_usec", in: cpu) else { return nil }
+            // memory.peak is there since Linux 5.19.
+            let peak = number(root + group + "/memory.peak") ?? number(root + group + "/memory.current") ?? 0
+            return Consumption(cpuSeconds: Double(microseconds) / 1e6, peakMemory: peak)
+        }
+        guard let nanoseconds = number(root + "/cpuacct" + group + "/cpuacct.usage"),
+            let peak = number(root + "/memory" + group + "/memory.max_usage_in_bytes")
+        else { return nil }
+        return Consumption(cpuSeconds: Double(nanoseconds) / 1e9, peakMemory: peak)
+    }
+
+    private static func memoryGroup(ofProcess pid: Int) -> String? {
+        guard let table = text("/proc/\(pid)/cgroup") else { return nil }
+        for line in table.split(separator: "\n") {
+            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard fields.count == 3 else { continue }
+            let wanted = isUnified ? fields[0] == "0" : fields[1].split(separator: ",").contains("memory")
+            if wanted, fields[2] != "/", !fields[2].contains("..") { return String(fields[2]) }
+        }
+        return nil
+    }
+
+    static func text(_ path: String, limit: Int = 1 << 20) -> String? {
+        guard let file = FileHandle(forReadingAtPath: path) else { return nil }
+        defer { try? file.close() }  // allowed: read only
+        guard let data = try? file.read(upToCount: limit) else { return nil }  // allowed: unreadable is nil
+        return String(decoding: data, as: UTF8.self)
+    }
+
+    private static func number(_ path: String) -> Int64? {
+        text(path).flatMap { Int64($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    }
+
+    private static func value(of key: String, in table: String) -> Int64? {
+        for line in table.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == key { return Int64(words[1]) }
+        }
+        return nil
+    }
+}
+
+/// Whether the kernel's log holds an OOM kill in the group of the container. The engines name the group by the container's id,
+/// which nobody can choose. The log is a ring: what is long past may be gone, so this may miss a kill, and never invents one.
+private func kernelLogTellsOutOfMemory(container: String) -> Bool {
+    guard container.utf8.count >= 32 else { return false }
+    let log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    guard log >= 0 else { return false }
+    defer { close(log) }
+    var record = [UInt8](repeating: 0, count: 8192)
+    for _ in 0..<1_000_000 {
+        let count = record.withUnsafeMutableBytes { read(log, $0.baseAddress, $0.count) }
+        if count < 0 {
+            // EPIPE: the record was overwritten before it was read.
+            if errno == EPIPE || errno == EINTR { continue }
+            return false
+        }
+        let line = String(decoding: record.prefix(count), as: UTF8.self)
+        guard line.contains("oom-kill:"), let group = line.split(separator: ",").first(where: { $0.hasPrefix("oom_memcg=") }) else {
+            continue
+        }
+        if group.contains(container) { return true }
+    }
+    return false
+}

@@ -1,0 +1,189 @@
+// The container rules (DESIGN section 5) as the engines' create documents: one plan, two notations. Invariant: whatever an image
+// or an engine would add by itself is set here or switched off here. What an engine cannot express is a weakness (EngineDetection).
+//
+// Left to the engines: masked paths, the default seccomp profile, `HOSTNAME` in the environment, /etc/{hosts,hostname,resolv.conf}.
+// The image's ENV stays: it is part of the pinned image, and wins over the defaults but not over the configuration.
+import Foundation
+import JobModel
+
+/// An image that the engine has.
+struct PresentImage: Hashable, Sendable {
+    /// The engine's id: unlike a reference it cannot come to mean another image.
+    var id: String
+    var environmentNames: [String]
+    var volumes: [String]
+}
+
+/// Limits that the engines would otherwise take from their own process, or (podman) refuse to start with.
+struct ProcessLimits: Hashable, Sendable {
+    var openFiles: UInt64
+    var processes: UInt64
+
+    /// Nothing above the agent's own hard limits: an engine without CAP_SYS_RESOURCE cannot raise them.
+    static var ofThisProcess: ProcessLimits {
+        ProcessLimits(
+            openFiles: hardLimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), most: 1_048_576),
+            processes: hardLimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), most: 32_768))
+    }
+
+    private static func hardLimit(_ resource: __rlimit_resource_t, most: UInt64) -> UInt64 {
+        var limit = rlimit()
+        guard getrlimit(resource, &limit) == 0 else { return 1024 }
+        return min(UInt64(limit.rlim_max), most)
+    }
+}
+
+/// All that goes into a create call.
+struct ContainerPlan: Sendable {
+    let specification: ContainerSpecification
+    let name: String
+    let worker: String
+    let image: PresentImage
+    /// The control group under which the engine makes the container's own, if the agent may read it there.
+    let cgroupParent: String?
+    let limits: ProcessLimits
+
+    static let processLimit: Int64 = 4096
+    /// dockerd refuses less.
+    static let smallestMemory: Int64 = 6 << 20
+    static let smallTemporary: Int64 = 64 << 20
+    /// dockerd keeps this many log files; the oldest goes first.
+    static let logFiles: Int64 = 5
+
+    /// The size at which docker begins a new log file: all but the newest hold at least the log limit four times.
+    static func logFileSize(_ limit: ByteCount) -> Int64 { min(max(limit.bytes, 1 << 20), 1 << 40) }
+
+    private var memory: Int64 { max(specification.memory.bytes, Self.smallestMemory) }
+
+    private var labels: [String: String] {
+        specification.labels.merging([
+            ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker,
+        ]) { $1 }
+    }
+
+    /// The configuration's variables, and the defaults that neither it nor the image sets.
+    private var environment: [String: String] {
+        var variables = ["LANG": "C.UTF-8", "TZ": "UTC", "HOME": "/tmp"]
+        for name in image.environmentNames { variables[name] = nil }
+        return variables.merging(specification.environment) { $1 }
+    }
+
+    private var temporaryFolders: [(target: String, options: [String])] {
+        // Memory of a tmpfs counts as the container's, so the memory request bounds it anyway.
+        [("/tmp", memory), ("/run", min(memory, Self.smallTemporary))].map { target, size in
+            (target, ["rw", "exec", "nosuid", "nodev", "mode=1777", "size=\(size)"])
+        }
+    }
+
+    /// Where the image has a VOLUME and the attempt has no mount of its own.
+    private var imageVolumes: [String] {
+        let mounted = Set(specification.mounts.map(\.target) + temporaryFolders.map(\.target))
+        return image.volumes.filter { $0.hasPrefix("/") && !mounted.contains($0) }.sorted()
+    }
+
+    // MARK: Docker
+
+    /// The body of `POST /containers/create`.
+    ///
+    /// dockerd mounts a writable volume wherever the image has a VOLUME and cannot be told not to. A volume of ours, read-only and
+    /// filled by dockerd from the image, takes its place: the path shows the image's content and cannot be written to.
+    func dockerJSON() throws(EngineError) -> [UInt8] {
+        let own = labels.filter { $0.key == ContainerLabel.attempt || $0.key == ContainerLabel.worker }
+        let binds = specification.mounts.map {
+            DockerCreate.Mount(
+                type: "bind", source: $0.source, target: $0.target, readOnly: $0.readOnly, bindOptions: .init(propagation: "rprivate"))
+        }
+        let stand = imageVolumes.enumerated().map {
+            DockerCreate.Mount(
+                type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true, volumeOptions: .init(labels: own))
+        }
+        let host = DockerCreate.Host(
+            networkMode: specification.network.rawValue, memory: memory, memorySwap: memory,
+            nanoCpus: specification.cpus.thousandths.clamped(to: 10...1_000_000_000) * 1_000_000,
+            ulimits: [
+                .init(name: "core", soft: 0, hard: 0),
+                .init(name: "nofile", soft: Int64(clamping: limits.openFiles), hard: Int64(clamping: limits.openFiles)),
+            ],
+            tmpfs: Dictionary(uniqueKeysWithValues: temporaryFolders.map { ($0.target, $0.options.joined(separator: ",")) }),
+            shmSize: memory, mounts: binds + stand,
+            logConfig: .init(type: "local", config: [
+                "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles), "compress": "false",
+            ]),
+            cgroupParent: cgroupParent,
+            deviceRequests: specification.gpus.isEmpty
+                ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
+        return try encode(
+            DockerCreate(
+                hostname: specification.attempt.description, user: "\(specification.uid):\(specification.gid)",
+                env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
+                image: image.id, workingDir: specification.workingDirectory, labels: labels, hostConfig: host),
+            keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
+    }
+
+    // MARK: Podman
+
+    /// The body of `POST /libpod/containers/create`.
+    func podmanJSON() throws(EngineError) -> [UInt8] {
+        let temporary = temporaryFolders.map {
+            PodmanCreate.Mount(type: "tmpfs", source: "tmpfs", destination: $0.target, options: $0.options)
+        }
+        let binds = specification.mounts.map {
+            PodmanCreate.Mount(
+                type: "bind", source: $0.source, destination: $0.target,
+                options: [$0.readOnly ? "ro" : "rw", "rbind", "rprivate", "nosuid", "nodev"])
+        }
+        // Quota and period as the kernel takes them: a tenth of a second each.
+        let quota = max(specification.cpus.thousandths.clamped(to: 1...1_000_000_000) * 100, 1000)
+        return try encode(
+            PodmanCreate(
+                name: name, image: image.id, command: specification.command, env: environment,
+                user: "\(specification.uid):\(specification.gid)", hostname: specification.attempt.description,
+                workDir: specification.workingDirectory, labels: labels, mounts: temporary + binds,
+                netns: .init(nsmode: specification.network.rawValue), shmSize: memory,
+                rLimits: [
+                    .init(type: "core", soft: 0, hard: 0),
+                    .init(type: "nofile", soft: limits.openFiles, hard: limits.openFiles),
+                    .init(type: "nproc", soft: limits.processes, hard: limits.processes),
+                ],
+                resourceLimits: .init(
+                    memory: .init(limit: memory, swap: memory), cpu: .init(period: 100_000, quota: quota),
+                    pids: .init(limit: Self.processLimit)),
+                logConfiguration: .init(size: Self.logFileSize(specification.logLimit).multipliedClamping(by: 4)),
+                cgroupParent: cgroupParent,
+                devices: specification.gpus.isEmpty ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
+            keys: snakeCase)
+    }
+
+    private func encode(_ document: any Encodable & Sendable, keys: @escaping @Sendable (String) -> String) throws(EngineError) -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.keyEncodingStrategy = .custom { path in EngineKey(stringValue: keys(path.last?.stringValue ?? "")) }
+        do {
+            return Array(try encoder.encode(document))
+        } catch {
+            throw EngineError(.refused, "the container's settings could not be written as JSON", cause: "\(error)")
+        }
+    }
+}
+
+private struct EngineKey: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}
+
+/// `capDrop` → `cap_drop`.
+private func snakeCase(_ name: String) -> String {
+    name.reduce(into: "") { text, character in
+        if character.isUppercase { text += "_" + character.lowercased() } else { text.append(character) }
+    }
+}
+
+extension Int64 {
+    fileprivate func clamped(to range: ClosedRange<Int64>) -> Int64 { Swift.min(Swift.max(self, range.lowerBound), range.upperBound) }
+    fileprivate func multipliedClamping(by factor: Int64) -> Int64 {
+        let (product, overflowed) = multipliedReportingOverflow(by: factor)
+        return overflowed ? .max : product
+    }
+}

@@ -1,0 +1,169 @@
+// A container's exact output from the engine's log. dockerd keeps it with its `local` driver, because `json-file` replaces bytes
+// that are no UTF-8; podman keeps `k8s-file`, which conmon writes byte for byte. Invariant: between two gaps, the pieces of a
+// stream join to exactly what the program wrote, whoever died meanwhile.
+import AsyncHTTPClient
+import Foundation
+import JobModel
+import NIOCore
+import SchedulerClient
+
+extension DockerEngine {
+    package func logs(_ id: String, follow: Bool, skip: LogPosition) -> AsyncThrowingStream<LogPiece, any Error> {
+        let handoff = Handoff<LogPiece>()
+        let reader = Task { [self] in
+            do {
+                try await readLogs(id, follow: follow, skip: skip) { try await handoff.send($0) }
+                await handoff.finish(nil)
+            } catch {
+                await handoff.finish(error)
+            }
+        }
+        let lifetime = CancelOnDeinit(task: reader)
+        return AsyncThrowingStream {
+            _ = lifetime
+            return try await handoff.next()
+        }
+    }
+
+    /// Hands out the log: once while it grows, and again from where that ended until a reading after the end brings nothing new,
+    /// because both engines may close a followed log before its last lines.
+    private func readLogs(_ id: String, follow: Bool, skip: LogPosition, _ give: @Sendable (LogPiece) async throws -> Void) async throws {
+        guard let found = try await inspect(id) else {
+            throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
+        }
+        var position = skip
+        if try wasRotated(found) {
+            try await give(.gap("the engine dropped the oldest output: the log had reached its limit"))
+            position = .start
+        }
+        guard follow else {
+            _ = try await readOnce(id, follow: false, from: position, give)
+            return
+        }
+        while true {
+            let hasEnded = try await hasEnded(id)
+            do {
+                position = try await readOnce(id, follow: !hasEnded, from: position, give)
+            } catch let error as InterruptedReading {
+                position = error.position
+                try await pause(.milliseconds(200))
+                continue
+            }
+            if hasEnded { return }
+        }
+    }
+
+    /// The connection broke. What was handed out until then stands.
+    private struct InterruptedReading: Error { let position: LogPosition }
+
+    /// Reads the log once from its beginning, and hands out what lies beyond `position`.
+    private func readOnce(_ id: String, follow: Bool, from position: LogPosition, _ give: (LogPiece) async throws -> Void) async throws
+        -> LogPosition
+    {
+        let flag = follow ? "true" : "false"
+        let isDocker = if case .docker = dialect { true } else { false }
+        let query = [("stdout", "true"), ("stderr", "true"), ("follow", flag), ("timestamps", isDocker ? "true" : "false")]
+        let response = try await http.open(.GET, container(id, "/logs"), query: query, within: EngineHTTP.endless)
+        guard response.status.code == 200 else {
+            let body = try await response.body.collect(upTo: 1 << 20)
+            throw EngineAnswer(call: "logs of \(id)", status: Int(response.status.code), body: body).failure
+        }
+        var demultiplexer = LogDemultiplexer(timestamps: isDocker)
+        var seen = LogPosition.start
+        var given = position
+        do {
+            for try await buffer in response.body {
+                for piece in try demultiplexer.take(buffer.readableBytesView) {
+                    let before = seen[piece.stream]
+                    seen[piece.stream] += Int64(piece.bytes.count)
+                    let known = min(max(given[piece.stream] - before, 0), Int64(piece.bytes.count))
+                    guard known < piece.bytes.count else { continue }
+                    try await give(.bytes(piece.stream, known == 0 ? piece.bytes : Array(piece.bytes.dropFirst(Int(known)))))
+                    given[piece.stream] = seen[piece.stream]
+                }
+            }
+        } catch let error as HTTPClientError where error != .cancelled {
+            throw InterruptedReading(position: given)
+        } catch is IOError {
+            throw InterruptedReading(position: given)
+        }
+        return given
+    }
+
+    private func hasEnded(_ id: String) async throws -> Bool {
+        while true {
+            do throws(EngineError) {
+                guard let found = try await inspect(id) else {
+                    throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
+                }
+                switch found.state.judge() {
+                case .ended: return true
+                case .notStarted, .running: return false
+                // The last output may still be on its way into the log.
+                case .ending: try await pause(.milliseconds(50))
+                }
+            } catch where error.kind == .unavailable && !Task.isCancelled {
+                try await pause(.milliseconds(500))
+            }
+        }
+    }
+
+    /// Whether podman's log was begun anew. conmon replaces the file when it is full, so a file that is younger than the
+    /// container's start is not the first. Only told where the agent may look at the file.
+    private func wasRotated(_ found: InspectedContainer) throws -> Bool {
+        guard case .podman = dialect, let path = found.host?.log?.path, path.hasPrefix("/"),
+            let started = RecordedState.time(found.state.startedAt), let born = birthTime(of: path)
+        else { return false }
+        return born > started
+    }
+}
+
+/// When the file was made, where its file system knows.
+private func birthTime(of path: String) -> Timestamp? {
+    guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),  // allowed: unreadable is nil
+        let date = attributes[.creationDate] as? Date
+    else { return nil }
+    return Timestamp(millisecondsSinceEpoch: Int64(date.timeIntervalSince1970 * 1000))
+}
+
+/// Ends the reading task when the stream that it feeds is dropped.
+private final class CancelOnDeinit: Sendable {
+    private let task: Task<Void, Never>
+    init(task: Task<Void, Never>) { self.task = task }
+    deinit { task.cancel() }
+}
+
+extension DockerEngine {
+    /// What the init says if it could not start the program: the program's fault, told like a shell tells it.
+    ///
+    /// docker's tini exits with 126 or 127, podman's catatonit with 1; both write one line to stderr and nothing else was written.
+    func initFailure(of id: String) async throws(EngineError) -> (exitCode: Int, message: String)? {
+        var output: [UInt8] = []
+        do {
+            for try await piece in logs(id, follow: false, skip: .start) {
+                guard case .bytes(let stream, let bytes) = piece, stream == .stderr, output.count + bytes.count <= 4096 else { return nil }
+                output += bytes
+            }
+        } catch let error as EngineError {
+            throw error
+        } catch {
+            throw EngineError(.unavailable, "the container's log could not be read", cause: "\(error)")
+        }
+        return Self.initFailure(in: String(decoding: output, as: UTF8.self))
+    }
+
+    static func initFailure(in text: String) -> (exitCode: Int, message: String)? {
+        guard text.hasSuffix("\n"), !text.dropLast().contains("\n") else { return nil }
+        let line = text.dropLast()
+        let reason: Substring
+        if line.hasPrefix("[FATAL tini ("), let end = line.range(of: " failed: ") {
+            reason = line[end.upperBound...]
+        } else if line.hasPrefix("ERROR (catatonit:"), let end = line.range(of: "failed to exec pid1: ") {
+            reason = line[end.upperBound...]
+        } else {
+            return nil
+        }
+        return reason == "No such file or directory"
+            ? (127, "the command was not found in the image") : (126, "the command could not be started: \(reason.prefix(200))")
+    }
+}

@@ -1,0 +1,273 @@
+// Station 8: an attempt's container through the API of dockerd or of `podman system service`. Docker is spoken to in the Docker
+// Engine API, podman in its own libpod API, because podman 4.3's Docker-compatible answers are wrong or silent about init, OOM,
+// image volumes and pulls. Invariant: a container is found again by its name and labels alone; the engine keeps nothing that a
+// restart of the agent would lose. Settings stand in ContainerSettings.swift, images, logs and usage in the + files.
+import Foundation
+import JobModel
+import Logging
+import NIOCore
+import NIOHTTP1
+import SchedulerClient
+
+/// Which API an engine speaks, and under which path.
+package enum EngineDialect: Hashable, Sendable {
+    /// `prefix`: `/v1.41`.
+    case docker(prefix: String)
+    /// `prefix`: `/v4.0.0/libpod`.
+    case podman(prefix: String)
+
+    var prefix: String {
+        switch self {
+        case .docker(let prefix), .podman(let prefix): prefix
+        }
+    }
+}
+
+/// A container engine behind a Unix socket. Get one from ``EngineDetection``.
+package final class DockerEngine: ContainerEngine {
+    package let name: String
+    package let weaknesses: [String]
+    /// The id of the agent's data folder.
+    let worker: String
+    let dialect: EngineDialect
+    let http: EngineHTTP
+    let registry: any ImageSource
+    let images: ImageBook
+    let cgroups: CgroupBook
+    let logger: Logger
+
+    init(
+        name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP, registry: any ImageSource,
+        parentsAllowed: Bool, logger: Logger
+    ) {
+        self.name = name
+        self.weaknesses = weaknesses
+        self.worker = worker
+        self.dialect = dialect
+        self.http = http
+        self.registry = registry
+        self.logger = logger
+        images = ImageBook()
+        cgroups = CgroupBook(worker: worker, parentsAllowed: parentsAllowed)
+    }
+
+    // MARK: Life of a container
+
+    package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
+        let name = containerName(of: specification.attempt)
+        let image = try await present(specification.image)
+        let answer = try await sendCreate(specification, name: name, image: image)
+        if answer.status == 201 {
+            struct Created: Decodable {
+                let id: String
+                let warnings: [String]?
+                private enum CodingKeys: String, CodingKey { case id = "Id", warnings = "Warnings" }
+            }
+            let created: Created = try answer.decoded()
+            for warning in created.warnings ?? [] {
+                logger.warning("the engine created a container with a reservation", metadata: [
+                    "attempt": "\(specification.attempt)", "reason": "\(warning)",
+                ])
+            }
+            return created.id
+        }
+        // A create that was repeated after a crash of the agent finds its own container; podman says so with status 500.
+        if let found = try await inspect(name), found.settings.labels?[ContainerLabel.worker] == worker,
+            found.settings.labels?[ContainerLabel.attempt] == specification.attempt.description
+        {
+            return found.id
+        }
+        if answer.status == 404 {
+            await images.forget(specification.image)
+            throw EngineError(.image, "the image \(specification.image.digest) is gone: \(answer.complaint)", cause: answer.call)
+        }
+        throw answer.failure
+    }
+
+    private func sendCreate(_ specification: ContainerSpecification, name: String, image: PresentImage) async throws(EngineError)
+        -> EngineAnswer
+    {
+        let plan = ContainerPlan(
+            specification: specification, name: name, worker: worker, image: image,
+            cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess)
+        switch dialect {
+        case .docker:
+            return try await http.exchange(.POST, path("/containers/create"), query: [("name", name)], body: try plan.dockerJSON())
+        case .podman:
+            return try await http.exchange(.POST, path("/containers/create"), body: try plan.podmanJSON())
+        }
+    }
+
+    package func start(_ id: String) async throws(EngineError) {
+        let answer = try await http.exchange(.POST, container(id, "/start"))
+        guard answer.status != 204, answer.status != 304 else { return }
+        // Two starts at once, or a start of one that runs: the state tells, not the status.
+        guard answer.status != 404, let found = try await inspect(id) else { throw answer.failure }
+        switch found.state.judge() {
+        case .running, .ending, .ended(.exited), .ended(.unproven): return
+        case .notStarted, .ended(.neverStarted): throw answer.failure
+        }
+    }
+
+    package func stop(_ id: String, grace: TimeSpan) async throws(EngineError) {
+        let seconds = max(0, (grace.milliseconds + 999) / 1000)
+        let parameter = switch dialect {
+        case .docker: "t"
+        case .podman: "timeout"
+        }
+        let answer = try await http.exchange(
+            .POST, container(id, "/stop"), query: [(parameter, String(seconds))], within: .seconds(seconds) + EngineHTTP.quick)
+        if answer.status == 204 || answer.status == 304 || answer.status == 404 { return }
+        // Podman answers 500 for a container that does not run.
+        guard let found = try await inspect(id), found.state.judge() == .running else { return }
+        try answer.expect(204)
+    }
+
+    package func remove(_ id: String) async throws(EngineError) {
+        let found = try await inspect(id)
+        let query = switch dialect {
+        case .docker: [("v", "1"), ("force", "1")]
+        case .podman: [("v", "true"), ("force", "true"), ("timeout", "0")]
+        }
+        for _ in 0..<100 {
+            let answer = try await http.exchange(.DELETE, container(id, ""), query: query)
+            if answer.status == 404 || answer.status == 204 || answer.status == 200 { break }
+            // 409: somebody else is removing it.
+            guard answer.status == 409 else { throw answer.failure }
+            try await pause(.milliseconds(100))
+        }
+        guard let attempt = found.flatMap({ $0.settings.labels?[ContainerLabel.attempt] }).flatMap({ AttemptID($0) }) else { return }
+        try await removeVolumes(of: attempt)
+        await cgroups.remove(attempt, logger: logger)
+    }
+
+    package func list() async throws(EngineError) -> [FoundContainer] {
+        let label = ContainerLabel.worker + "=" + worker
+        let filter: [UInt8]
+        do { filter = try WireJSON.encode(["label": [label]]) } catch { throw EngineError(.refused, "the label \(label) is no text") }
+        let answer = try await http.exchange(
+            .GET, path("/containers/json"), query: [("all", "true"), ("filters", String(decoding: filter, as: UTF8.self))])
+        try answer.expect(200)
+        let listed: [ListedContainer]? = try answer.decoded()
+        return (listed ?? []).compactMap { container in
+            guard container.labels?[ContainerLabel.worker] == worker else { return nil }
+            let status: FoundContainer.Status = switch container.state {
+            case "created", "configured", "initialized": .created
+            case "running", "paused", "restarting", "stopping": .running
+            default: .ended
+            }
+            return FoundContainer(
+                id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) },
+                labels: container.labels ?? [:], status: status)
+        }
+    }
+
+    // MARK: The end
+
+    package func wait(_ id: String) async throws(EngineError) -> ContainerEnd {
+        var endingSince: ContinuousClock.Instant?
+        var delay = Duration.milliseconds(50)
+        while true {
+            do throws(EngineError) {
+                guard let found = try await inspect(id) else {
+                    throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
+                }
+                switch found.state.judge() {
+                case .notStarted: throw EngineError(.refused, "the container \(id.prefix(12)) has not been started")
+                case .ended(let end): return try await completed(end, of: found)
+                case .ending:
+                    let now = ContinuousClock.now
+                    if now - (endingSince ?? now) > .seconds(30) {
+                        return .unproven("the engine has not recorded how the container ended")
+                    }
+                    endingSince = endingSince ?? now
+                    try await pause(.milliseconds(50))
+                case .running:
+                    endingSince = nil
+                    try await waitAtEngine(id)
+                }
+                delay = .milliseconds(50)
+            } catch where error.kind == .unavailable && !Task.isCancelled {
+                // The engine restarts: its record is read again when it is back.
+                try await pause(delay)
+                delay = min(delay * 2, .seconds(5))
+            }
+        }
+    }
+
+    /// Blocks until the engine thinks that the container does not run. Its answer is no proof, so it is not even read.
+    private func waitAtEngine(_ id: String) async throws(EngineError) {
+        let query = switch dialect {
+        case .docker: [("condition", "not-running")]
+        case .podman: [("condition", "stopped"), ("condition", "exited"), ("interval", "100ms")]
+        }
+        _ = try await http.exchange(.POST, container(id, "/wait"), query: query, within: EngineHTTP.endless, answerLimit: 1 << 20)
+    }
+
+    /// Adds to an exit what the engine's record does not hold: OOM that the engine missed, and why a program was not started.
+    private func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ContainerEnd {
+        guard case .exited(var record) = end else { return end }
+        let attempt = found.settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) }
+        if !record.oomKilled, record.signal == 9 {
+            record.oomKilled = await cgroups.wasOutOfMemory(attempt, container: found.id)
+        }
+        if initCodes.contains(record.exitCode), let failure = try await initFailure(of: found.id) {
+            record.exitCode = failure.exitCode
+            record.message = failure.message
+        }
+        return .exited(record)
+    }
+
+    /// The exit codes with which the engine's init says that it could not start the program.
+    private var initCodes: [Int] {
+        switch dialect {
+        case .docker: [126, 127]
+        case .podman: [1]
+        }
+    }
+
+    // MARK: Leaves
+
+    func path(_ rest: String) -> String { dialect.prefix + rest }
+    func container(_ id: String, _ rest: String) -> String { path("/containers/" + percentEncoded(id) + rest) }
+
+    /// `jobctl-<worker>-<attempt>`: one per attempt and host, so that a repeated create meets the first.
+    func containerName(of attempt: AttemptID) -> String { "jobctl-\(worker)-\(attempt)" }
+
+    /// Nil if there is no such container.
+    func inspect(_ idOrName: String) async throws(EngineError) -> InspectedContainer? {
+        let answer = try await http.exchange(.GET, container(idOrName, "/json"))
+        if answer.status == 404 { return nil }
+        try answer.expect(200)
+        return try answer.decoded()
+    }
+
+    /// The volumes that stood in for the image's VOLUMEs (docker only; see ``ContainerPlan``).
+    private func removeVolumes(of attempt: AttemptID) async throws(EngineError) {
+        guard case .docker = dialect else { return }
+        struct Volumes: Decodable {
+            struct Volume: Decodable {
+                let name: String
+                private enum CodingKeys: String, CodingKey { case name = "Name" }
+            }
+            let volumes: [Volume]?
+            private enum CodingKeys: String, CodingKey { case volumes = "Volumes" }
+        }
+        let name = containerName(of: attempt)
+        let filter = "{\"label\":[\"\(ContainerLabel.attempt)=\(attempt)\",\"\(ContainerLabel.worker)=\(worker)\"]}"
+        let answer = try await http.exchange(.GET, path("/volumes"), query: [("filters", filter)])
+        try answer.expect(200)
+        let found: Volumes = try answer.decoded()
+        for volume in found.volumes ?? [] where volume.name.hasPrefix(name) {
+            try await http.exchange(.DELETE, path("/volumes/" + percentEncoded(volume.name)), query: [("force", "1")]).expect(204, 404)
+        }
+    }
+
+    func pause(_ duration: Duration) async throws(EngineError) {
+        do {
+            try await Task.sleep(for: duration)
+        } catch {
+            throw EngineError(.unavailable, "the wait for the container engine was cancelled")
+        }
+    }
+}

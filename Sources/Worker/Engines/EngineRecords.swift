@@ -1,0 +1,141 @@
+// The parts of the engines' JSON that are read, and the judgement of a container's recorded state. Docker and podman's libpod
+// name these fields alike. Invariant: `judge` finds an exit only in a record that says when and how the program ended.
+import Foundation
+import JobModel
+
+/// `State` of an inspected container.
+struct RecordedState: Decodable, Sendable {
+    var status: String
+    var exitCode: Int
+    var oomKilled: Bool
+    var error: String
+    var pid: Int
+    var startedAt: String
+    var finishedAt: String
+
+    private enum CodingKeys: String, CodingKey {
+        case status = "Status", exitCode = "ExitCode", oomKilled = "OOMKilled", error = "Error", pid = "Pid"
+        case startedAt = "StartedAt", finishedAt = "FinishedAt"
+    }
+
+    init(
+        status: String, exitCode: Int, oomKilled: Bool = false, error: String = "", pid: Int = 0, startedAt: String,
+        finishedAt: String
+    ) {
+        self.status = status
+        self.exitCode = exitCode
+        self.oomKilled = oomKilled
+        self.error = error
+        self.pid = pid
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        status = try container.decode(String.self, forKey: .status)
+        exitCode = try container.decode(Int.self, forKey: .exitCode)
+        oomKilled = try container.decodeIfPresent(Bool.self, forKey: .oomKilled) ?? false
+        error = try container.decodeIfPresent(String.self, forKey: .error) ?? ""
+        pid = try container.decodeIfPresent(Int.self, forKey: .pid) ?? 0
+        startedAt = try container.decodeIfPresent(String.self, forKey: .startedAt) ?? ""
+        finishedAt = try container.decodeIfPresent(String.self, forKey: .finishedAt) ?? ""
+    }
+
+    enum Judgement: Hashable, Sendable {
+        case notStarted
+        case running
+        /// Podman knows that the process is gone and has not yet read how it ended.
+        case ending
+        case ended(ContainerEnd)
+    }
+
+    /// What the record proves. After a crash of the host, dockerd 20.10 shows `exited`, code 0 and no time of the end, podman
+    /// `created` with a time of the start, or code −1: none of these is a success.
+    func judge() -> Judgement {
+        let started = Self.time(startedAt)
+        let finished = Self.time(finishedAt)
+        switch status {
+        case "running", "paused", "restarting": return .running
+        case "stopping", "stopped", "removing": return .ending
+        case "created", "configured", "initialized":
+            if !error.isEmpty { return .ended(.neverStarted("the engine could not start the container: \(error)")) }
+            if started != nil { return .ended(.unproven("the engine has forgotten how the container ended")) }
+            return .notStarted
+        case "exited": break
+        default: return .ended(.unproven("the engine shows the container as \(quoted(status))"))
+        }
+        if started == nil {
+            return .ended(.neverStarted("the engine could not start the container: \(error.isEmpty ? "it gives no reason" : error)"))
+        }
+        guard finished != nil else { return .ended(.unproven("the engine does not know when the container ended")) }
+        guard (0...255).contains(exitCode) else {
+            return .ended(.unproven("the engine recorded the impossible exit code \(exitCode)"))
+        }
+        guard error.isEmpty else { return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)")) }
+        return .ended(.exited(ExitRecord(
+            exitCode: exitCode, signal: Self.signal(of: exitCode), oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
+    }
+
+    /// Both engines' init exits with 128 + n after signal n. A program that exits with such a code by itself means the same by it.
+    static func signal(of exitCode: Int) -> Int? {
+        (129...128 + 64).contains(exitCode) ? exitCode - 128 : nil
+    }
+
+    /// Nil for Go's zero time, which both engines show for "never".
+    static func time(_ text: String) -> Timestamp? {
+        guard text.utf8.count <= 64, !text.hasPrefix("0001-") else { return nil }
+        return Timestamp(text)
+    }
+}
+
+/// An inspected container.
+struct InspectedContainer: Decodable, Sendable {
+    struct Settings: Decodable, Sendable {
+        let labels: [String: String]?
+        private enum CodingKeys: String, CodingKey { case labels = "Labels" }
+    }
+    struct HostSettings: Decodable, Sendable {
+        struct Log: Decodable, Sendable {
+            let path: String?
+            private enum CodingKeys: String, CodingKey { case path = "Path" }
+        }
+        let log: Log?
+        private enum CodingKeys: String, CodingKey { case log = "LogConfig" }
+    }
+    let id: String
+    let state: RecordedState
+    let settings: Settings
+    let host: HostSettings?
+    private enum CodingKeys: String, CodingKey { case id = "Id", state = "State", settings = "Config", host = "HostConfig" }
+}
+
+/// A container in a list.
+struct ListedContainer: Decodable, Sendable {
+    let id: String
+    let labels: [String: String]?
+    let state: String
+    private enum CodingKeys: String, CodingKey { case id = "Id", labels = "Labels", state = "State" }
+}
+
+/// An inspected image.
+struct InspectedImage: Decodable, Sendable {
+    struct Settings: Decodable, Sendable {
+        let environment: [String]?
+        let volumes: [String: Nothing]?
+        private enum CodingKeys: String, CodingKey { case environment = "Env", volumes = "Volumes" }
+    }
+    /// `{}` in Go's notation of a set.
+    struct Nothing: Decodable, Sendable {}
+
+    let id: String
+    let os: String?
+    let architecture: String?
+    let settings: Settings?
+    private enum CodingKeys: String, CodingKey { case id = "Id", os = "Os", architecture = "Architecture", settings = "Config" }
+
+    /// The names of the variables that the image sets.
+    var environmentNames: [String] {
+        (settings?.environment ?? []).map { String($0.prefix { $0 != "=" }) }
+    }
+}
