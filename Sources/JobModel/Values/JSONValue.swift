@@ -23,7 +23,7 @@ package enum JSONValue: Equatable, Sendable {
     }
 
     /// The value of `key` if this is an object that has it.
-    package subscript(key: String) -> JSONValue? {
+    package subscript(key key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.key == key }?.value
     }
