@@ -55,7 +55,8 @@ package struct SchedulerService: Sendable {
             let store = try Store.open(directory: data, logger: logger)
             let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
             let content = try ContentStore(directory: data + "/archive")
-            let registry = RegistryClient(credentials: RegistryCredentials.standard, insecureRegistries: Set(options.insecureRegistries))
+            let registry = RegistryClient(
+                credentials: .standard(environment: ProcessInfo.processInfo.environment), insecure: options.insecureRegistries)
             let files = BlockingWork()
             let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
             let puller = ImagePuller(store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)

@@ -36,7 +36,7 @@ package struct Submission: Sendable {
     /// The same configuration as an earlier job, on other data if the request says so.
     func rerun(_ body: ByteBuffer, by caller: Caller, key: String?) async throws -> JobDocument {
         let bytes = Array(buffer: body)
-        let request = try WireJSON.decode(RerunRequest.self, from: bytes)
+        let request = try Self.parsedRerun(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
         if let known = try earlier(idempotency) { return known }
         let (id, old) = try original(of: request.source)
@@ -45,7 +45,7 @@ package struct Submission: Sendable {
         }
         let record = try old.rerun(
             SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id, owner: caller.identity,
-            queue: try request.checkedQueue, priority: try request.checkedPriority)
+            queue: request.queue.flatMap(QueueName.init(rawValue:)), priority: request.priority)
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: configuration.canonicalJSON, name: nil,
             imageIsStored: try archive.isStored(record.image), hold: request.hold, idempotency: idempotency)
@@ -62,6 +62,10 @@ package struct Submission: Sendable {
 
     private static func parsed(_ bytes: [UInt8]) throws(Problem) -> ParsedSubmission {
         do { return try ParsedSubmission(bytes) } catch { throw error.problem }
+    }
+
+    private static func parsedRerun(_ bytes: [UInt8]) throws(Problem) -> RerunRequest {
+        do { return try RerunRequest(parsing: bytes) } catch { throw error.problem }
     }
 
     // MARK: image
@@ -121,26 +125,5 @@ package struct Submission: Sendable {
     private func earlier(_ key: IdempotencyKey?) throws -> JobDocument? {
         guard let key, let id = try store.job(submittedWith: key) else { return nil }
         return try store.job(id)
-    }
-}
-
-extension RerunRequest {
-    fileprivate var checkedQueue: QueueName? {
-        get throws(Problem) {
-            guard let queue else { return nil }
-            guard let name = QueueName(rawValue: queue) else { throw Problem(.badRequest, QueueName.refusal(of: queue), field: "$.queue") }
-            return name
-        }
-    }
-
-    fileprivate var checkedPriority: Int? {
-        get throws(Problem) {
-            guard let priority else { return nil }
-            guard (-SpecLimits.priority...SpecLimits.priority).contains(priority) else {
-                let range = "from -\(SpecLimits.priority) to \(SpecLimits.priority)"
-                throw Problem(.badRequest, "\(priority) is not a priority: use a whole number \(range)", field: "$.priority")
-            }
-            return priority
-        }
     }
 }

@@ -7,10 +7,6 @@ import SchedulingCore
 struct JobRoutes {
     let services: APIServices
 
-    /// A spec of 1 MiB and its files in base64.
-    static let submitLimit = 32 << 20
-    static let rerunLimit = 1 << 20
-
     var routes: [Route] {
         [
             Route(.post, "/v1/jobs", .user, submit),
@@ -28,7 +24,7 @@ struct JobRoutes {
     /// Station 3 of the line from `jobctl submit` to the container. Next: ``SchedulerLoop``.
     @Sendable private func submit(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        let body = try await call.body(limit: Self.submitLimit)
+        let body = try await call.body(limit: ParsedSubmission.sizeLimit)
         let key = try call.header("Idempotency-Key", limit: IdempotencyKey.longest)
         let document = try await services.submission.submit(body, by: try call.caller, key: key)
         return .json(bytes: JobJSON.encode(document), status: .created)
@@ -36,7 +32,7 @@ struct JobRoutes {
 
     @Sendable private func rerun(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        let body = try await call.body(limit: Self.rerunLimit)
+        let body = try await call.body(limit: RerunRequest.sizeLimit)
         let key = try call.header("Idempotency-Key", limit: IdempotencyKey.longest)
         let document = try await services.submission.rerun(body, by: try call.caller, key: key)
         return .json(bytes: JobJSON.encode(document), status: .created)

@@ -10,9 +10,6 @@ import OCI
 struct RegistryRoutes {
     let services: APIServices
 
-    /// The specification asks registries to take manifests of 4 MiB; none of ours is larger.
-    static let manifestLimit = 4 << 20
-
     var routes: [Route] {
         [
             Route(.get, "/v2", .reader, version), Route(.head, "/v2", .reader, version),
@@ -36,14 +33,12 @@ struct RegistryRoutes {
     }
 
     private func manifest(_ digest: Digest, _ call: Call) async throws -> Response {
-        let bytes = try await services.files.run { [content = services.content] in
-            guard let size = content.size(of: digest), size <= Self.manifestLimit else {
-                throw Problem(.notFound, "the archive has no manifest \(digest)", field: "manifest")
-            }
-            return try content.read(digest, limit: Self.manifestLimit)
-        }
-        guard let mediaType = ManifestKind.mediaType(of: bytes) else {
-            throw Problem(.notFound, "the archive has no manifest \(digest)", field: "manifest")
+        let missing = Problem(.notFound, "the archive has no manifest \(digest)", field: "manifest")
+        let (bytes, mediaType) = try await services.files.run { [content = services.content] in
+            guard let size = content.size(of: digest), size <= Manifest.sizeLimit else { throw missing }
+            let bytes = try content.read(digest, limit: Manifest.sizeLimit)
+            // A blob that is no manifest is not served as one.
+            do { return (bytes, try Manifest(bytes, named: "\(digest)").mediaType) } catch { throw missing }
         }
         let headers: HTTPFields = [
             .contentType: mediaType, .contentDigest: digest.description, .eTag: "\"\(digest)\"", .contentLength: String(bytes.count),
@@ -79,26 +74,6 @@ struct RegistryTarget {
             throw Problem(.badRequest, "\(quoted(last)) is not a digest: write sha256: and 64 hexadecimal digits", field: "digest")
         default: throw Problem(.notFound, "there is nothing at \(quoted(path))", field: "name")
         }
-    }
-}
-
-/// The media type of a manifest or index by its own words.
-enum ManifestKind {
-    private struct Shape: Decodable {
-        struct Anything: Decodable {}
-        let schemaVersion: Int?
-        let mediaType: String?
-        let manifests: [Anything]?
-        let config: Anything?
-    }
-
-    /// Nil for content that is neither.
-    static func mediaType(of bytes: [UInt8]) -> String? {
-        guard let shape = try? JSONDecoder().decode(Shape.self, from: Data(bytes)),  // allowed: a blob that is no JSON is no manifest
-            shape.schemaVersion == 2, shape.manifests != nil || shape.config != nil
-        else { return nil }
-        if let mediaType = shape.mediaType { return mediaType }
-        return "application/vnd.oci.image." + (shape.manifests != nil ? "index" : "manifest") + ".v1+json"
     }
 }
 

@@ -89,13 +89,13 @@ package final class ImageArchive: Sendable {
     func keep(_ image: StoredImage, pulled reference: ImageReference? = nil) async throws {
         let row = ImageRow(
             digest: image.digest, mediaType: image.mediaType, size: image.size, platforms: image.platforms, layers: image.layers,
-            complete: true, createdAt: clock.now().wall)
+            complete: image.isComplete, createdAt: clock.now().wall)
         try await loop.record(.imageSaved(row))
         if let reference {
             // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
             try await loop.record(.imageNamed(reference: "\(reference.name)@\(image.digest)", image.digest))
         }
-        try await loop.send(.imageStored(image.digest))
+        if image.isComplete { try await loop.send(.imageStored(image.digest)) }
     }
 
     private func remember(_ name: String, _ digest: Digest) {
