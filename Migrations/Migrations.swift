@@ -1,1 +1,13 @@
-// placeholder
+// The schema's history: every migration in order, embedded in the binary. Forward only; a released one is never edited.
+
+/// One step of the schema.
+package struct Migration: Sendable {
+    /// The file's name without its ending; recorded in the database.
+    package let name: String
+    package let sql: String
+}
+
+/// All migrations, oldest first.
+package let migrations: [Migration] = [
+    Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self))
+]

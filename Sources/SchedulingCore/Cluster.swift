@@ -1,37 +1,90 @@
-// The state of the whole cluster, and the one function that changes it.
+// The state of the whole cluster, and the one function that changes it: the table of contents of this folder.
+// Invariant: between two calls every book agrees with every other (Invariants.swift), and what `image()` returns is what the
+// changes so far would give back from disk. No clock, no dice, no I/O: time and ids come in with the events.
+import HeapModule
 import JobModel
 
 package struct Cluster: Sendable {
     package let policy: Policy
+    /// Over every job that was ever accepted.
+    package internal(set) var totals = Totals()
 
-    package init(policy: Policy) { self.policy = policy }
+    // The books.
+    /// Jobs that are not finished.
+    var jobs = Table<JobID, Job>()
+    /// The newest finished jobs, to refuse with their state.
+    var finished: FinishedJobs
+    /// In order of their first registration; a worker is never removed.
+    var workers: [Worker] = []
+    /// Where in `workers` a worker stands.
+    var slots = Table<WorkerName, Int>()
+    var classes = SchedulingClasses()
+    var images = Table<Digest, ImageWait>()
+    var timers = Heap<Timer>()
 
-    /// The state that a restart continues from. Every live attempt gets a full fresh lease, counted from `now`.
-    package init(policy: Policy, restoring image: ClusterImage, at now: Instant) {
+    // What changed since the last pass, so that a pass without changes costs nothing.
+    /// Rises when a worker has more room, or takes work again.
+    var roomVersion: Int64 = 1
+    var needsPlacement = false
+    /// Workers whose registration or presence changed.
+    var changedWorkers: [Int] = []
+    /// Workers that there may be something to say to.
+    var attention: [Int] = []
+
+    // What the current call leads to. Empty between calls.
+    var outcome = Outcome()
+    var dirtyJobs: [JobID] = []
+    var touchedAttempts: [(slot: Int, id: AttemptID)] = []
+
+    package init(policy: Policy) {
         self.policy = policy
+        finished = FinishedJobs(limit: policy.finishedJobsRemembered)
     }
 
     package mutating func apply(_ event: Event, at now: Instant) -> Outcome {
-        Outcome()
+        do throws(Refusal) {
+            switch event {
+            case .jobSubmitted(let id, let record, let imageIsStored, let hold):
+                submit(id, record, imageIsStored: imageIsStored, hold: hold, at: now)
+            case .imageStored(let digest): imageStored(digest)
+            case .imageFailed(let digest, let message): imageFailed(digest, message)
+            case .cancelRequested(let job): try cancel(job, at: now)
+            case .holdRequested(let job): try hold(job, at: now)
+            case .releaseRequested(let job): try release(job)
+            case .workerSynced(let name, let request): try sync(name, request, at: now)
+            case .drainRequested(let name): try drain(name, at: now)
+            case .resumeRequested(let name): try resume(name)
+            case .timeAdvanced: fireTimers(at: now)
+            }
+        } catch {
+            outcome.reply = .refused(error)
+        }
+        return settle(at: now)
     }
 
     /// Places pending tasks on workers and answers parked calls. Called once after the events of a batch.
     package mutating func schedule(at now: Instant) -> Outcome {
-        Outcome()
+        fireTimers(at: now)
+        refreshClasses()
+        place(at: now)
+        answerCalls(at: now)
+        return settle(at: now)
     }
 
-    /// What the store would give back if the scheduler started again now.
-    package func image() -> ClusterImage { ClusterImage() }
+    /// When a timer is due next, in the uptime of ``Instant``: nothing changes by itself before. May be early, never late.
+    package var nextDeadline: Int64? { timers.min?.due }
 
-    /// All workers, in order of their names.
-    package func workerViews(at now: Instant) -> [WorkerView] { [] }
-
-    /// Over every job that was ever accepted.
-    package var totals: Totals { Totals() }
-
-    /// The images that jobs wait for, in order.
-    package var imagesWaitedFor: [Digest] { [] }
-
-    /// Nil for a job that is unknown or finished.
-    package func explain(_ job: JobID) -> Explanation? { nil }
+    /// Writes down what the call changed, and hands it out.
+    private mutating func settle(at now: Instant) -> Outcome {
+        for (slot, id) in touchedAttempts where workers[slot].attempts[id]?.isTouched == true {
+            workers[slot].attempts[id]?.isTouched = false
+            if let row = workers[slot].attempts[id]?.row { outcome.changes.append(.attempt(row)) }
+        }
+        touchedAttempts.removeAll(keepingCapacity: true)
+        for id in dirtyJobs { settleJob(id, at: now) }
+        dirtyJobs.removeAll(keepingCapacity: true)
+        let result = outcome
+        outcome = Outcome()
+        return result
+    }
 }

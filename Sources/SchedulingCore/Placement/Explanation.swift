@@ -49,3 +49,97 @@ package struct Explanation: Hashable, Sendable {
         self.candidates = candidates
     }
 }
+
+extension Cluster {
+    /// Nil for a job that is unknown or finished.
+    package func explain(_ id: JobID) -> Explanation? {
+        guard let job = jobs[id] else { return nil }
+        let needs = classes.rows[job.classSlot].requirement.needs
+        let candidates = slots.ids.compactMap { slots[$0] }.map { slot in
+            let worker = workers[slot]
+            let presence = Explanation.Finding(
+                check: "state", needed: WorkerState.ready.rawValue, offered: worker.state.rawValue, couldFit: !worker.isLost,
+                fitsNow: worker.takesWork)
+            return Explanation.Candidate(
+                worker: worker.name, findings: [presence] + needs.map { $0.finding(worker.registration, room: worker.room) })
+        }
+        return Explanation(job: id, state: job.progress.state, reason: job.progress.reason, candidates: candidates)
+    }
+
+    /// One sentence that names what is short. For a requirement that no present worker could meet.
+    func shortfall(of requirement: Requirement) -> String {
+        let present = slots.ids.compactMap { slots[$0] }.filter { !workers[$0].isLost }.map { workers[$0] }
+        guard let first = present.first else { return "no worker fits: no worker is registered" }
+        if let need = requirement.needs.first(where: { need in !present.contains { need.couldBeMet(by: $0.registration) } }) {
+            return "no worker fits: none has \(need.wanted)\(need.best(of: present.map(\.registration)))"
+        }
+        // Each need is met by some worker, but no worker meets all: name what the closest one lacks.
+        var closest = (worker: first, lacks: requirement.needs)
+        for worker in present {
+            let lacks = requirement.needs.filter { !$0.couldBeMet(by: worker.registration) }
+            if lacks.count < closest.lacks.count { closest = (worker, lacks) }
+        }
+        return "no worker fits: \(closest.worker.name) comes closest but lacks " + closest.lacks.map(\.wanted).joined(separator: " and ")
+    }
+}
+
+extension Need {
+    var check: String {
+        switch self {
+        case .cpus: "cpus"
+        case .memory: "memory"
+        case .gpus: "gpus"
+        case .label(let constraint): "label \(constraint.label)"
+        case .volume(let name, _): "volume \(name)"
+        case .path(let path): "path \(path)"
+        }
+    }
+
+    private var needed: String {
+        switch self {
+        case .cpus(let amount): amount.description
+        case .memory(let amount): amount.description
+        case .gpus(let count): String(count)
+        case .label(let constraint): "\(constraint.comparison.rawValue) \(constraint.value)"
+        case .volume(_, let writable): writable ? "writable" : "readable"
+        case .path: "allowed"
+        }
+    }
+
+    func finding(_ worker: WorkerRegistration, room: Amounts) -> Explanation.Finding {
+        let offered =
+            switch self {
+            case .cpus: "\(CPUAmount(thousandths: room.cpus)) free of \(worker.cpus)"
+            case .memory: "\(ByteCount(bytes: max(0, room.memory))) free of \(worker.memory)"
+            case .gpus: "\(room.gpus) free of \(gpuIdentities(worker.gpus).count)"
+            case .label(let constraint): worker.labels[constraint.label] ?? "no such label"
+            case .volume(let name, _): worker.volumes[name].map { $0.writable ? "writable" : "read-only" } ?? "not offered"
+            case .path: couldBeMet(by: worker) ? "allowed" : "not allowed"
+            }
+        let couldFit = couldBeMet(by: worker)
+        return Explanation.Finding(
+            check: check, needed: needed, offered: offered, couldFit: couldFit, fitsNow: couldFit && isMet(in: room))
+    }
+
+    /// What is wanted, in words that follow "none has".
+    fileprivate var wanted: String {
+        switch self {
+        case .cpus(let amount): "\(amount) cpus"
+        case .memory(let amount): "\(amount) of memory"
+        case .gpus(let count): "\(count) gpus"
+        case .label(let constraint): "a label with \(constraint)"
+        case .volume(let name, let writable): "the volume '\(name)'" + (writable ? " for writing" : "")
+        case .path(let path): "\(path) among its allowed paths"
+        }
+    }
+
+    /// What the best worker offers of a countable need.
+    fileprivate func best(of workers: [WorkerRegistration]) -> String {
+        switch self {
+        case .cpus: workers.map(\.cpus).max().map { " (the most is \($0))" } ?? ""
+        case .memory: workers.map(\.memory).max().map { " (the most is \($0))" } ?? ""
+        case .gpus: workers.map { gpuIdentities($0.gpus).count }.max().map { " (the most is \($0))" } ?? ""
+        case .label, .volume, .path: ""
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// What runs on the scheduler's thread: take letters, step, answer. Everything here is synchronous.
+import Foundation
+import JobModel
+import Logging
+import SchedulingCore
+
+struct LoopThread: Sendable {
+    private let initial: SendableStepper
+    private let clock: any SchedulerClock
+    private let logger: Logger
+    private let inbox: Inbox
+    private let watchers: Watchers
+    private let batchLimit: Int
+    private let tick: Int
+
+    /// The state on its way to the thread that owns it from then on.
+    private struct SendableStepper: Sendable { let stepper: Stepper }
+
+    private struct Call: Hashable {
+        let worker: WorkerName
+        let incarnation: String
+        let sequence: Int64
+    }
+    private typealias Parked = [Call: CheckedContinuation<Result<SyncOrders, Problem>, Never>]
+
+    init(stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, batchLimit: Int, tick: Int) {
+        initial = SendableStepper(stepper: stepper)
+        self.clock = clock
+        self.logger = logger
+        self.inbox = inbox
+        self.watchers = watchers
+        self.batchLimit = batchLimit
+        self.tick = tick
+    }
+
+    /// Runs until the inbox is closed and empty, or the disk fails.
+    func run() -> Result<Void, StoreFailure> {
+        var stepper = initial.stepper
+        var parked: Parked = [:]
+        var lastTick = Int64.min
+        defer { parked.values.forEach { $0.resume(returning: .failure(Self.stopping)) } }
+        while let letters = inbox.take(batchLimit, waiting: tick) {
+            let now = clock.now()
+            var batch = letters.compactMap(\.envelope)
+            let isDue = now.uptime >= lastTick + Int64(tick)
+            if isDue {
+                batch.append(.event(.timeAdvanced))
+                lastTick = now.uptime
+            }
+            guard !batch.isEmpty || !letters.isEmpty else { continue }
+            do throws(StoreFailure) {
+                let result = try stepper.step(batch, at: now)
+                answer(letters, result, &parked, &stepper)
+            } catch {
+                logger.critical("the store failed: the scheduler stops", metadata: ["cause": "\(error)"])
+                for letter in letters { letter.fail(Self.stopping) }
+                while let rest = inbox.take(.max, waiting: 0), !rest.isEmpty { rest.forEach { $0.fail(Self.stopping) } }
+                return .failure(error)
+            }
+        }
+        return .success(())
+    }
+
+    private static let stopping = Problem(.unavailable, "the scheduler is stopping: try again in a moment")
+
+    private func answer(_ letters: [Letter], _ result: StepResult, _ parked: inout Parked, _ stepper: inout Stepper) {
+        log(result.changes)
+        watchers.announce(result.changes)
+        var replies = result.replies.makeIterator()
+        for letter in letters {
+            switch letter {
+            case .envelope(_, let waiter):
+                if let reply = replies.next() { waiter.resume(returning: .success(reply)) }
+            case .sync(let worker, let request, let waiter):
+                if case .refused(let problem) = replies.next() {
+                    waiter.resume(returning: .failure(problem))
+                } else {
+                    parked[Call(worker: worker, incarnation: request.incarnation, sequence: request.sequence)] = waiter
+                }
+            case .query(let body): withUnsafePointer(to: &stepper) { body(.success($0)) }
+            }
+        }
+        if result.restarted {
+            parked.values.forEach { $0.resume(returning: .failure(Problem(.diskFull, StoreFailure.diskFull.description))) }
+            parked = [:]
+        }
+        for effect in result.effects {
+            switch effect {
+            case .answerSync(let worker, let incarnation, let sequence, let orders):
+                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(returning: .success(orders))
+            case .dropSync(let worker, let incarnation, let sequence):
+                let problem = Problem(.conflict, "a newer call of '\(worker)' replaced this one", field: "sequence")
+                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(returning: .failure(problem))
+            }
+        }
+    }
+
+    /// One line for each transition of a job or attempt.
+    private func log(_ changes: [Change]) {
+        guard logger.logLevel <= .notice else { return }
+        for change in changes {
+            switch change {
+            case .jobAdded(let id, let record, let progress):
+                logger.notice("job accepted", metadata: ["job": "\(id)", "state": "\(progress.state)", "owner": "\(record.owner.name)"])
+            case .job(let id, let progress) where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
+                logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
+            case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
+                logger.notice(
+                    "attempt changed",
+                    metadata: ["attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)", "reason": "\(row.reason?.rawValue ?? "-")"])
+            case .job, .attempt, .task: break
+            case .worker(let row): logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
+            }
+        }
+    }
+}
+
+extension Letter {
+    var envelope: Envelope? {
+        switch self {
+        case .envelope(let envelope, _): envelope
+        case .sync(let worker, let request, _): .event(.workerSynced(worker, request))
+        case .query: nil
+        }
+    }
+
+    /// Ends the wait without a result.
+    func fail(_ problem: Problem) {
+        switch self {
+        case .envelope(_, let waiter): waiter.resume(returning: .failure(problem))
+        case .sync(_, _, let waiter): waiter.resume(returning: .failure(problem))
+        case .query(let body): body(.failure(problem))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+// One batch, synchronously: events into the core, all its changes in one transaction, and only then replies and effects. No task, no
+// clock: the simulator drives this with the real store.
+import Foundation
+import JobModel
+import SchedulingCore
+
+/// What the loop hands to the Stepper.
+package enum Envelope: Sendable {
+    case event(Event)
+    case submission(AcceptedSubmission)
+    case entry(BookEntry)
+}
+
+/// What became of one envelope, once it is durable.
+package enum StepReply: Sendable {
+    case done
+    case submitted(JobDocument)
+    case refused(Problem)
+}
+
+/// What a step hands out after its commit.
+package struct StepResult: Sendable {
+    /// One for each envelope, in order.
+    package var replies: [StepReply]
+    package var effects: [Effect]
+    /// What was written, in order: for the log and for those who watch a job.
+    package var changes: [Change]
+    /// The state was read from the store again: whoever waits for an effect of an earlier step waits in vain.
+    package var restarted = false
+}
+
+/// The scheduler without its thread. Owned by one thread at a time.
+package struct Stepper {
+    package private(set) var cluster: Cluster
+    package let store: Store
+    private let policy: Policy
+    private var catalog: StoredCatalog
+
+    /// Continues from what the store holds.
+    package init(store: Store, policy: Policy, at now: Instant) throws(StoreFailure) {
+        self.store = store
+        self.policy = policy
+        catalog = try store.catalog()
+        cluster = Cluster(policy: policy, restoring: try store.load(), at: now)
+    }
+
+    /// Applies a batch and places tasks. Everything is on disk when it returns.
+    ///
+    /// A full disk refuses the whole batch and goes on from what the store holds, as after a restart.
+    /// - Throws: ``StoreFailure`` if the disk failed: the process must end.
+    package mutating func step(_ batch: [Envelope], at now: Instant) throws(StoreFailure) -> StepResult {
+        var draft = Draft(commit: Commit(wall: now.wall))
+        let before = cluster.totals
+        for envelope in batch { draft.replies.append(try apply(envelope, &draft, at: now)) }
+        draft.take(cluster.schedule(at: now))
+        if cluster.totals != before { draft.commit.totals = cluster.totals }
+        guard !draft.commit.isEmpty else { return StepResult(replies: draft.replies, effects: draft.effects, changes: []) }
+        do {
+            try store.commit(draft.commit)
+        } catch .diskFull {
+            try restart(at: now)
+            let problem = Problem(.diskFull, StoreFailure.diskFull.description)
+            return StepResult(replies: batch.map { _ in .refused(problem) }, effects: [], changes: [], restarted: true)
+        }
+        return StepResult(replies: draft.replies, effects: draft.effects, changes: draft.commit.changes)
+    }
+
+    private mutating func restart(at now: Instant) throws(StoreFailure) {
+        catalog = try store.catalog()
+        cluster = Cluster(policy: policy, restoring: try store.load(), at: now)
+    }
+
+    /// What a batch has come to so far.
+    private struct Draft {
+        var commit: Commit
+        var replies: [StepReply] = []
+        var effects: [Effect] = []
+        var keys: [Key: (Digest, JobID)] = [:]
+        /// Submissions of this batch by id, for repeated keys.
+        var documents: [JobID: JobDocument] = [:]
+
+        struct Key: Hashable {
+            let user: UserName
+            let key: String
+        }
+
+        init(commit: Commit) { self.commit = commit }
+
+        mutating func take(_ outcome: Outcome) {
+            commit.changes += outcome.changes
+            effects += outcome.effects
+        }
+    }
+
+    private mutating func apply(_ envelope: Envelope, _ draft: inout Draft, at now: Instant) throws(StoreFailure) -> StepReply {
+        switch envelope {
+        case .event(let event):
+            let outcome = cluster.apply(event, at: now)
+            draft.take(outcome)
+            switch outcome.reply {
+            case .done: return .done
+            case .refused(let refusal): return .refused(Problem(refusal))
+            }
+        case .entry(let entry):
+            draft.commit.entries.append(entry)
+            return .done
+        case .submission(let submission): return try submit(submission, &draft, at: now)
+        }
+    }
+
+    private mutating func submit(_ submission: AcceptedSubmission, _ draft: inout Draft, at now: Instant) throws(StoreFailure) -> StepReply {
+        if let key = submission.idempotency, let (request, id) = try earlier(key, draft) {
+            guard request == key.requestDigest else {
+                return .refused(Problem(.conflict, "the key was used for another request: choose a new one", field: "Idempotency-Key"))
+            }
+            if let document = draft.documents[id] { return .submitted(document) }
+            do {
+                return try store.job(id).map { .submitted($0) } ?? .refused(Problem.noJob(id))
+            } catch {
+                throw StoreFailure(error)
+            }
+        }
+        var record = submission.record
+        var version: ConfigurationVersion?
+        if let name = submission.name, record.rerunOf == nil {
+            let (assigned, isNew) = catalog.version(of: record.configuration, named: name)
+            record = record.versioned(assigned)
+            version = isNew ? assigned : nil
+        }
+        if catalog.configurations.insert(record.configuration).inserted || version != nil {
+            draft.commit.configurations.append(
+                .init(
+                    digest: record.configuration, content: submission.configurationJSON, imageReference: record.imageReference, version: version))
+        }
+        catalog.lastJob += 1
+        let id = JobID(rawValue: catalog.lastJob)
+        let outcome = cluster.apply(.jobSubmitted(id, record, imageIsStored: submission.imageIsStored, hold: submission.hold), at: now)
+        draft.take(outcome)
+        if case .refused(let refusal) = outcome.reply { return .refused(Problem(refusal)) }
+        guard case .jobAdded(_, _, let progress)? = outcome.changes.first else {
+            return .refused(Problem(.internal, "the job was not accepted"))
+        }
+        let document = JobDocument(id: id, record: record, progress: progress)
+        if let key = submission.idempotency {
+            draft.commit.keys.append((key, id))
+            draft.keys[.init(user: key.user, key: key.key)] = (key.requestDigest, id)
+            draft.documents[id] = document
+        }
+        return .submitted(document)
+    }
+
+    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest, JobID)? {
+        if let known = draft.keys[.init(user: key.user, key: key.key)] { return known }
+        return try store.submission(with: key)
+    }
+}
+
+extension StoredCatalog {
+    /// The version of `digest` under `name`: the one that it has, or the next.
+    mutating func version(of digest: Digest, named name: ConfigurationName) -> (version: ConfigurationVersion, isNew: Bool) {
+        let known = versions[name, default: []]
+        if let index = known.firstIndex(of: digest) { return (ConfigurationVersion(name: name, version: index + 1), false) }
+        versions[name, default: []].append(digest)
+        return (ConfigurationVersion(name: name, version: known.count + 1), true)
+    }
+}
+
+extension Problem {
+    /// A refusal of the core as the user reads it.
+    package init(_ refusal: Refusal) {
+        switch refusal {
+        case .unknownJob(let id): self = .noJob(id)
+        case .jobIsFinished(let id, let state):
+            self.init(.conflict, "job \(id) has ended already: it \(state == .succeeded ? "succeeded" : state == .failed ? "failed" : "was cancelled")", field: "job")
+        case .unknownWorker(let name): self.init(.notFound, "there is no worker '\(name)'", field: "worker")
+        case .supersededIncarnation(let name):
+            self.init(.conflict, "another agent has registered as '\(name)' since: give each agent a name of its own", field: "incarnation")
+        case .staleSequence(_, let sequence, let latest):
+            self.init(.conflict, "the call \(sequence) is not newer than \(latest)", field: "sequence")
+        case .unsupportedProtocol(let version):
+            self.init(.refused, "the protocol \(version) is not supported: this scheduler speaks \(SyncRequest.protocolVersion)", field: "protocol")
+        }
+    }
+}

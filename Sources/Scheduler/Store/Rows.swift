@@ -1,0 +1,96 @@
+// Rows that are not the core's business, and how values become columns. No SQL here.
+import Foundation
+import GRDB
+import JobModel
+import SchedulingCore
+
+/// A user and the hash of the token.
+package struct UserRow: Hashable, Sendable {
+    package var name: UserName
+    package var role: Role
+    package var uid: UInt32
+    package var gid: UInt32
+    package var tokenHash: Digest
+    package var createdAt: Timestamp
+}
+
+/// An image of the archive.
+package struct ImageRow: Hashable, Sendable {
+    package var digest: Digest
+    package var mediaType: String
+    package var size: ByteCount
+    package var platforms: [String]
+    package var layers: [Digest]
+    package var complete: Bool
+    package var createdAt: Timestamp
+}
+
+/// Rows beside the core's that go through the one writer.
+package enum BookEntry: Sendable {
+    case userSaved(UserRow)
+    case userRemoved(UserName)
+    case imageSaved(ImageRow)
+    case imageNamed(reference: String, Digest)
+}
+
+/// A submission whose image is pinned and whose files are stored.
+package struct AcceptedSubmission: Sendable {
+    /// Its version is filled in when the job is accepted.
+    package var record: JobRecord
+    package var configuration: JobModel.Configuration
+    /// Canonical.
+    package var configurationJSON: [UInt8]
+    package var name: ConfigurationName?
+    package var imageIsStored: Bool
+    package var hold: Bool
+    package var idempotency: IdempotencyKey?
+}
+
+/// Names a submission of a user: the same key with the same request is the same job.
+package struct IdempotencyKey: Hashable, Sendable {
+    package static let longest = 128
+    package var user: UserName
+    package var key: String
+    package var requestDigest: Digest
+}
+
+/// How values are written as text columns, and read back.
+enum Column {
+    static func json(_ value: some Encodable) throws -> String { String(decoding: try WireJSON.encode(value), as: UTF8.self) }
+
+    static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value { try WireJSON.decode(type, from: text.utf8) }
+
+    /// `1-100,205-300`
+    static func ranges(_ ranges: [ClosedRange<Int64>]) -> String {
+        ranges.map { "\($0.lowerBound)-\($0.upperBound)" }.joined(separator: ",")
+    }
+
+    static func ranges(_ text: String) throws -> [ClosedRange<Int64>] {
+        try text.split(separator: ",").map { part in
+            let bounds = part.split(separator: "-").map { Int64($0) }
+            guard bounds.count == 2, let first = bounds[0], let last = bounds[1], first <= last else {
+                throw Unreadable(why: "the ranges \(quoted(text)) cannot be read")
+            }
+            return first...last
+        }
+    }
+
+    static func lines(_ values: [String]) -> String { values.joined(separator: "\n") }
+    static func lines(_ text: String) -> [String] { text.isEmpty ? [] : text.split(separator: "\n").map(String.init) }
+
+    static func known<Value: RawRepresentable<String>>(_ type: Value.Type, _ text: String) throws -> Value {
+        guard let value = Value(rawValue: text) else { throw Unreadable(why: "\(quoted(text)) is not a known \(type)") }
+        return value
+    }
+}
+
+/// A row that this version cannot read. It goes to quarantine.
+struct Unreadable: Error, CustomStringConvertible {
+    let why: String
+    var description: String { why }
+}
+
+extension Timestamp {
+    init(column: Int64) { self.init(millisecondsSinceEpoch: column) }
+    var column: Int64 { millisecondsSinceEpoch }
+}

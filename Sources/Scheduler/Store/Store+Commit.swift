@@ -1,0 +1,216 @@
+// Change → SQL: one exhaustive switch, cached statements, one transaction for a whole batch. Its inverse is Store+Load.swift.
+import Foundation
+import GRDB
+import JobModel
+import SchedulingCore
+
+/// All that one batch writes.
+package struct Commit: Sendable {
+    package struct NewConfiguration: Sendable {
+        var digest: Digest
+        var content: [UInt8]
+        var imageReference: String
+        /// A version that did not exist before.
+        var version: ConfigurationVersion?
+    }
+
+    package var configurations: [NewConfiguration] = []
+    package var changes: [Change] = []
+    package var keys: [(IdempotencyKey, JobID)] = []
+    package var entries: [BookEntry] = []
+    package var totals: Totals?
+    package var wall: Timestamp
+
+    package init(wall: Timestamp) { self.wall = wall }
+    package var isEmpty: Bool { configurations.isEmpty && changes.isEmpty && keys.isEmpty && entries.isEmpty }
+}
+
+extension Store {
+    /// Writes everything or nothing. Durable when it returns.
+    /// - Important: only on the loop's thread.
+    package func commit(_ commit: Commit) throws(StoreFailure) {
+        do {
+            try pool.write { db in
+                for configuration in commit.configurations { try write(configuration, at: commit.wall, db) }
+                for change in Self.newest(commit.changes) { try write(change, db) }
+                for (key, job) in commit.keys {
+                    try db.cachedStatement(sql: "INSERT INTO idempotency_keys (user, key, request_digest, job) VALUES (?, ?, ?, ?)")
+                        .execute(arguments: [key.user.rawValue, key.key, key.requestDigest.description, job.rawValue])
+                }
+                for entry in commit.entries { try write(entry, db) }
+                if let totals = commit.totals {
+                    try db.cachedStatement(sql: "INSERT INTO totals (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content")
+                        .execute(arguments: [try Column.json(totals)])
+                }
+            }
+        } catch {
+            throw StoreFailure(error)
+        }
+    }
+
+    private enum RowKey: Hashable {
+        case job(JobID)
+        case task(TaskID)
+        case attempt(AttemptID)
+        case worker(WorkerName)
+    }
+
+    /// Only the last change of each row, parents before children: jobs, tasks, attempts, workers.
+    static func newest(_ changes: [Change]) -> [Change] {
+        var positions: [RowKey: Int] = [:]
+        var rows: [Change] = []
+        for change in changes {
+            let key: RowKey =
+                switch change {
+                case .jobAdded(let id, _, _), .job(let id, _): .job(id)
+                case .task(let row): .task(row.id)
+                case .attempt(let row): .attempt(row.id)
+                case .worker(let row): .worker(row.name)
+                }
+            guard let position = positions[key] else {
+                positions[key] = rows.count
+                rows.append(change)
+                continue
+            }
+            // A job that was added in this batch stays an insert.
+            if case .jobAdded(let id, let record, _) = rows[position], case .job(_, let progress) = change {
+                rows[position] = .jobAdded(id, record, progress)
+            } else {
+                rows[position] = change
+            }
+        }
+        func rank(_ change: Change) -> Int {
+            switch change {
+            case .jobAdded, .job: 0
+            case .task: 1
+            case .attempt: 2
+            case .worker: 3
+            }
+        }
+        return (0...3).flatMap { wanted in rows.filter { rank($0) == wanted } }
+    }
+
+    private func write(_ change: Change, _ db: Database) throws {
+        switch change {
+        case .jobAdded(let id, let record, let progress): try insert(id, record, progress, db)
+        case .job(let id, let progress): try update(id, progress, db)
+        case .task(let row): try write(row, db)
+        case .attempt(let row): try write(row, db)
+        case .worker(let row):
+            try db.cachedStatement(
+                sql: """
+                    INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, ?)
+                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining = excluded.is_draining
+                    """
+            ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
+        }
+    }
+
+    private func insert(_ id: JobID, _ record: JobRecord, _ progress: JobProgress, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO jobs (state, reason, tasks_total, tasks_pending, tasks_running, tasks_succeeded, tasks_failed,
+                    tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at, finished_at,
+                    revision, id, name, owner, configuration, record)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(
+            arguments: StatementArguments(
+                progressColumns(progress) + [
+                    id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description, try Column.json(record),
+                ]))
+    }
+
+    private func update(_ id: JobID, _ progress: JobProgress, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                UPDATE jobs SET state = ?, reason = ?, tasks_total = ?, tasks_pending = ?, tasks_running = ?, tasks_succeeded = ?,
+                    tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?, image_is_stored = ?,
+                    submitted_at = ?, started_at = ?, finished_at = ?, revision = ?
+                WHERE id = ?
+                """
+        ).execute(arguments: StatementArguments(progressColumns(progress) + [id.rawValue]))
+    }
+
+    private func progressColumns(_ progress: JobProgress) -> [(any DatabaseValueConvertible)?] {
+        [
+            progress.state.rawValue, progress.reason, progress.counts.total, progress.counts.pending, progress.counts.running,
+            progress.counts.succeeded, progress.counts.failed, progress.counts.cancelled, Column.ranges(progress.unstarted),
+            progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column, progress.startedAt?.column,
+            progress.finishedAt?.column, progress.revision,
+        ]
+    }
+
+    private func write(_ row: TaskRow, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts = excluded.attempts,
+                    program_failures = excluded.program_failures, infrastructure_failures = excluded.infrastructure_failures
+                """
+        ).execute(arguments: [
+            row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts, row.programFailures,
+            row.infrastructureFailures,
+        ])
+    }
+
+    private func write(_ row: AttemptRow, _ db: Database) throws {
+        let report = row.report
+        try db.cachedStatement(
+            sql: """
+                INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
+                    stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal, message,
+                    engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(arguments: [
+            row.id.job.rawValue, row.id.task.index, row.id.number, row.worker.rawValue, row.state.rawValue, row.reason?.rawValue,
+            Column.lines(row.gpus), row.isAcknowledged, row.isAccepted, row.stopReason?.rawValue, row.assignedAt.column,
+            row.endedAt?.column, report?.sequence, report?.state.rawValue, report?.reason?.rawValue, report?.exitCode, report?.signal,
+            report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column, report?.usage?.cpuSeconds,
+            report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try report?.inputs.map { try Column.json($0) },
+            try report?.outputs.map { try Column.json($0) },
+        ])
+    }
+
+    private func write(_ configuration: Commit.NewConfiguration, at wall: Timestamp, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: "INSERT OR IGNORE INTO configurations (digest, content, image_reference, created_at) VALUES (?, ?, ?, ?)"
+        ).execute(arguments: [
+            configuration.digest.description, String(decoding: configuration.content, as: UTF8.self), configuration.imageReference,
+            wall.column,
+        ])
+        guard let version = configuration.version else { return }
+        try db.cachedStatement(
+            sql: "INSERT INTO configuration_versions (name, version, digest, created_at) VALUES (?, ?, ?, ?)"
+        ).execute(arguments: [version.name.rawValue, version.version, configuration.digest.description, wall.column])
+    }
+
+    private func write(_ entry: BookEntry, _ db: Database) throws {
+        switch entry {
+        case .userSaved(let user):
+            try db.cachedStatement(
+                sql: "INSERT OR REPLACE INTO users (name, role, uid, gid, token_hash, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+            ).execute(arguments: [
+                user.name.rawValue, user.role.rawValue, Int64(user.uid), Int64(user.gid), user.tokenHash.description, user.createdAt.column,
+            ])
+        case .userRemoved(let name):
+            try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])
+        case .imageSaved(let image):
+            try db.cachedStatement(
+                sql: """
+                    INSERT INTO images (digest, media_type, size, platforms, layers, is_complete, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+                    ON CONFLICT (digest) DO UPDATE SET size = excluded.size, platforms = excluded.platforms, layers = excluded.layers,
+                        is_complete = excluded.is_complete
+                    """
+            ).execute(arguments: [
+                image.digest.description, image.mediaType, image.size.bytes, Column.lines(image.platforms),
+                Column.lines(image.layers.map(\.description)), image.complete, image.createdAt.column,
+            ])
+        case .imageNamed(let reference, let digest):
+            try db.cachedStatement(sql: "INSERT OR REPLACE INTO image_names (reference, digest) VALUES (?, ?)")
+                .execute(arguments: [reference, digest.description])
+        }
+    }
+}

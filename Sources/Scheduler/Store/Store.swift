@@ -1,0 +1,106 @@
+// The SQLite file: opened once, by one scheduler, with the durability that acknowledgements rely on. Only the loop's thread writes
+// (Store+Commit.swift); queries read from the pool's snapshots (Queries/). No decision is made here.
+import Glibc
+import Foundation
+import GRDB
+import JobModel
+import Logging
+import Migrations
+
+/// Why the store cannot go on.
+package enum StoreFailure: Error, CustomStringConvertible {
+    /// Another scheduler has the folder open.
+    case locked(directory: String)
+    /// The database was written by a newer jobctl.
+    case newerSchema(directory: String)
+    /// The disk is full: nothing was written; later it may go well.
+    case diskFull
+    /// The disk failed. The process must stop: a failed fsync is never retried in place.
+    case storage(String)
+
+    package var description: String {
+        switch self {
+        case .locked(let directory): "another scheduler uses the data folder \(directory): stop it first, or choose another folder"
+        case .newerSchema(let directory): "the database in \(directory) was written by a newer jobctl: install that version or a later one"
+        case .diskFull: "the scheduler's disk is full: free some space; running jobs go on, and submits work again by themselves"
+        case .storage(let why): "the scheduler's disk failed: \(why)"
+        }
+    }
+
+    init(_ error: any Error) {
+        switch error {
+        case let failure as StoreFailure: self = failure
+        case let error as DatabaseError where error.resultCode == .SQLITE_FULL: self = .diskFull
+        default: self = .storage("\(error)")
+        }
+    }
+}
+
+package final class Store: Sendable {
+    let pool: DatabasePool
+    private let lock: FolderLock
+
+    private init(pool: DatabasePool, lock: FolderLock) {
+        self.pool = pool
+        self.lock = lock
+    }
+
+    /// Opens or makes `directory/jobctl.sqlite`, brings it to the newest schema, and holds a lock on the folder until the process ends.
+    package static func open(directory: String, logger: Logger) throws(StoreFailure) -> Store {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            let lock = try FolderLock(directory: directory)
+            var configuration = GRDB.Configuration()
+            configuration.busyMode = .timeout(10)
+            configuration.maximumReaderCount = 4
+            let pool = try DatabasePool(path: directory + "/jobctl.sqlite", configuration: configuration)
+            try migrate(pool, directory: directory, logger: logger)
+            try pool.writeWithoutTransaction { try makeDurable($0) }
+            return Store(pool: pool, lock: lock)
+        } catch {
+            throw StoreFailure(error)
+        }
+    }
+
+    /// WAL and a sync at every commit, read back: an acknowledgement relies on them.
+    private static func makeDurable(_ db: Database) throws {
+        try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
+        let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode")
+        let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
+        let foreignKeys = try Int.fetchOne(db, sql: "PRAGMA foreign_keys")
+        guard journal == "wal", synchronous == 2, foreignKeys == 1 else {
+            throw StoreFailure.storage("SQLite refused WAL with synchronous=FULL and foreign keys")
+        }
+    }
+
+    /// A migrator with every migration of this version.
+    package static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        for migration in migrations {
+            migrator.registerMigration(migration.name) { db in try db.execute(sql: migration.sql) }
+        }
+        return migrator
+    }
+
+    private static func migrate(_ pool: DatabasePool, directory: String, logger: Logger) throws {
+        guard try !pool.read({ try migrator.hasBeenSuperseded($0) }) else { throw StoreFailure.newerSchema(directory: directory) }
+        try migrator.migrate(pool)
+    }
+}
+
+/// An exclusive lock on a data folder, by flock: the kernel lets it go when the process ends, however it ends.
+final class FolderLock: Sendable {
+    private let file: Int32
+
+    init(directory: String) throws(StoreFailure) {
+        file = Glibc.open(directory + "/scheduler.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw StoreFailure.storage("cannot open \(directory)/scheduler.lock") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw StoreFailure.locked(directory: directory)
+        }
+    }
+
+    deinit { close(file) }
+}

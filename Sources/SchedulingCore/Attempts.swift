@@ -1,0 +1,262 @@
+// Attempts: what a worker reports of them, how they end, and what that means for their task.
+//
+//     assigned → preparing → running → ending → succeeded | failed | cancelled | lost
+//
+// A report may skip ahead, never go back; a terminal state never changes. A success needs proof: exit code 0, and where there
+// is output, the scheduler's earlier acceptance. An attempt is in its worker's table as long as it lives, so a report of an
+// attempt that was given up finds nothing that it could change: that is the fence.
+import HeapModule
+import JobModel
+
+struct Attempt: Sendable {
+    var row: AttemptRow
+    let amounts: Amounts
+    /// An answer has carried its start. Until then nobody can have started it.
+    var wasSent = false
+    /// An answer has carried its stop or its permission to publish.
+    var isTold = false
+    /// The worker's call that listed it last.
+    var seenInCall: Int64 = 0
+    /// It stands in `Cluster.touchedAttempts`.
+    var isTouched = false
+
+    /// Stopped ones are not counted: they may still run.
+    var isWaitingToStart: Bool { row.state == .assigned && !row.isAcknowledged && row.stopReason == nil }
+}
+
+extension AttemptState {
+    /// Every step that an attempt may take, and no other.
+    static let transitions: [(from: AttemptState, to: AttemptState)] = {
+        let path: [AttemptState] = [.assigned, .preparing, .running, .ending]
+        let ends: [AttemptState] = [.succeeded, .failed, .cancelled, .lost]
+        return path.indices.flatMap { place in (path[(place + 1)...] + ends).map { (path[place], $0) } }
+    }()
+
+    func mayBecome(_ next: AttemptState) -> Bool { Self.transitions.contains { $0.from == self && $0.to == next } }
+}
+
+extension AttemptReport {
+    /// How a terminal report counts. What contradicts itself, or was not allowed, is never a success and never the user's wish.
+    func conclusion(hasOutput: Bool, of attempt: AttemptRow) -> (state: AttemptState, reason: EndReason)? {
+        switch state {
+        case .assigned, .preparing, .running, .ending:
+            return nil
+        case .succeeded:
+            let isProven = exitCode == 0 && reason == .exitCode && (signal ?? 0) == 0
+            return isProven && (!hasOutput || attempt.isAccepted) ? (.succeeded, .exitCode) : (.lost, .engineError)
+        case .failed:
+            guard let reason else { return (.lost, .engineError) }
+            if reason.blame != .nobody { return (.failed, reason) }
+            return attempt.stopReason.map { (.cancelled, $0) } ?? (.lost, .engineError)
+        case .cancelled:
+            if let stopReason = attempt.stopReason { return (.cancelled, stopReason) }
+            return (.lost, faultOfTheCluster)
+        case .lost:
+            return (.lost, faultOfTheCluster)
+        }
+    }
+
+    private var faultOfTheCluster: EndReason { reason?.blame == .infrastructure ? reason ?? .engineError : .engineError }
+
+    /// How it ended, in words for a person.
+    fileprivate func sentence(_ reason: EndReason) -> String {
+        let end =
+            switch reason {
+            case .exitCode: "exit code \(exitCode ?? 0)"
+            case .signal: signal.map { "killed by signal \($0)" } ?? "killed by a signal"
+            case .oomKilled: "used more memory than it asked for (oom-killed)"
+            case .timeLimit: "ran longer than its time limit"
+            case .cancelled, .preempted, .imageError, .volumeError, .outputError, .workerLost, .engineError: reason.rawValue
+            }
+        return message.map { "\(end): \($0)" } ?? end
+    }
+}
+
+/// What the end of an attempt means for its task.
+private enum Verdict {
+    case succeeded, cancelled
+    /// It was taken back before it started: nobody's fault.
+    case retracted
+    case programFailed, infrastructureFailed
+}
+
+extension Cluster {
+    /// Takes one report. Whatever is not news is passed over.
+    mutating func take(_ report: AttemptReport, from slot: Int, at now: Instant) {
+        guard let attempt = workers[slot].attempts[report.attempt], let hasOutput = jobs[report.attempt.job]?.hasOutput,
+            report.sequence > (attempt.row.report?.sequence ?? 0), report.state.rank >= attempt.row.state.rank
+        else { return }
+        if let (state, reason) = report.conclusion(hasOutput: hasOutput, of: attempt.row) {
+            return end(report.attempt, on: slot, as: state, reason, report: report, at: now)
+        }
+        let accepts = report.state == .ending && report.exitCode == 0 && hasOutput && attempt.row.stopReason == nil
+        workers[slot].attempts[report.attempt]?.take(report, accepts: accepts)
+        touch(report.attempt, on: slot)
+    }
+
+    /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is let go on.
+    mutating func stop(_ id: AttemptID, on slot: Int, at now: Instant) {
+        guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else { return }
+        if attempt.row.isAcknowledged || attempt.wasSent {
+            workers[slot].attempts[id]?.row.stopReason = .cancelled
+            workers[slot].attempts[id]?.isTold = false
+            touch(id, on: slot)
+            payAttention(to: slot)
+        } else {
+            end(id, on: slot, as: .cancelled, .cancelled, at: now)
+        }
+    }
+
+    /// Takes back an attempt that no answer has carried.
+    mutating func retractUnsent(_ id: AttemptID, from slot: Int, at now: Instant) {
+        guard let attempt = workers[slot].attempts[id], attempt.isWaitingToStart, !attempt.wasSent else { return }
+        retract(id, from: slot, at: now)
+    }
+
+    /// Takes back an attempt that has certainly not started; its task is placed again without a pause.
+    mutating func retract(_ id: AttemptID, from slot: Int, at now: Instant) {
+        end(id, on: slot, as: .cancelled, .preempted, at: now)
+    }
+
+    /// Ends a live attempt, gives back what it held, and goes on with its task. The only way out of a worker's table.
+    mutating func end(
+        _ id: AttemptID, on slot: Int, as state: AttemptState, _ reason: EndReason, report: AttemptReport? = nil, at now: Instant
+    ) {
+        guard var attempt = workers[slot].attempts.remove(id) else { return }
+        precondition(attempt.row.state.mayBecome(state), "an attempt ends once")
+        attempt.row.state = state
+        attempt.row.reason = reason
+        attempt.row.endedAt = now.wall
+        if let report {
+            attempt.row.report = report
+            attempt.row.isAcknowledged = true
+        }
+        outcome.changes.append(.attempt(attempt.row))
+        workers[slot].giveBack(attempt)
+        roomGrew()
+        payAttention(to: slot)
+        jobs[id.job]?.lastEnd = report?.sentence(reason) ?? reason.rawValue
+        conclude(id.task, verdict(state, reason, of: id.job), reason, worker: workers[slot].name, at: now)
+    }
+
+    private func verdict(_ state: AttemptState, _ reason: EndReason, of job: JobID) -> Verdict {
+        if state == .succeeded { return .succeeded }
+        if jobs[job]?.progress.cancelRequested == true { return .cancelled }
+        if state == .cancelled { return .retracted }
+        switch reason.blame {
+        case .program: return .programFailed
+        case .infrastructure, .nobody: return .infrastructureFailed
+        }
+    }
+
+    private mutating func conclude(_ id: TaskID, _ verdict: Verdict, _ reason: EndReason, worker: WorkerName, at now: Instant) {
+        markDirty(id.job)
+        switch verdict {
+        case .succeeded: finish(id, as: .succeeded, reason)
+        case .cancelled: finish(id, as: .cancelled, reason)
+        case .retracted: tryAgain(id, reason, at: nil)
+        case .programFailed:
+            jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
+            guard let retries = jobs[id.job]?.record.retries, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
+            if row.programFailures > Int64(retries) {
+                finish(id, as: .failed, reason)
+            } else {
+                tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
+            }
+        case .infrastructureFailed:
+            jobs[id.job]?.tasks[id.index]?.row.infrastructureFailures += 1
+            guard let row = jobs[id.job]?.tasks[id.index]?.row else { return }
+            tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
+            holdIfPoisonous(row, reason, worker, at: now)
+        }
+    }
+
+    private mutating func finish(_ id: TaskID, as state: TaskState, _ reason: EndReason) {
+        if let row = jobs[id.job]?.finish(id.index, as: state, reason: reason) { outcome.changes.append(.task(row)) }
+    }
+
+    /// Lets the task wait: until an uptime, or not at all.
+    private mutating func tryAgain(_ id: TaskID, _ reason: EndReason, at due: Int64?) {
+        guard let row = jobs[id.job]?.wait(id.index, reason: reason) else { return }
+        outcome.changes.append(.task(row))
+        if let due { timers.insert(Timer(due: due, subject: .retry(id))) } else { retryIsDue(id) }
+    }
+
+    mutating func retryIsDue(_ id: TaskID) {
+        if jobs[id.job]?.makeDue(id.index) == true { enqueue(id.job) }
+    }
+
+    private mutating func holdIfPoisonous(_ row: TaskRow, _ reason: EndReason, _ worker: WorkerName, at now: Instant) {
+        let id = row.id.job
+        guard jobs[id]?.progress.isHeld == false else { return }
+        if reason == .workerLost, jobs[id]?.crashedWorkers.contains(worker) == false { jobs[id]?.crashedWorkers.append(worker) }
+        let crashed = jobs[id]?.crashedWorkers ?? []
+        if crashed.count >= policy.crashedWorkerLimit {
+            let names = crashed.sorted().map(\.rawValue).joined(separator: ", ")
+            holdJob(
+                id, because: "held because \(crashed.count) workers were lost while they ran it (\(names)); release it to try again",
+                at: now)
+        } else if row.infrastructureFailures >= policy.infrastructureRetries {
+            holdJob(
+                id, because: "held because task \(row.id) failed \(row.infrastructureFailures) times for reasons outside its program, "
+                    + "the last time with \((jobs[id]?.lastEnd).flatMap { $0 } ?? reason.rawValue) on \(worker); release it to try again",
+                at: now)
+        }
+    }
+
+    mutating func touch(_ id: AttemptID, on slot: Int) {
+        guard workers[slot].attempts[id]?.isTouched == false else { return }
+        workers[slot].attempts[id]?.isTouched = true
+        touchedAttempts.append((slot, id))
+    }
+
+    mutating func roomGrew() {
+        roomVersion += 1
+        needsPlacement = true
+    }
+}
+
+extension Attempt {
+    mutating func take(_ report: AttemptReport, accepts: Bool) {
+        if report.state != row.state {
+            precondition(row.state.mayBecome(report.state), "states only rise")
+            row.state = report.state
+        }
+        row.report = report
+        row.isAcknowledged = true
+        if accepts, !row.isAccepted {
+            row.isAccepted = true
+            isTold = false
+        }
+    }
+}
+
+extension Job {
+    /// Back to pending. Nil if the task is not running.
+    mutating func wait(_ index: Int64, reason: EndReason) -> TaskRow? {
+        guard tasks[index]?.slot != nil else { return nil }
+        tasks[index]?.row.state = .pending
+        tasks[index]?.row.reason = reason
+        tasks[index]?.slot = nil
+        progress.counts.running -= 1
+        progress.counts.pending += 1
+        return tasks[index]?.row
+    }
+
+    /// False if the task does not wait for this.
+    mutating func makeDue(_ index: Int64) -> Bool {
+        guard tasks[index]?.slot == nil, tasks[index]?.isDue == false else { return false }
+        tasks[index]?.isDue = true
+        due.insert(index)
+        return true
+    }
+}
+
+extension Policy {
+    /// Doubles with each attempt, up to the longest.
+    func pause(afterAttempt number: Int64) -> TimeSpan {
+        let doublings = min(max(number - 1, 0), 32)
+        let (pause, overflowed) = retryBackoff.milliseconds.multipliedReportingOverflow(by: 1 << doublings)
+        return overflowed ? longestRetryBackoff : min(TimeSpan(milliseconds: pause), longestRetryBackoff)
+    }
+}

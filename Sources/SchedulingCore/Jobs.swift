@@ -1,0 +1,171 @@
+// The events of jobs: submitted, image there, cancelled, held, released; and how a job's row follows.
+// `jobctl submit` arrives here from the scheduler's loop; the next station is Worker/Agent.swift, by way of Placement/.
+import HeapModule
+import JobModel
+
+extension Cluster {
+    /// Accepts a job. Costs the same for one task and for a million.
+    mutating func submit(_ id: JobID, _ record: JobRecord, imageIsStored: Bool, hold: Bool, at now: Instant) {
+        let classSlot = join(Requirement(record), id)
+        let count = record.shape.count
+        let progress = JobProgress(
+            state: .pending, reason: hold ? "held at submission" : nil, counts: TaskCounts(total: count, pending: count),
+            unstarted: [record.shape.indices], isHeld: hold, cancelRequested: false, imageIsStored: imageIsStored,
+            submittedAt: now.wall, startedAt: nil, finishedAt: nil, revision: 0)
+        var job = Job(id: id, record: record, classSlot: classSlot, progress: progress)
+        let booked = job.book(shortfall: classes.rows[classSlot].shortfall, in: &totals, at: now)
+        jobs.insert(job, for: id)
+        if !imageIsStored { expectImage(record.image.digest, for: id) }
+        enqueue(id)
+        outcome.changes.append(.jobAdded(id, record, booked))
+    }
+
+    mutating func imageStored(_ digest: Digest) {
+        guard let wait = images.remove(digest) else { return }
+        for id in wait.jobs.ids {
+            jobs[id]?.progress.imageIsStored = true
+            markDirty(id)
+            enqueue(id)
+        }
+    }
+
+    mutating func imageFailed(_ digest: Digest, _ message: String) {
+        guard let wait = images[digest] else { return }
+        for id in wait.jobs.ids where wait.jobs[id] == true {
+            images[digest]?.jobs[id] = false
+            jobs[id]?.progress.isHeld = true
+            jobs[id]?.progress.reason = message
+            markDirty(id)
+        }
+        images[digest]?.wanted = 0
+    }
+
+    mutating func expectImage(_ digest: Digest, for id: JobID) {
+        if !images.contains(digest) { images.insert(ImageWait(), for: digest) }
+        if images[digest]?.jobs[id] == true { return }
+        if images[digest]?.jobs.contains(id) == true {
+            images[digest]?.jobs[id] = true
+        } else {
+            images[digest]?.jobs.insert(true, for: id)
+        }
+        images[digest]?.wanted += 1
+    }
+
+    /// Cancels at once what does not run, and orders a stop for what does. Nothing of the job starts from here on.
+    mutating func cancel(_ id: JobID, at now: Instant) throws(Refusal) {
+        let job = try liveJob(id)
+        guard !job.progress.cancelRequested else { return }
+        jobs[id]?.cancelUnstarted()
+        for index in job.tasks.ids {
+            guard let task = job.tasks[index] else { continue }
+            if let slot = task.slot {
+                stop(AttemptID(task: task.row.id, number: task.row.attempts), on: slot, at: now)
+            } else if let row = jobs[id]?.finish(index, as: .cancelled, reason: task.row.reason) {
+                outcome.changes.append(.task(row))
+            }
+        }
+        markDirty(id)
+    }
+
+    /// A user's hold: nothing new starts, what runs goes on.
+    mutating func hold(_ id: JobID, at now: Instant) throws(Refusal) {
+        let job = try liveJob(id)
+        guard !job.progress.isHeld, !job.progress.cancelRequested else { return }
+        holdJob(id, because: "held on request", at: now)
+    }
+
+    /// Nothing new starts: what was placed and not yet sent is taken back.
+    mutating func holdJob(_ id: JobID, because sentence: String, at now: Instant) {
+        jobs[id]?.progress.isHeld = true
+        jobs[id]?.progress.reason = sentence
+        markDirty(id)
+        for index in jobs[id]?.tasks.ids ?? [] {
+            guard let task = jobs[id]?.tasks[index], let slot = task.slot else { continue }
+            retractUnsent(AttemptID(task: task.row.id, number: task.row.attempts), from: slot, at: now)
+        }
+    }
+
+    /// Lets a held job go on, with fresh budgets for failures that were not its own.
+    mutating func release(_ id: JobID) throws(Refusal) {
+        let job = try liveJob(id)
+        guard job.progress.isHeld, !job.progress.cancelRequested else { return }
+        jobs[id]?.progress.isHeld = false
+        jobs[id]?.progress.reason = nil
+        jobs[id]?.crashedWorkers = []
+        for index in job.tasks.ids where (job.tasks[index]?.row.infrastructureFailures ?? 0) > 0 {
+            jobs[id]?.tasks[index]?.row.infrastructureFailures = 0
+            if let row = jobs[id]?.tasks[index]?.row { outcome.changes.append(.task(row)) }
+        }
+        if !job.progress.imageIsStored { expectImage(job.record.image.digest, for: id) }
+        markDirty(id)
+        enqueue(id)
+    }
+
+    private func liveJob(_ id: JobID) throws(Refusal) -> Job {
+        if let job = jobs[id] { return job }
+        if let state = finished[id] { throw .jobIsFinished(id, state) }
+        throw .unknownJob(id)
+    }
+
+    // MARK: how the row follows
+
+    mutating func markDirty(_ id: JobID) {
+        guard jobs[id]?.isDirty == false else { return }
+        jobs[id]?.isDirty = true
+        dirtyJobs.append(id)
+    }
+
+    /// The job's class may have found out that no worker fits, or that one does.
+    mutating func reconsider(_ id: JobID) {
+        guard let job = jobs[id] else { return }
+        let (state, reason) = job.condition(shortfall: classes.rows[job.classSlot].shortfall)
+        if state != job.progress.state || reason != job.progress.reason { markDirty(id) }
+    }
+
+    mutating func settleJob(_ id: JobID, at now: Instant) {
+        guard let classSlot = jobs[id]?.classSlot,
+            let progress = jobs[id]?.book(shortfall: classes.rows[classSlot].shortfall, in: &totals, at: now)
+        else { return }
+        outcome.changes.append(.job(id, progress))
+        if progress.state.isTerminal { forget(id, progress) }
+    }
+
+    private mutating func forget(_ id: JobID, _ progress: JobProgress) {
+        guard let job = jobs.remove(id) else { return }
+        finished.remember(id, progress.state)
+        leave(job.classSlot)
+        let digest = job.record.image.digest
+        guard !progress.imageIsStored, let wanted = images[digest]?.jobs.remove(id) else { return }
+        if wanted { images[digest]?.wanted -= 1 }
+        if images[digest]?.jobs.isEmpty == true { images.remove(digest) }
+    }
+
+    /// The images that jobs wait for, in order.
+    package var imagesWaitedFor: [Digest] { images.ids.filter { (images[$0]?.wanted ?? 0) > 0 } }
+}
+
+extension Job {
+    mutating func cancelUnstarted() {
+        progress.cancelRequested = true
+        let count = progress.unstarted.reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 }
+        progress.unstarted = []
+        progress.counts.pending -= count
+        progress.counts.cancelled += count
+        due = []
+    }
+
+    /// Ends a task for good.
+    mutating func finish(_ index: Int64, as state: TaskState, reason: EndReason?) -> TaskRow? {
+        guard var task = tasks.remove(index) else { return nil }
+        if task.slot == nil { progress.counts.pending -= 1 } else { progress.counts.running -= 1 }
+        switch state {
+        case .succeeded: progress.counts.succeeded += 1
+        case .failed: progress.counts.failed += 1
+        case .cancelled: progress.counts.cancelled += 1
+        case .pending, .running: preconditionFailure("a task ends in a terminal state")
+        }
+        task.row.state = state
+        task.row.reason = reason
+        return task.row
+    }
+}

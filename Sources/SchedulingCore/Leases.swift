@@ -1,0 +1,40 @@
+// What a worker's silence leads to, in two steps: unreachable, it gets no new work; its lease over, its attempts are given up.
+// Two timers, because a long run must survive a short network failure. The scheduler's end of a lease lies after the worker's
+// own for certain: it counts from the answer, the worker from the request, and margin and clock drift are added.
+import JobModel
+
+extension Cluster {
+    /// When the attempts of a worker that was last answered at `now` are given up.
+    func leaseEnd(answeredAt now: Instant) -> Int64 {
+        now.uptime(after: policy.lease + policy.leaseMargin + policy.clockDrift)
+    }
+
+    /// Looks at everything about a worker that is due at some time.
+    mutating func checkDeadlines(of slot: Int, at now: Instant) {
+        if let call = workers[slot].call, call.until <= now.uptime { payAttention(to: slot) }
+        if !workers[slot].isUnreachable, let deadline = contactDeadline(of: slot), deadline <= now.uptime {
+            workers[slot].isUnreachable = true
+            retractUnsent(from: slot, at: now)
+        }
+        if !workers[slot].isLost, workers[slot].leaseEnds <= now.uptime { expireLease(of: slot, at: now) }
+    }
+
+    /// Every deadline that is still ahead, the earliest first. A call that waits for its answer counts as contact.
+    func nextDeadline(of slot: Int) -> Int64? {
+        let worker = workers[slot]
+        let lease = worker.isLost ? nil : worker.leaseEnds
+        let contact = worker.isUnreachable ? nil : contactDeadline(of: slot)
+        return [worker.call?.until, contact, lease].compactMap { $0 }.min()
+    }
+
+    private func contactDeadline(of slot: Int) -> Int64? {
+        workers[slot].call == nil ? workers[slot].lastContact + policy.unreachableAfter.milliseconds : nil
+    }
+
+    private mutating func expireLease(of slot: Int, at now: Instant) {
+        workers[slot].isLost = true
+        workers[slot].isUnreachable = true
+        changedWorkers.append(slot)
+        for id in workers[slot].attempts.ids { end(id, on: slot, as: .lost, .workerLost, at: now) }
+    }
+}

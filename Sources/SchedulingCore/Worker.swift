@@ -1,0 +1,116 @@
+// One worker as the scheduler sees it: its row, its attempts, what is reserved, and its calls.
+// Invariant: `used` is the sum over `attempts`, and `freeGPUs` are the registered ones that none of them holds.
+import JobModel
+
+struct Worker: Sendable {
+    let name: WorkerName
+    var registration: WorkerRegistration
+    var isDraining: Bool
+    private(set) var capacity: Amounts
+    private(set) var used = Amounts.none
+    /// Capacity minus what is used.
+    private(set) var room: Amounts
+    /// Lowest first.
+    private(set) var freeGPUs: [String]
+    /// Attempts that have not ended.
+    var attempts = Table<AttemptID, Attempt>()
+
+    /// The life of the agent that speaks; nil before the first call since the scheduler started.
+    var incarnation: String?
+    /// Earlier lives, whose calls are refused.
+    var pastIncarnations: [String] = []
+    /// Of the newest call that was taken.
+    var sequence: Int64 = 0
+    /// This life has sent its registration.
+    var isRegistered = false
+    /// Counts the calls that were taken, across lives.
+    var calls: Int64 = 0
+    var call: ParkedCall?
+    /// What it has beside `attempts`: ended ones that it has not forgotten, and those that should not be.
+    var strangers = Table<AttemptID, Stranger>()
+
+    /// Uptime of the last sign of life.
+    var lastContact: Int64
+    var lastSeen: Timestamp?
+    /// Uptime from which its attempts are given up, unless it was answered since.
+    var leaseEnds: Int64
+    var isUnreachable = false
+    var isLost = false
+    /// When its earliest timer is due.
+    var armedAt = Int64.max
+
+    init(_ row: WorkerRow, at now: Instant, leaseEnds: Int64) {
+        name = row.name
+        registration = row.registration
+        isDraining = row.isDraining
+        capacity = Amounts(row.registration)
+        room = capacity
+        freeGPUs = gpuIdentities(row.registration.gpus)
+        lastContact = now.uptime
+        self.leaseEnds = leaseEnds
+    }
+
+    var row: WorkerRow { WorkerRow(name: name, registration: registration, isDraining: isDraining) }
+
+    var takesWork: Bool { isRegistered && !isDraining && !isUnreachable && !isLost }
+
+    var state: WorkerState {
+        if isLost { return .lost }
+        if isUnreachable || incarnation == nil { return .unreachable }
+        if isDraining { return attempts.isEmpty ? .drained : .draining }
+        return .ready
+    }
+
+    mutating func register(_ new: WorkerRegistration) {
+        registration = new
+        capacity = Amounts(new)
+        room = capacity - used
+        let held = attempts.ids.flatMap { attempts[$0]?.row.gpus ?? [] }
+        freeGPUs = gpuIdentities(new.gpus).filter { !held.contains($0) }
+        room.gpus = freeGPUs.count
+    }
+
+    /// Takes `amounts` of the room, and the lowest free GPUs.
+    mutating func reserve(_ amounts: Amounts) -> [String] {
+        let gpus = Array(freeGPUs.prefix(amounts.gpus))
+        freeGPUs.removeFirst(gpus.count)
+        used = used + amounts
+        room = room - amounts
+        return gpus
+    }
+
+    /// Takes what a restored attempt holds.
+    mutating func reserve(_ amounts: Amounts, gpus: [String]) {
+        freeGPUs.removeAll { gpus.contains($0) }
+        used = used + amounts
+        room = room - amounts
+        room.gpus = freeGPUs.count
+    }
+
+    mutating func giveBack(_ attempt: Attempt) {
+        used = used - attempt.amounts
+        room = capacity - used
+        if !attempt.row.gpus.isEmpty {
+            let registered = gpuIdentities(registration.gpus)
+            let returned = attempt.row.gpus.filter { registered.contains($0) && !freeGPUs.contains($0) }
+            freeGPUs = (freeGPUs + returned).sorted(by: gpuIsLower)
+        }
+        room.gpus = freeGPUs.count
+    }
+}
+
+/// A call that waits for its answer.
+struct ParkedCall: Hashable, Sendable {
+    let incarnation: String
+    let sequence: Int64
+    /// Uptime at which it is answered in any case.
+    let until: Int64
+}
+
+/// An attempt that a worker has and the scheduler's book of live ones does not.
+struct Stranger: Hashable, Sendable {
+    /// Its terminal report came: it is to be forgotten. Otherwise it is to be stopped.
+    var hasEnded = false
+    /// An answer has said so.
+    var isTold = false
+}

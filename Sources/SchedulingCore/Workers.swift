@@ -1,0 +1,174 @@
+// The events of workers: they call with all that they have, register, are drained and resumed.
+// The answer to a call is made after placement, in Calls.swift. What silence leads to stands in Leases.swift.
+//
+// One rule of the protocol carries much here: an agent has one call open at a time and drops an answer to any but its newest.
+// So a call that does not list an attempt proves that no earlier answer has started it, nor ever will.
+import JobModel
+
+extension Cluster {
+    /// Takes a call: who calls, what it offers, what it has, what happened. Then the call is parked.
+    mutating func sync(_ name: WorkerName, _ request: SyncRequest, at now: Instant) throws(Refusal) {
+        guard request.version == SyncRequest.protocolVersion else { throw .unsupportedProtocol(request.version) }
+        guard let slot = try admit(name, request, at: now) else { return askForRegistration(name, request) }
+        recordCall(request, from: slot, at: now)
+        var wasChanged = false
+        if let registration = request.registration { wasChanged = register(registration, at: slot) }
+        acknowledge(request.live, from: slot)
+        for report in request.reports { take(report, from: slot, at: now) }
+        resolveMissing(from: slot, mayHaveMoved: wasChanged, at: now)
+        listStrangers(request, from: slot)
+        park(request, at: slot, now)
+    }
+
+    /// Where the caller stands, or nil if it has never registered and does not do so now.
+    private mutating func admit(_ name: WorkerName, _ request: SyncRequest, at now: Instant) throws(Refusal) -> Int? {
+        guard let slot = slots[name] else {
+            return request.registration.map { add(WorkerRow(name: name, registration: $0, isDraining: false), at: now) }
+        }
+        let worker = workers[slot]
+        if worker.pastIncarnations.contains(request.incarnation) { throw .supersededIncarnation(name) }
+        if worker.incarnation == request.incarnation, request.sequence <= worker.sequence {
+            throw .staleSequence(name, sequence: request.sequence, latest: worker.sequence)
+        }
+        return slot
+    }
+
+    private mutating func add(_ row: WorkerRow, at now: Instant) -> Int {
+        let slot = workers.count
+        workers.append(Worker(row, at: now, leaseEnds: leaseEnd(answeredAt: now)))
+        slots.insert(slot, for: row.name)
+        changedWorkers.append(slot)
+        outcome.changes.append(.worker(row))
+        return slot
+    }
+
+    /// An agent that the scheduler never heard of. Nothing is stopped before it has said what it is.
+    private mutating func askForRegistration(_ name: WorkerName, _ request: SyncRequest) {
+        let ended = request.reports.filter(\.state.isTerminal).map(\.attempt).sorted()
+        let orders = SyncOrders(forget: ended, registrationWanted: true)
+        outcome.effects.append(.answerSync(name, incarnation: request.incarnation, sequence: request.sequence, orders))
+    }
+
+    private mutating func recordCall(_ request: SyncRequest, from slot: Int, at now: Instant) {
+        dropCall(of: slot)
+        if workers[slot].incarnation != request.incarnation { beginIncarnation(request.incarnation, of: slot) }
+        workers[slot].sequence = request.sequence
+        workers[slot].calls += 1
+        workers[slot].lastContact = now.uptime
+        workers[slot].lastSeen = now.wall
+        if workers[slot].isUnreachable || workers[slot].isLost { roomGrew() }
+        if workers[slot].isLost {
+            workers[slot].isLost = false
+            workers[slot].leaseEnds = leaseEnd(answeredAt: now)
+            changedWorkers.append(slot)
+        }
+        workers[slot].isUnreachable = false
+    }
+
+    private mutating func beginIncarnation(_ incarnation: String, of slot: Int) {
+        if let old = workers[slot].incarnation {
+            workers[slot].pastIncarnations.append(old)
+            if workers[slot].pastIncarnations.count > 64 { workers[slot].pastIncarnations.removeFirst() }
+        }
+        workers[slot].incarnation = incarnation
+        workers[slot].isRegistered = false
+        // What the old life was told, the new one may not know.
+        for id in workers[slot].attempts.ids { workers[slot].attempts[id]?.isTold = false }
+        for id in workers[slot].strangers.ids { workers[slot].strangers[id]?.isTold = false }
+    }
+
+    /// Returns whether what the worker offers differs from what was known.
+    private mutating func register(_ registration: WorkerRegistration, at slot: Int) -> Bool {
+        if !workers[slot].isRegistered {
+            workers[slot].isRegistered = true
+            roomGrew()
+        }
+        guard workers[slot].registration != registration else { return false }
+        workers[slot].register(registration)
+        outcome.changes.append(.worker(workers[slot].row))
+        changedWorkers.append(slot)
+        roomGrew()
+        return true
+    }
+
+    private mutating func acknowledge(_ live: [AttemptID], from slot: Int) {
+        let call = workers[slot].calls
+        for id in live where workers[slot].attempts.contains(id) {
+            workers[slot].attempts[id]?.seenInCall = call
+            guard workers[slot].attempts[id]?.row.isAcknowledged == false else { continue }
+            workers[slot].attempts[id]?.row.isAcknowledged = true
+            touch(id, on: slot)
+        }
+    }
+
+    /// The attempts that the scheduler's book has and the worker does not.
+    private mutating func resolveMissing(from slot: Int, mayHaveMoved wasChanged: Bool, at now: Instant) {
+        let call = workers[slot].calls
+        for id in workers[slot].attempts.ids {
+            guard let attempt = workers[slot].attempts[id], attempt.seenInCall != call else { continue }
+            if attempt.row.isAcknowledged {
+                end(id, on: slot, as: .lost, .workerLost, at: now)
+            } else if let stopReason = attempt.row.stopReason {
+                end(id, on: slot, as: .cancelled, stopReason, at: now)
+            } else if wasChanged || workers[slot].isDraining || jobs[id.job]?.progress.isHeld == true {
+                retract(id, from: slot, at: now)
+            } else {
+                workers[slot].attempts[id]?.wasSent = false
+            }
+        }
+    }
+
+    /// The attempts that the worker has and the scheduler's book does not: ended ones are forgotten, others stopped.
+    private mutating func listStrangers(_ request: SyncRequest, from slot: Int) {
+        var strangers = Table<AttemptID, Stranger>()
+        for id in request.live where !workers[slot].attempts.contains(id) && !strangers.contains(id) {
+            strangers.insert(workers[slot].strangers[id] ?? Stranger(), for: id)
+        }
+        for report in request.reports where report.state.isTerminal && !workers[slot].attempts.contains(report.attempt) {
+            if strangers.contains(report.attempt) {
+                strangers[report.attempt] = Stranger(hasEnded: true)
+            } else {
+                strangers.insert(Stranger(hasEnded: true), for: report.attempt)
+            }
+        }
+        workers[slot].strangers = strangers
+    }
+
+    // MARK: drain and resume
+
+    mutating func drain(_ name: WorkerName, at now: Instant) throws(Refusal) {
+        guard let slot = slots[name] else { throw .unknownWorker(name) }
+        guard !workers[slot].isDraining else { return }
+        workers[slot].isDraining = true
+        outcome.changes.append(.worker(workers[slot].row))
+        retractUnsent(from: slot, at: now)
+    }
+
+    mutating func resume(_ name: WorkerName) throws(Refusal) {
+        guard let slot = slots[name] else { throw .unknownWorker(name) }
+        guard workers[slot].isDraining else { return }
+        workers[slot].isDraining = false
+        outcome.changes.append(.worker(workers[slot].row))
+        roomGrew()
+    }
+
+    /// Takes back what no answer has carried.
+    mutating func retractUnsent(from slot: Int, at now: Instant) {
+        for id in workers[slot].attempts.ids { retractUnsent(id, from: slot, at: now) }
+    }
+
+    // MARK: views
+
+    /// All workers, in order of their names.
+    package func workerViews(at now: Instant) -> [WorkerView] {
+        slots.ids.compactMap { slots[$0] }.map { slot in
+            let worker = workers[slot]
+            let free = WorkerResources(
+                cpus: CPUAmount(thousandths: max(0, worker.room.cpus)), memory: ByteCount(bytes: max(0, worker.room.memory)),
+                gpus: worker.freeGPUs)
+            return WorkerView(
+                name: worker.name, state: worker.state, registration: worker.registration, isDraining: worker.isDraining,
+                free: free, live: worker.attempts.ids, lastSeen: worker.lastSeen)
+        }
+    }
+}
