@@ -21,8 +21,17 @@ package struct Submission: Sendable {
         let bytes = Array(buffer: body)
         let parsed = try Self.parsed(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
-        if let known = try earlier(idempotency) { return known }
-        let image = try await pin(parsed.spec)
+        guard let image = try archive.pinned(parsed.spec) else {
+            // A retry is answered before a tag is asked for again: its registry may be gone by now.
+            if let known = try earlier(idempotency) { return known }
+            return try await accept(parsed, try await resolve(parsed.spec), by: caller, idempotency)
+        }
+        return try await accept(parsed, image, by: caller, idempotency)
+    }
+
+    private func accept(
+        _ parsed: ParsedSubmission, _ image: PinnedImage, by caller: Caller, _ idempotency: IdempotencyKey?
+    ) async throws -> JobDocument {
         let configuration = parsed.spec.configuration(image: image, files: try await keep(parsed))
         let json = configuration.canonicalJSON
         let record = try parsed.spec.record(
@@ -38,7 +47,6 @@ package struct Submission: Sendable {
         let bytes = Array(buffer: body)
         let request = try Self.parsedRerun(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
-        if let known = try earlier(idempotency) { return known }
         let (id, old) = try original(of: request.source)
         guard let configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(.notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
@@ -70,10 +78,8 @@ package struct Submission: Sendable {
 
     // MARK: image
 
-    /// A digest stands for itself; an imported name for what was imported; any other tag is asked of its registry now.
-    private func pin(_ spec: JobSpec) async throws -> PinnedImage {
-        if let digest = spec.image.digest { return PinnedImage(digest: digest, platform: spec.platform) }
-        if let digest = try archive.digest(imported: spec.image) { return PinnedImage(digest: digest, platform: spec.platform) }
+    /// What a tag points to now, by its registry.
+    private func resolve(_ spec: JobSpec) async throws -> PinnedImage {
         do {
             return PinnedImage(digest: try await registry.resolve(spec.image).digest, platform: spec.platform)
         } catch {
@@ -121,7 +127,7 @@ package struct Submission: Sendable {
         return (id, record)
     }
 
-    /// A retry is answered before anything is resolved anew: its registry may be gone by now.
+    /// The job that the same request made before; nil if there is none.
     private func earlier(_ key: IdempotencyKey?) throws -> JobDocument? {
         guard let key, let id = try store.job(submittedWith: key) else { return nil }
         return try store.job(id)

@@ -56,7 +56,7 @@ import Testing
         let first = try await APIUnderTest.with(directory: directory) { api in
             try await api.call(.post, "/v1/jobs", headers: key, json: body).decoded(JobDocument.self)
         }
-        try await APIUnderTest.with(directory: directory) { api in
+        try await APIUnderTest.with(directory: directory) { (api) async throws in
             #expect(try await api.call(.get, "/v1/jobs/\(first.id)").decoded(JobDocument.self).submittedAt == first.submittedAt)
             #expect(try await api.call(.post, "/v1/jobs", headers: key, json: body).decoded(JobDocument.self).id == first.id)
             #expect(try await api.submit(pinnedSpec).id == JobID("2"))

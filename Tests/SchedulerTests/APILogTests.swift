@@ -53,8 +53,9 @@ import Testing
             _ = try await api.submit(pinnedSpec)
             var seen = ""
             for (index, piece) in ["one\n", "two\n", ""].enumerated() {
-                async let waiting = api.call(.get, Self.read + "?offset=\(seen.utf8.count)&wait=30")
-                _ = try await put(api, piece, at: seen.utf8.count, complete: index == 2)
+                let offset = seen.utf8.count
+                async let waiting = api.call(.get, Self.read + "?offset=\(offset)&wait=30")
+                _ = try await put(api, piece, at: offset, complete: index == 2)
                 let answer = try await waiting
                 seen += answer.text
                 #expect(answer.headers[.init("Jobctl-Log-Complete")!] == (index == 2 ? "true" : "false"))

@@ -39,9 +39,10 @@ struct APIUnderTest: Sendable {
         let directory = given ?? FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
         defer { if given == nil { try? FileManager.default.removeItem(atPath: directory) } }
         var options = SchedulerOptions(dataDirectory: directory)
-        options.firstUsers = try [(Who.ada, Role.user, 1001), (.bob, .user, 1002), (.admin, .admin, 1000), (.worker, .worker, 0)].map {
-            let user = Caller(name: try #require(UserName(rawValue: $0.rawValue)), role: $1, uid: UInt32($2), gid: UInt32($2))
-            return .init(user: user, tokenFile: "\(directory)/\($0.rawValue).token")
+        let users: [(Who, Role, UInt32)] = [(.ada, .user, 1001), (.bob, .user, 1002), (.admin, .admin, 1000), (.worker, .worker, 0)]
+        for (who, role, id) in users {
+            let user = Caller(name: UserName(unchecked: who.rawValue), role: role, uid: id, gid: id)
+            options.firstUsers.append(SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
         }
         adjust(&options)
         var logger = Logger(label: "test")
@@ -76,7 +77,7 @@ struct APIUnderTest: Sendable {
     /// Submits and expects to be accepted.
     func submit(_ spec: String, more: String = "", as who: Who = .ada) async throws -> JobDocument {
         let answer = try await call(.post, "/v1/jobs", as: who, json: #"{"spec": \#(spec)\#(more)}"#)
-        guard answer.status == 201 else { throw ProcessFailure(description: answer.text) }
+        guard answer.status == 201 else { throw APIFailure(description: answer.text) }
         return try answer.decoded(JobDocument.self)
     }
 
@@ -84,7 +85,7 @@ struct APIUnderTest: Sendable {
     @discardableResult
     func importBusybox(as reference: String = "busybox") async throws -> ImageDocument {
         let answer = try await call(.post, "/v1/images/import?reference=\(reference)", as: .admin, body: try await BusyboxArchive.bytes())
-        guard answer.status == 201 else { throw ProcessFailure(description: answer.text) }
+        guard answer.status == 201 else { throw APIFailure(description: answer.text) }
         return try answer.decoded(ImageDocument.self)
     }
 
@@ -92,6 +93,11 @@ struct APIUnderTest: Sendable {
     func sync(_ request: SyncRequest, worker: String = "node1") async throws -> Answer {
         try await call(.post, "/v1/workers/\(worker)/sync", as: .worker, body: try WireJSON.encode(request))
     }
+}
+
+/// A call that should have gone well did not.
+struct APIFailure: Error, CustomStringConvertible {
+    let description: String
 }
 
 /// A digest that names no image.
@@ -120,7 +126,7 @@ enum BusyboxArchive {
         }
         let tar = folder.appending(path: "root.tar").path
         let result = try await runProcess("tar", ["--sort=name", "-C", folder.appending(path: "root").path, "-cf", tar, "."])
-        guard result.exitCode == 0 else { throw ProcessFailure(description: "\(result)") }
+        guard result.exitCode == 0 else { throw APIFailure(description: "\(result)") }
         return Array(try Data(contentsOf: URL(filePath: tar)))
     }
 }

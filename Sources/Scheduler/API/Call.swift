@@ -77,6 +77,10 @@ package struct Call: Sendable {
     /// `limit`: 1…1,000, 100 if it is absent.
     func pageLimit() throws(Problem) -> Int { Int(try integer("limit", in: 1...1000, otherwise: 100)) }
 
+    func choice<Value: RawRepresentable<String> & CaseIterable>(_ name: String, of type: Value.Type) throws(Problem) -> Value? {
+        try query(name, "allowed: use " + Value.allCases.map(\.rawValue).joined(separator: ", ")) { Value(rawValue: $0) }
+    }
+
     func flag(_ name: String) throws(Problem) -> Bool {
         try query(name, "true or false") { Bool($0) } ?? false
     }

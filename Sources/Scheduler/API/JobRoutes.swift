@@ -85,3 +85,20 @@ extension APIServices {
         return job
     }
 }
+
+extension Call {
+    fileprivate func jobQuery() throws(Problem) -> JobQuery {
+        JobQuery(
+            limit: try pageLimit(), cursor: try query("cursor"), state: try choice("state", of: JobState.self),
+            owner: try query("owner"), name: try query("name"))
+    }
+
+    fileprivate func taskQuery(_ job: JobID) throws(Problem) -> TaskQuery {
+        TaskQuery(job: job, limit: try pageLimit(), cursor: try query("cursor"), state: try choice("state", of: TaskState.self))
+    }
+
+    fileprivate func attemptQuery(_ job: JobID) throws(Problem) -> AttemptQuery {
+        let task = try query("task", "the index of a task") { text in Int64(text).flatMap { $0 >= 0 ? $0 : nil } }
+        return AttemptQuery(job: job, limit: try pageLimit(), cursor: try query("cursor"), task: task)
+    }
+}

@@ -4,6 +4,15 @@ import JobModel
 import OCI
 
 extension Problem {
+    init(_ failure: StoreFailure) {
+        switch failure {
+        case .locked: self.init(.conflict, failure.description)
+        case .newerSchema: self.init(.refused, failure.description)
+        case .diskFull: self.init(.diskFull, failure.description)
+        case .storage: self.init(.internal, failure.description)
+        }
+    }
+
     /// For content that came with the call: an import, a blob.
     init(_ error: OCIError) {
         switch error {

@@ -14,8 +14,27 @@ package struct SyncGateway: Sendable {
     /// The answer as JSON. Parked until the core has something to say, the call is superseded, or the scheduler stops.
     func sync(_ worker: WorkerName, _ body: ByteBuffer) async throws -> [UInt8] {
         let request = try SyncLimits.checked(WireJSON.decode(SyncRequest.self, from: body.readableBytesView))
-        let orders = try await cancelWhenGracefulShutdown { [loop] in try await loop.sync(worker, request) }
+        let orders = try await orders(worker, request)
         return try SyncAnswer(orders: orders, policy: policy, cache: cache).encoded()
+    }
+
+    /// The loop cannot be told to forget a call: when the scheduler stops, the wait is given up and the loop answers nobody.
+    private func orders(_ worker: WorkerName, _ request: SyncRequest) async throws -> SyncOrders {
+        let (answers, answer) = AsyncStream.makeStream(of: Result<SyncOrders, Problem>.self)
+        Task { [loop] in
+            do throws(Problem) {
+                answer.yield(.success(try await loop.sync(worker, request)))
+            } catch {
+                answer.yield(.failure(error))
+            }
+            answer.finish()
+        }
+        let first = await cancelWhenGracefulShutdown {
+            for await answer in answers { return Optional(answer) }
+            return nil
+        }
+        guard let first else { throw CancellationError() }
+        return try first.get()
     }
 }
 

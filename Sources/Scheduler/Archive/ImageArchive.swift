@@ -36,6 +36,12 @@ package final class ImageArchive: Sendable {
         return digest
     }
 
+    /// A digest stands for itself, an imported name for what was imported; nil for a tag that only its registry knows.
+    func pinned(_ spec: JobSpec) throws -> PinnedImage? {
+        if let digest = spec.image.digest { return PinnedImage(digest: digest, platform: spec.platform) }
+        return try digest(imported: spec.image).map { PinnedImage(digest: $0, platform: spec.platform) }
+    }
+
     /// Whether every blob is here.
     func isStored(_ image: PinnedImage) throws -> Bool {
         if stored.withLock({ $0.contains(image) }) { return true }

@@ -35,7 +35,7 @@ package final class LogFiles: Sendable {
     private let limit: ByteCount
     /// One writer a file; files share locks by hash.
     private let locks: [FileLock]
-    private let watchers = Mutex(Watchers())
+    private let watchers = Mutex(LogWatchers())
 
     /// - Throws: ``Problem`` if the folder cannot be made.
     package init(directory: String, limit: ByteCount = LogFiles.standardLimit) throws(Problem) {
@@ -178,7 +178,7 @@ private final class FileLock: Sendable {
 }
 
 /// Who waits for more of which stream.
-private struct Watchers {
+private struct LogWatchers {
     var byKey: [LogKey: [Int: AsyncStream<Void>.Continuation]] = [:]
     private var lastID = 0
 
