@@ -52,7 +52,7 @@ import Testing
 
     static let queries: [Bad] = [
         "/v1/jobs?limit=0", "/v1/jobs?limit=1001", "/v1/jobs?limit=ten", "/v1/jobs?limit=99999999999999999999", "/v1/jobs?limit=1&limit=2",
-        "/v1/jobs?cursor=%00%ff", "/v1/jobs?cursor=-1", "/v1/jobs?state=done", "/v1/jobs?states=held", "/v1/jobs/0", "/v1/jobs/-1",
+        "/v1/jobs?cursor=%00%ff", "/v1/jobs?cursor=1.2", "/v1/jobs?state=done", "/v1/jobs?states=held", "/v1/jobs/0", "/v1/jobs/-1",
         "/v1/jobs/1.5", "/v1/jobs/99999999999999999999999", "/v1/jobs/%zz", "/v1/jobs/77", "/v1/jobs/77/tasks", "/v1/jobs/77/events",
         "/v1/jobs/1/tasks?state=held", "/v1/jobs/1/attempts?task=x", "/v1/jobs/1/attempts?cursor=zzz",
         "/v1/configurations/no%20name", "/v1/configurations/none", "/v1/configurations/none@0", "/v1/configurations/none@1",

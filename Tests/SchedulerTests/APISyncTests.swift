@@ -81,7 +81,7 @@ import Testing
     func json() async throws {
         try await APIUnderTest.with { api in
             try await api.importBusybox()
-            let spec = #"{"name": "one", "image": "busybox", "command": ["a"], "array": "1-3", "volumes": ["in:/d:ro"], "working_dir": "/", "environment": {"A": "é\"\n"}, "resources": {"cpus": 0.25, "memory": "8MiB"}, "time_limit": "90s", "constraints": ["zone == a"]}"#
+            let spec = #"{"name": "one", "image": "busybox", "command": ["a"], "array": "1-3", "volumes": ["in:/d:ro"], "working_dir": "/tmp", "environment": {"A": "é\"\n"}, "resources": {"cpus": 0.25, "memory": "8MiB"}, "time_limit": "90s", "constraints": ["zone == a"]}"#
             _ = try await api.submit(spec, more: #", "bindings": {"in": "/data/x"}"#)
             var registration = WorkerRegistration.small()
             registration.allowedPaths = ["/data"]

@@ -57,10 +57,8 @@ private struct JobFeed {
             timer.cancel()
         }
         try await send(to: &writer, because: .changed)
-        for await wake in wakes where !isOver {
-            try await send(to: &writer, because: wake)
-            if isOver { break }
-        }
+        var wake = wakes.makeAsyncIterator()
+        while !isOver, let reason = await wake.next() { try await send(to: &writer, because: reason) }
     }
 
     private mutating func send(to writer: inout any ResponseBodyWriter, because wake: Wake) async throws {
