@@ -44,7 +44,8 @@ package enum Invariants {
             "job \(id): unstarted ranges are out of order: \(progress.unstarted)"
         }
         let condition = job.condition(shortfall: cluster.classes.rows[job.classSlot].shortfall)
-        findings.require(condition.state == progress.state && condition.reason == progress.reason) {
+        let isSettled = !cluster.classes.isStale || progress.isHeld || progress.cancelRequested
+        findings.require(!isSettled || condition.state == progress.state && condition.reason == progress.reason) {
             "job \(id): is \(progress.state), \(progress.reason ?? "-") but should be \(condition)"
         }
         findings.require(started.isEmpty || progress.startedAt != nil) { "job \(id): started without a time" }

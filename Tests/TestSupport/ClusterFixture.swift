@@ -12,14 +12,15 @@ import SchedulingCore
 package struct ClusterFixture: Sendable {
     package struct BrokenRule: Error, CustomStringConvertible {
         package let description: String
+        package init(description: String) { self.description = description }
     }
 
     package private(set) var cluster: Cluster
     package var world: StrictWorld
     package private(set) var rows = ClusterRows()
     package private(set) var now: Instant
-    /// Every change and effect so far, for comparing histories.
-    package private(set) var history: [String] = []
+    /// Every outcome so far if `recordsHistory`, for comparing histories.
+    package private(set) var history: [Outcome] = []
     /// Effects of the last step.
     package private(set) var effects: [Effect] = []
     /// What the core said to the events of the last step.
@@ -62,12 +63,9 @@ package struct ClusterFixture: Sendable {
     }
 
     private mutating func digest(_ outcome: Outcome) throws {
-        for change in outcome.changes {
-            if recordsHistory { history.append("\(change)") }
-            try rows.write(change)
-        }
+        if recordsHistory { history.append(outcome) }
+        for change in outcome.changes { try rows.write(change) }
         for effect in outcome.effects {
-            if recordsHistory { history.append("\(effect)") }
             effects.append(effect)
             try world.take(effect, isLost: isDeaf(effect), at: now.uptime)
         }

@@ -37,6 +37,8 @@ package struct StrictWorld: Sendable {
         /// The newest report, sent until an answer acknowledges it.
         package var report: AttemptReport?
         package var isAcknowledged = true
+        /// A call has told the scheduler of it.
+        fileprivate var wasListed = false
         fileprivate var reportedEnd = false
 
         package var hasOutput: Bool { record.slots.values.contains { $0.mode == .out } }
@@ -89,7 +91,10 @@ package struct StrictWorld: Sendable {
         agents[name]!.sequence = 0
         agents[name]!.mustRegister = true
         agents[name]!.openCall = nil
-        if losingContainers { agents[name]!.containers = [:] }
+        guard losingContainers else { return }
+        // What nobody heard of may be started again under its own number.
+        for (id, container) in agents[name]!.containers where !container.wasListed { started.remove(id) }
+        agents[name]!.containers = [:]
     }
 
     /// The connection of the open call breaks: no answer will be read.
@@ -129,6 +134,7 @@ package struct StrictWorld: Sendable {
         agent.reportsInCall = agent.containers.keys.sorted().compactMap {
             agent.containers[$0]!.isAcknowledged ? nil : agent.containers[$0]!.report
         }
+        for id in agent.containers.keys { agent.containers[id]!.wasListed = true }
         agents[name] = agent
         return .workerSynced(
             name,
