@@ -13,7 +13,12 @@ package struct SyncGateway: Sendable {
 
     /// The answer as JSON. Parked until the core has something to say, the call is superseded, or the scheduler stops.
     func sync(_ worker: WorkerName, _ body: ByteBuffer) async throws -> [UInt8] {
-        let request = try SyncLimits.checked(WireJSON.decode(SyncRequest.self, from: body.readableBytesView))
+        let scanned = body.withUnsafeReadableBytes { SyncScanner.request($0) }
+        let request = try scanned ?? WireJSON.decode(SyncRequest.self, from: body.readableBytesView)
+        return try await sync(worker, SyncLimits.checked(request))
+    }
+
+    private func sync(_ worker: WorkerName, _ request: SyncRequest) async throws -> [UInt8] {
         let orders = try await orders(worker, request)
         return try SyncAnswer(orders: orders, policy: policy, cache: cache).encoded()
     }
