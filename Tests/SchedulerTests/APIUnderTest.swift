@@ -81,10 +81,11 @@ struct APIUnderTest: Sendable {
         return try answer.decoded(JobDocument.self)
     }
 
-    /// Imports busybox as `busybox:latest`.
+    /// Imports busybox, with `more` as the content of a file beside it.
     @discardableResult
-    func importBusybox(as reference: String = "busybox") async throws -> ImageDocument {
-        let answer = try await call(.post, "/v1/images/import?reference=\(reference)", as: .admin, body: try await BusyboxArchive.bytes())
+    func importBusybox(as reference: String = "busybox", more: String? = nil) async throws -> ImageDocument {
+        let archive = try await BusyboxArchive.bytes(more: more)
+        let answer = try await call(.post, "/v1/images/import?reference=\(reference)", as: .admin, body: archive)
         guard answer.status == 201 else { throw APIFailure(description: answer.text) }
         return try answer.decoded(ImageDocument.self)
     }
@@ -115,7 +116,7 @@ extension WorkerRegistration {
 
 /// A root file system with a static busybox, as a tar.
 enum BusyboxArchive {
-    static func bytes() async throws -> [UInt8] {
+    static func bytes(more: String? = nil) async throws -> [UInt8] {
         let folder = FileManager.default.temporaryDirectory.appending(path: "jobctl-busybox-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
         let binaries = folder.appending(path: "root/bin")
@@ -124,6 +125,7 @@ enum BusyboxArchive {
         for applet in ["sh", "sleep", "cat"] {
             try FileManager.default.createSymbolicLink(atPath: binaries.appending(path: applet).path, withDestinationPath: "busybox")
         }
+        if let more { try Data(more.utf8).write(to: folder.appending(path: "root/more")) }
         let tar = folder.appending(path: "root.tar").path
         let result = try await runProcess("tar", ["--sort=name", "-C", folder.appending(path: "root").path, "-cf", tar, "."])
         guard result.exitCode == 0 else { throw APIFailure(description: "\(result)") }
