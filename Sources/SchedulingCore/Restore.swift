@@ -15,6 +15,7 @@ extension Cluster {
         for row in image.attempts { restore(row, at: now) }
         for stored in image.jobs { restoreQueues(stored.id) }
         for slot in workers.indices { arm(slot) }
+        classes.isStale = true
     }
 
     private mutating func restore(_ row: WorkerRow, at now: Instant) {

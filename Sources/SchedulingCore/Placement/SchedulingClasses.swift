@@ -30,6 +30,8 @@ struct SchedulingClass: Sendable {
 
 struct SchedulingClasses: Sendable {
     var rows: [SchedulingClass] = []
+    /// After a restart: the rows of jobs carry the verdicts of the last life, which knew who was lost.
+    var isStale = false
     private var byRequirement = Index<Requirement, Int>()
     private var unused: [Int] = []
 
@@ -83,15 +85,16 @@ extension Cluster {
 
     /// Looks again at the workers that changed, for each class; at a class's jobs only if its verdict changed.
     mutating func refreshClasses() {
-        guard !changedWorkers.isEmpty else { return }
+        guard !changedWorkers.isEmpty || classes.isStale else { return }
         for place in classes.rows.indices where classes.rows[place].memberCount > 0 {
             for slot in changedWorkers { refreshEligibility(of: slot, in: place) }
             let sentence = classes.rows[place].eligible.isEmpty ? shortfall(of: classes.rows[place].requirement) : nil
-            guard sentence != classes.rows[place].shortfall else { continue }
+            guard classes.isStale || sentence != classes.rows[place].shortfall else { continue }
             classes.rows[place].shortfall = sentence
             for id in classes.rows[place].members { reconsider(id) }
         }
         changedWorkers.removeAll(keepingCapacity: true)
+        classes.isStale = false
     }
 
     private mutating func refreshEligibility(of slot: Int, in place: Int) {
