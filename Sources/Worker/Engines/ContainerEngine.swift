@@ -1,0 +1,140 @@
+// What the agent needs of whatever runs containers. Docker and Podman are behind DockerEngine; a conformance suite holds for each.
+import JobModel
+
+/// A host path that a container sees. The agent has resolved and mounted it: the engine looks nothing up.
+package struct ContainerMount: Hashable, Codable, Sendable {
+    package var source: String
+    package var target: String
+    package var readOnly: Bool
+    package init(source: String, target: String, readOnly: Bool) {
+        self.source = source
+        self.target = target
+        self.readOnly = readOnly
+    }
+}
+
+/// A container to create. Everything that DESIGN section 5 demands beyond it is the engine's to set.
+package struct ContainerSpecification: Hashable, Sendable {
+    package var attempt: AttemptID
+    package var image: PinnedImage
+    package var command: [String]
+    package var environment: [String: String]
+    package var workingDirectory: String?
+    package var user: Identity
+    package var mounts: [ContainerMount]
+    package var network: NetworkMode
+    package var resources: Resources
+    /// Identities of the GPUs that were scheduled.
+    package var gpus: [String]
+    /// Bytes of output that the engine keeps at least.
+    package var logLimit: ByteCount
+
+    package init(
+        attempt: AttemptID, image: PinnedImage, command: [String], environment: [String: String], workingDirectory: String?, user: Identity,
+        mounts: [ContainerMount], network: NetworkMode, resources: Resources, gpus: [String], logLimit: ByteCount
+    ) {
+        self.attempt = attempt
+        self.image = image
+        self.command = command
+        self.environment = environment
+        self.workingDirectory = workingDirectory
+        self.user = user
+        self.mounts = mounts
+        self.network = network
+        self.resources = resources
+        self.gpus = gpus
+        self.logLimit = logLimit
+    }
+}
+
+/// How a container ended, as the engine wrote it down when it did.
+package struct ExitRecord: Hashable, Codable, Sendable {
+    package var exitCode: Int
+    package var oomKilled: Bool
+    package var startedAt: Timestamp?
+    package var finishedAt: Timestamp?
+
+    package init(exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?) {
+        self.exitCode = exitCode
+        self.oomKilled = oomKilled
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+    }
+
+    /// The signal that ended the program: the init that is PID 1 passes it on as 128 + signal, as shells do.
+    package var signal: Int? { (129...192).contains(exitCode) ? exitCode - 128 : nil }
+
+    /// The proof that a program ended with exit code 0. The only way to a success.
+    package struct Zero: Hashable, Sendable {
+        package let record: ExitRecord
+        /// Nil unless the engine recorded exit code 0 and when it was.
+        package init?(_ record: ExitRecord) {
+            guard record.exitCode == 0, !record.oomKilled, record.finishedAt != nil else { return nil }
+            self.record = record
+        }
+    }
+}
+
+/// A container of this worker that the engine knows.
+package struct FoundContainer: Hashable, Sendable {
+    package var id: String
+    package var attempt: AttemptID?
+    package init(id: String, attempt: AttemptID?) {
+        self.id = id
+        self.attempt = attempt
+    }
+}
+
+/// A piece of a container's output.
+package struct LogPiece: Hashable, Sendable {
+    package enum Stream: String, Hashable, Sendable, CaseIterable { case stdout, stderr }
+    package var stream: Stream
+    package var bytes: [UInt8]
+    package init(stream: Stream, bytes: [UInt8]) {
+        self.stream = stream
+        self.bytes = bytes
+    }
+}
+
+package enum EngineError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The image could not be pulled.
+    case image(String)
+    /// The program could not be started: it does not exist, or may not be executed.
+    case program(String)
+    /// The engine has no such container, or no proof of how it ended.
+    case noProof(String)
+    /// The engine does not answer: it may be restarting.
+    case unavailable(String)
+    case refused(String)
+
+    package var description: String {
+        switch self {
+        case .image(let why), .program(let why), .noProof(let why), .unavailable(let why), .refused(let why): why
+        }
+    }
+}
+
+/// Runs containers. Every call may be repeated after a crash of the agent.
+package protocol ContainerEngine: Sendable {
+    /// `docker`, `podman`.
+    var name: String { get }
+    /// Makes sure that the image is there, pulled by digest.
+    func ensureImage(_ image: PinnedImage) async throws(EngineError)
+    /// Creates a container, not started. One that exists for this attempt is returned as it is.
+    func create(_ specification: ContainerSpecification) async throws(EngineError) -> String
+    /// Starts it. A container that was started already stays as it is.
+    func start(_ id: String) async throws(EngineError)
+    /// Waits for its end; returns at once if it has ended.
+    /// - Throws: ``EngineError/noProof(_:)`` if the engine cannot prove how it ended.
+    func wait(_ id: String) async throws(EngineError) -> ExitRecord
+    /// SIGTERM, `grace`, SIGKILL.
+    func stop(_ id: String, grace: TimeSpan) async throws(EngineError)
+    /// The exact bytes of both streams beyond those skipped, until the container has ended and all is read.
+    func logs(_ id: String, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error>
+    /// What a running container has used so far; nil if that cannot be told.
+    func usage(_ id: String) async throws(EngineError) -> Usage?
+    /// Every container of this worker, running or not.
+    func list() async throws(EngineError) -> [FoundContainer]
+    /// Removes it with its anonymous volumes, running or not. One that is gone is fine.
+    func remove(_ id: String) async throws(EngineError)
+}
