@@ -1,5 +1,5 @@
-// The composition root: options in, a group of services out. The loop starts first and stops last, so that what HTTP accepted
-// is committed; HTTP stops first, which ends long polls and event streams. Nothing is decided here.
+// The composition root: options in, a group of services out. The loop starts first and stops last, so that what HTTP
+// accepted is committed; HTTP stops first, which ends long polls and event streams. Nothing is decided here.
 import Foundation
 import Hummingbird
 import JobModel
@@ -39,34 +39,44 @@ package struct SchedulerOptions: Sendable {
 
 package struct SchedulerService: Sendable {
     package static let version = "0.1.0"
+    /// A connection without a call, or one whose body has stopped coming, is closed after this. Long polls are not
+    /// idle.
+    private static let idleTimeout = TimeAmount.seconds(120)
 
     package let services: APIServices
     private let options: SchedulerOptions
     private let logger: Logger
 
     /// Opens everything; nothing runs yet.
-    /// - Throws: ``Problem`` with one sentence: the folder cannot be used, another scheduler has it, its schema is newer.
+    /// - Throws: ``Problem`` with one sentence: the folder cannot be used, another scheduler has it, its schema is
+    /// newer.
     package init(options: SchedulerOptions, clock: any SchedulerClock = SystemClock(), logger: Logger) throws(Problem) {
         self.options = options
         self.logger = logger
         let data = options.dataDirectory
         do {
-            try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try FileManager.default.createDirectory(
+                atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             let store = try Store.open(directory: data, logger: logger)
             let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
             let content = try ContentStore(directory: data + "/archive")
             let registry = RegistryClient(
-                credentials: .standard(environment: ProcessInfo.processInfo.environment), insecure: options.insecureRegistries)
+                credentials: .standard(environment: ProcessInfo.processInfo.environment),
+                insecure: options.insecureRegistries)
             let files = BlockingWork()
             let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
-            let puller = ImagePuller(store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
+            let puller = ImagePuller(
+                store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
             services = APIServices(
                 store: store, loop: loop, content: content, tokens: TokenTable(try store.users()),
-                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit), archive: archive, puller: puller,
+                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit), archive: archive,
+                puller: puller,
                 submission: Submission(
-                    store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry, files: files),
+                    store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
+                    files: files),
                 gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
-                spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files), files: files, clock: clock,
+                spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files), files: files,
+                clock: clock,
                 startedAt: clock.now().wall)
         } catch let failure as StoreFailure {
             throw Problem(failure)
@@ -83,8 +93,11 @@ package struct SchedulerService: Sendable {
     package func application() -> Application<RouterResponder<APIContext>> {
         var application = Application(
             router: Routes.router(services),
-            configuration: ApplicationConfiguration(address: .hostname(options.host, port: options.port), serverName: "jobctl"),
-            services: [services.loop, services.puller], onServerRunning: { [self] channel in announce(channel.localAddress) },
+            server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
+            configuration: ApplicationConfiguration(
+                address: .hostname(options.host, port: options.port), serverName: "jobctl"),
+            services: [services.loop, services.puller],
+            onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)
         application.beforeServerStarts { [self] in try await makeFirstUsers() }
         return application
@@ -97,7 +110,14 @@ package struct SchedulerService: Sendable {
             services: [application()], gracefulShutdownSignals: signals, logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(8)
         defer { unlink(addressFile) }
-        try await ServiceGroup(configuration: configuration).run()
+        do {
+            try await ServiceGroup(configuration: configuration).run()
+        } catch let error as IOError {
+            let reason = String(cString: strerror(error.errnoCode))
+            throw Problem(.refused, "cannot listen on \(options.host):\(options.port): \(reason)", field: "--listen")
+        } catch let failure as StoreFailure {
+            throw Problem(failure)
+        }
     }
 
     /// The users of the options, with tokens that are good. A token file that is lost or stale gets a new token.
@@ -106,13 +126,15 @@ package struct SchedulerService: Sendable {
             if try tokenIsGood(first) { continue }
             let token = try await services.issueToken(to: first.user)
             try PrivateFile.write(token.text + "\n", to: first.tokenFile)
-            logger.notice("A token was written", metadata: ["user": "\(first.user.name)", "file": "\(first.tokenFile)"])
+            logger.notice(
+                "A token was written", metadata: ["user": "\(first.user.name)", "file": "\(first.tokenFile)"])
         }
     }
 
     private func tokenIsGood(_ first: SchedulerOptions.FirstUser) throws -> Bool {
         guard FileManager.default.fileExists(atPath: first.tokenFile) else { return false }
-        let text = try String(contentsOfFile: first.tokenFile, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        let text = try String(contentsOfFile: first.tokenFile, encoding: .utf8).trimmingCharacters(
+            in: .whitespacesAndNewlines)
         return services.tokens.caller(with: Token(text: text)) == first.user
     }
 
@@ -122,7 +144,8 @@ package struct SchedulerService: Sendable {
         guard let port = address?.port else { return }
         let text = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
         if !["127.0.0.1", "::1", "localhost"].contains(options.host) {
-            logger.warning("Listening beyond this machine without TLS: tokens can be read on the way; put a TLS proxy in front")
+            logger.warning(
+                "Listening beyond this machine without TLS: tokens can be read on the way; put a TLS proxy in front")
         }
         do {
             try PrivateFile.write(text + "\n", to: addressFile)
@@ -160,12 +183,16 @@ extension SchedulerOptions {
         }
         var host = String(text[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty else { throw Problem(.badRequest, "\(quoted(text)) is not an address: \(rule)", field: "--listen") }
+        guard !host.isEmpty else {
+            throw Problem(.badRequest, "\(quoted(text)) is not an address: \(rule)", field: "--listen")
+        }
         return (host, Int(port))
     }
 
     package static func userName(_ text: String, _ option: String) throws(Problem) -> UserName {
-        guard let name = UserName(rawValue: text) else { throw Problem(.badRequest, UserName.refusal(of: text), field: option) }
+        guard let name = UserName(rawValue: text) else {
+            throw Problem(.badRequest, UserName.refusal(of: text), field: option)
+        }
         return name
     }
 }

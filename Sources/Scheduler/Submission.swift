@@ -1,6 +1,6 @@
-// From the bytes of a submission to an accepted job: understand the spec, pin the image, keep the files, build configuration
-// and record, hand them to the loop. A tag is resolved here, once; a rerun takes what was pinned and never asks again.
-// What happens to the job afterwards is decided in SchedulingCore.
+// From the bytes of a submission to an accepted job: understand the spec, pin the image, keep the files, build
+// configuration and record, hand them to the loop. A tag is resolved here, once; a rerun takes what was pinned and
+// never asks again. What happens to the job afterwards is decided in SchedulingCore.
 import Foundation
 import JobModel
 import NIOCore
@@ -49,10 +49,12 @@ package struct Submission: Sendable {
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
         let (id, old) = try original(of: request.source)
         guard let configuration = try store.configuration(old.configuration)?.configuration else {
-            throw Problem(.notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
+            throw Problem(
+                .notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
         }
         let record = try old.rerun(
-            SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id, owner: caller.identity,
+            SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
+            owner: caller.identity,
             queue: request.queue.flatMap(QueueName.init(rawValue:)), priority: request.priority)
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: configuration.canonicalJSON, name: nil,
@@ -102,7 +104,8 @@ package struct Submission: Sendable {
                 total += data.count
                 guard total <= SpecLimits.filesBytes else {
                     let limit = ByteCount(bytes: Int64(SpecLimits.filesBytes))
-                    throw Problem(.tooLarge, "the files have more than \(limit) in sum: put data into a volume", field: "$.files")
+                    throw Problem(
+                        .tooLarge, "the files have more than \(limit) in sum: put data into a volume", field: "$.files")
                 }
                 kept[path] = ConfigurationFile(digest: try content.put(Array(data)), executable: file.executable)
             }
@@ -115,11 +118,14 @@ package struct Submission: Sendable {
     /// The job that a rerun repeats: itself, or the newest of the configuration that is named.
     private func original(of text: String) throws -> (JobID, JobRecord) {
         if let id = JobID(text) {
-            guard let record = try store.record(of: id) else { throw Problem(.notFound, "there is no job \(id)", field: "$.source") }
+            guard let record = try store.record(of: id) else {
+                throw Problem(.notFound, "there is no job \(id)", field: "$.source")
+            }
             return (id, record)
         }
         guard let source = ConfigurationSource(text) else {
-            throw Problem(.badRequest, "\(quoted(text)) is not a job id, NAME, NAME@VERSION or digest", field: "$.source")
+            throw Problem(
+                .badRequest, "\(quoted(text)) is not a job id, NAME, NAME@VERSION or digest", field: "$.source")
         }
         guard let digest = try store.configurationDigest(of: source), let id = try store.newestJob(of: digest),
             let record = try store.record(of: id)

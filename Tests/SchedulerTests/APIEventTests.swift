@@ -30,7 +30,8 @@ import Testing
             #expect(answer.headers[.contentType] == "text/event-stream")
             let seen = try events(answer.text)
             #expect(seen.map(\.state) == ["cancelled"])
-            let resumed = try await api.call(.get, "/v1/jobs/1/events", headers: [.init("Last-Event-ID")!: "\(try #require(seen.first).id)"])
+            let resumed = try await api.call(
+                .get, "/v1/jobs/1/events", headers: [.init("Last-Event-ID")!: "\(try #require(seen.first).id)"])
             #expect(try events(resumed.text) == [])
         }
     }
@@ -41,7 +42,9 @@ import Testing
             let job = try await api.submit(pinnedSpec)
             async let all = api.call(.get, "/v1/jobs/1/events")
             async let newer = api.call(.get, "/v1/jobs/1/events", headers: [.init("Last-Event-ID")!: "\(job.revision)"])
-            for action in ["hold", "release", "hold", "cancel"] { _ = try await api.call(.post, "/v1/jobs/1/\(action)") }
+            for action in ["hold", "release", "hold", "cancel"] {
+                _ = try await api.call(.post, "/v1/jobs/1/\(action)")
+            }
             for text in [try await all.text, try await newer.text] {
                 let seen = try events(text)
                 #expect(seen.last?.state == "cancelled")

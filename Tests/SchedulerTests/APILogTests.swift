@@ -9,8 +9,11 @@ import Testing
     static let upload = "/v1/workers/node1/attempts/1.1.1/logs/stdout"
     static let read = "/v1/attempts/1.1.1/logs/stdout"
 
-    private func put(_ api: APIUnderTest, _ text: String, at offset: Int, complete: Bool = false) async throws -> LogExtent {
-        let answer = try await api.call(.put, "\(Self.upload)?offset=\(offset)&complete=\(complete)", as: .worker, body: Array(text.utf8))
+    private func put(_ api: APIUnderTest, _ text: String, at offset: Int, complete: Bool = false) async throws
+        -> LogExtent
+    {
+        let answer = try await api.call(
+            .put, "\(Self.upload)?offset=\(offset)&complete=\(complete)", as: .worker, body: Array(text.utf8))
         return try answer.decoded(LogExtent.self)
     }
 
@@ -41,7 +44,8 @@ import Testing
         try await APIUnderTest.with { api in
             _ = try await api.submit(pinnedSpec)
             let before = try await api.call(.get, Self.read)
-            #expect(before.status == 200 && before.text == "" && before.headers[.init("Jobctl-Log-Complete")!] == "false")
+            #expect(
+                before.status == 200 && before.text == "" && before.headers[.init("Jobctl-Log-Complete")!] == "false")
             #expect(try await put(api, "", at: 0, complete: true) == LogExtent(size: 0, complete: true))
             #expect(try await api.call(.get, Self.read + "?wait=30").headers[.init("Jobctl-Log-Complete")!] == "true")
         }
@@ -71,7 +75,8 @@ import Testing
             let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
             for start in stride(from: 0, to: bytes.count, by: 70_000) {
                 let end = min(start + 100_000, bytes.count)
-                _ = try await api.call(.put, "\(Self.upload)?offset=\(start)", as: .worker, body: Array(bytes[start..<end]))
+                _ = try await api.call(
+                    .put, "\(Self.upload)?offset=\(start)", as: .worker, body: Array(bytes[start..<end]))
             }
             #expect(try await api.call(.get, Self.read).bytes == bytes)
         }
@@ -79,7 +84,7 @@ import Testing
 
     @Test("a stream ends at the size limit and says so")
     func limit() async throws {
-        try await APIUnderTest.with(adjust: { $0.logLimit = ByteCount(bytes: 10) }) { api in
+        try await APIUnderTest.with(logLimit: ByteCount(bytes: 10)) { api in
             _ = try await api.submit(pinnedSpec)
             #expect(try await put(api, "1234567", at: 0) == LogExtent(size: 7, complete: false))
             #expect(try await put(api, "8901234", at: 7) == LogExtent(size: 10, complete: true))
@@ -99,7 +104,8 @@ import Testing
                         var size = 0
                         while size < bytes.count {
                             let end = min(bytes.count, size + Int.random(in: 1...300))
-                            let answer = try await api.call(.put, "\(Self.upload)?offset=\(size)", as: .worker, body: Array(bytes[size..<end]))
+                            let answer = try await api.call(
+                                .put, "\(Self.upload)?offset=\(size)", as: .worker, body: Array(bytes[size..<end]))
                             size = Int(try answer.decoded(LogExtent.self).size)
                         }
                     }

@@ -20,7 +20,8 @@ import Testing
                 try await eventually("the image is in the archive") {
                     try await api.call(.get, "/v1/images/show?reference=\(first.image.digest)").status == 200
                 }
-                let image = try await api.call(.get, "/v1/images/show?reference=\(first.image.digest)").decoded(ImageDocument.self)
+                let image = try await api.call(.get, "/v1/images/show?reference=\(first.image.digest)").decoded(
+                    ImageDocument.self)
                 #expect(image.references == ["\(registry.address)/app:1@\(first.image.digest)"] && image.complete)
                 try await eventually("the job does not wait for its image any more") {
                     try await api.call(.get, "/v1/jobs/1").decoded(JobDocument.self).reason?.contains("image") != true
@@ -47,11 +48,10 @@ import Testing
         }
     }
 
-    @Test("a job whose image does not come is held with the reason, and goes on when it is released and the image is there")
+    @Test("a job whose image does not come is held with the reason")
     func failing() async throws {
         try await APIUnderTest.with(.live) { api in
             try await LocalRegistry.with { registry in
-                let image = try await api.importBusybox(as: "first")
                 let spec = #"{"image": "\#(registry.address)/app@\#(absentDigest)", "command": ["/bin/cat"]}"#
                 _ = try await api.submit(spec)
                 try await eventually("the job is held") {
@@ -59,7 +59,6 @@ import Testing
                 }
                 let reason = try await api.call(.get, "/v1/jobs/1").decoded(JobDocument.self).reason
                 #expect(reason?.contains(registry.address) == true, "\(reason ?? "")")
-                #expect(image.complete)
             }
         }
     }
@@ -119,7 +118,8 @@ private final class LocalRegistry: Sendable {
             "skopeo",
             [
                 "copy", "--format", "v2s2", "--src-tls-verify=false", "--dest-tls-verify=false", "--src-creds",
-                "any:\(api.token(of: .worker))", "docker://127.0.0.1:\(api.port)/\(name)", "docker://\(address)/\(target)",
+                "any:\(api.token(of: .worker))", "docker://127.0.0.1:\(api.port)/\(name)",
+                "docker://\(address)/\(target)",
             ])
         guard result.exitCode == 0 else { throw APIFailure(description: "\(result)") }
     }

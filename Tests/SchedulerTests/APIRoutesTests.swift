@@ -18,7 +18,9 @@ import Testing
     func noToken() async throws {
         try await APIUnderTest.with { api in
             for route in Routes.all(api.service.services) where route.access != .anyone {
-                for headers: HTTPFields in [[:], [.authorization: "Bearer jobctl_wrong"], [.authorization: "Basic !"], [.authorization: "x"]] {
+                for headers: HTTPFields in [
+                    [:], [.authorization: "Bearer jobctl_wrong"], [.authorization: "Basic !"], [.authorization: "x"],
+                ] {
                     let answer = try await api.call(route.method, route.examplePath, as: .nobody, headers: headers)
                     #expect(answer.status == 401, "\(route.method) \(route.path) \(headers)")
                     #expect(answer.headers[.wwwAuthenticate]?.contains("realm=\"jobctl\"") == true)
@@ -33,8 +35,12 @@ import Testing
             for route in Routes.all(api.service.services) where route.access != .anyone {
                 for (who, role) in [(APIUnderTest.Who.ada, Role.user), (.worker, .worker), (.admin, .admin)] {
                     let answer = try await api.call(route.method, route.examplePath, as: who)
-                    #expect((answer.status == 403) == !route.access.roles.contains(role), "\(route.method) \(route.path) as \(role): \(answer.text)")
-                    #expect(answer.status != 401 && answer.status != 500, "\(route.method) \(route.path) as \(role): \(answer.text)")
+                    #expect(
+                        (answer.status == 403) == !route.access.roles.contains(role),
+                        "\(route.method) \(route.path) as \(role): \(answer.text)")
+                    #expect(
+                        answer.status != 401 && answer.status != 500,
+                        "\(route.method) \(route.path) as \(role): \(answer.text)")
                 }
             }
         }
@@ -42,7 +48,8 @@ import Testing
 
     @Test("openapi.yaml describes exactly the routes of the table")
     func openapi() async throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         let text = try String(contentsOf: root.appending(path: "openapi.yaml"), encoding: .utf8)
         var described: Set<String> = []
         var path = ""
@@ -50,14 +57,17 @@ import Testing
             if line.hasPrefix("components:") { break }
             if line.hasPrefix("  /") { path = line.trimmingCharacters(in: CharacterSet(charactersIn: " :")) }
             if line.hasPrefix("    "), !line.hasPrefix("     "), !path.isEmpty {
-                described.insert(line.trimmingCharacters(in: CharacterSet(charactersIn: " :")).uppercased() + " " + path)
+                described.insert(
+                    line.trimmingCharacters(in: CharacterSet(charactersIn: " :")).uppercased() + " " + path)
             }
             if line.hasPrefix("      x-access: ") { described.insert("access \(path) \(line.dropFirst(16))") }
         }
         try await APIUnderTest.with { [described] api in
             var routed: Set<String> = []
             for route in Routes.all(api.service.services) {
-                let paths = route.path == "/v2/**" ? ["/v2/{name}/manifests/{reference}", "/v2/{name}/blobs/{digest}"] : [route.path]
+                let paths =
+                    route.path == "/v2/**"
+                    ? ["/v2/{name}/manifests/{reference}", "/v2/{name}/blobs/{digest}"] : [route.path]
                 for path in paths {
                     routed.insert("\(route.method.rawValue) \(path)")
                     routed.insert("access \(path) \(route.access.rawValue)")
@@ -88,7 +98,9 @@ extension Route {
     /// The path with something in each place.
     var examplePath: String {
         path.replacing("{id}", with: "1").replacing("{name}", with: "someone").replacing("{attempt}", with: "1.1.1")
-            .replacing("{stream}", with: "stdout").replacing("{source}", with: "nothing").replacing("{digest}", with: absentDigest)
+            .replacing("{stream}", with: "stdout").replacing("{source}", with: "nothing").replacing(
+                "{digest}", with: absentDigest
+            )
             .replacing("**", with: "archive/manifests/\(absentDigest)")
     }
 }
@@ -103,6 +115,8 @@ struct GoldenFile {
     func expect(_ text: String) throws {
         if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] == "1" { try Data(text.utf8).write(to: url) }
         let golden = try String(contentsOf: url, encoding: .utf8)
-        #expect(text == golden, "run UPDATE_GOLDEN=1 swift test to rewrite \(url.lastPathComponent), and review the difference")
+        #expect(
+            text == golden,
+            "run UPDATE_GOLDEN=1 swift test to rewrite \(url.lastPathComponent), and review the difference")
     }
 }

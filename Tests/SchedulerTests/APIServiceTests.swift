@@ -1,11 +1,12 @@
-// The life of the whole service: first start, files with secrets, a second scheduler, graceful stop with calls underway.
+// The life of the whole service: first start, files with secrets, a second scheduler, graceful stop with calls
+// underway.
 import Foundation
 import HTTPTypes
 import JobModel
 import Logging
 import Scheduler
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct APIServiceTests {
     @Test("tokens and the database are for the owner alone, and a lost token file is written anew")
@@ -35,7 +36,8 @@ import TestSupport
     func second() async throws {
         try await APIUnderTest.with { (api) async throws in
             let problem = #expect(throws: Problem.self) {
-                try SchedulerService(options: SchedulerOptions(dataDirectory: api.directory), logger: Logger(label: "test"))
+                try SchedulerService(
+                    options: SchedulerOptions(dataDirectory: api.directory), logger: Logger(label: "test"))
             }
             #expect(problem?.detail.contains(api.directory) == true, "\(String(describing: problem))")
         }

@@ -26,10 +26,13 @@ import Testing
         let day = 86_400_000 * random.next(in: 0...40_000)
         // The last days of a month are the coder's.
         let time = Timestamp(millisecondsSinceEpoch: day + random.next(in: 0...86_399_999))
-        if random.coin(), (1...28).contains(Int(time.description.dropFirst(8).prefix(2)) ?? 0) { report.startedAt = time }
+        if random.coin(), (1...28).contains(Int(time.description.dropFirst(8).prefix(2)) ?? 0) {
+            report.startedAt = time
+        }
         if random.coin() { report.inputs = [:] }
         if random.coin() {
-            report.usage = Usage(cpuSeconds: 1.25, maxMemory: ByteCount(bytes: random.next(in: 0...1 << 40)), wallSeconds: 7)
+            report.usage = Usage(
+                cpuSeconds: 1.25, maxMemory: ByteCount(bytes: random.next(in: 0...1 << 40)), wallSeconds: 7)
         }
         return report
     }

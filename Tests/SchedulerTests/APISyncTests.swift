@@ -8,10 +8,12 @@ import Testing
 
 @Suite struct APISyncTests {
     private func request(
-        _ sequence: Int64, registration: WorkerRegistration? = nil, live: [String] = [], reports: [AttemptReport] = [], wait: Int64 = 0
+        _ sequence: Int64, registration: WorkerRegistration? = nil, live: [String] = [], reports: [AttemptReport] = [],
+        wait: Int64 = 0
     ) -> SyncRequest {
         SyncRequest(
-            incarnation: "life-1", sequence: sequence, registration: registration, live: live.compactMap { AttemptID($0) },
+            incarnation: "life-1", sequence: sequence, registration: registration,
+            live: live.compactMap { AttemptID($0) },
             reports: reports, wait: .seconds(wait))
     }
 
@@ -19,7 +21,8 @@ import Testing
     func life() async throws {
         try await APIUnderTest.with { api in
             try await api.importBusybox()
-            let job = try await api.submit(#"{"name": "one", "image": "busybox", "command": ["/bin/cat", "${task.index}"]}"#)
+            let job = try await api.submit(
+                #"{"name": "one", "image": "busybox", "command": ["/bin/cat", "${task.index}"]}"#)
             let first = try await api.sync(request(1, registration: .small(), wait: 10))
             let orders = try first.decoded(SyncResponse.self)
             let attempt = try #require(AttemptID("1.1.1"))
@@ -49,13 +52,20 @@ import Testing
     @Test("workers are listed and shown, drained and resumed by administrators")
     func workers() async throws {
         try await APIUnderTest.with { api in
-            for name in ["node1", "node2", "node3"] { _ = try await api.sync(request(1, registration: .small()), worker: name) }
+            for name in ["node1", "node2", "node3"] {
+                _ = try await api.sync(request(1, registration: .small()), worker: name)
+            }
             let page = try await api.call(.get, "/v1/workers?limit=2").decoded(WorkerList.self)
             #expect(page.workers.map(\.name) == ["node1", "node2"])
-            let rest = try await api.call(.get, "/v1/workers?limit=2&cursor=\(try #require(page.next))").decoded(WorkerList.self)
+            let rest = try await api.call(.get, "/v1/workers?limit=2&cursor=\(try #require(page.next))").decoded(
+                WorkerList.self)
             #expect(rest.workers.map(\.name) == ["node3"] && rest.next == nil)
-            #expect(try await api.call(.post, "/v1/workers/node1/drain", as: .admin).decoded(WorkerDocument.self).state == Open(.drained))
-            #expect(try await api.call(.post, "/v1/workers/node1/resume", as: .admin).decoded(WorkerDocument.self).state == Open(.ready))
+            #expect(
+                try await api.call(.post, "/v1/workers/node1/drain", as: .admin).decoded(WorkerDocument.self).state
+                    == Open(.drained))
+            #expect(
+                try await api.call(.post, "/v1/workers/node1/resume", as: .admin).decoded(WorkerDocument.self).state
+                    == Open(.ready))
         }
     }
 
@@ -81,7 +91,8 @@ import Testing
     func json() async throws {
         try await APIUnderTest.with { api in
             try await api.importBusybox()
-            let spec = #"{"name": "one", "image": "busybox", "command": ["a"], "array": "1-3", "volumes": ["in:/d:ro"], "working_dir": "/tmp", "environment": {"A": "é\"\n"}, "resources": {"cpus": 0.25, "memory": "8MiB"}, "time_limit": "90s", "constraints": ["zone == a"]}"#
+            let spec =
+                #"{"name": "one", "image": "busybox", "command": ["a"], "array": "1-3", "volumes": ["in:/d:ro"], "working_dir": "/tmp", "environment": {"A": "é\"\n"}, "resources": {"cpus": 0.25, "memory": "8MiB"}, "time_limit": "90s", "constraints": ["zone == a"]}"#
             _ = try await api.submit(spec, more: #", "bindings": {"in": "/data/x"}"#)
             var registration = WorkerRegistration.small()
             registration.allowedPaths = ["/data"]

@@ -1,4 +1,5 @@
-// A whole scheduler in a temporary folder, called through its router or over a socket. Real store, loop and content store.
+// A whole scheduler in a temporary folder, called through its router or over a socket. Real store, loop and content
+// store.
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -33,18 +34,24 @@ struct APIUnderTest: Sendable {
 
     /// Runs `body` against a new scheduler, or one on the data of `directory`.
     static func with<Value: Sendable>(
-        _ setup: TestingSetup = .router, directory given: String? = nil, adjust: (inout SchedulerOptions) -> Void = { _ in },
+        _ setup: TestingSetup = .router, directory given: String? = nil,
+        importLimit: ByteCount? = nil, logLimit: ByteCount? = nil,
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
-        let directory = given ?? FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
+        let directory =
+            given ?? FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
         defer { if given == nil { try? FileManager.default.removeItem(atPath: directory) } }
         var options = SchedulerOptions(dataDirectory: directory)
-        let users: [(Who, Role, UInt32)] = [(.ada, .user, 1001), (.bob, .user, 1002), (.admin, .admin, 1000), (.worker, .worker, 0)]
+        let users: [(Who, Role, UInt32)] = [
+            (.ada, .user, 1001), (.bob, .user, 1002), (.admin, .admin, 1000), (.worker, .worker, 0),
+        ]
         for (who, role, id) in users {
             let user = Caller(name: UserName(unchecked: who.rawValue), role: role, uid: id, gid: id)
-            options.firstUsers.append(SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
+            options.firstUsers.append(
+                SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
         }
-        adjust(&options)
+        if let importLimit { options.importLimit = importLimit }
+        if let logLimit { options.logLimit = logLimit }
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let service = try SchedulerService(options: options, logger: logger)
@@ -63,7 +70,9 @@ struct APIUnderTest: Sendable {
     ) async throws -> Answer {
         var headers = headers
         if let token = tokens[who], headers[.authorization] == nil { headers[.authorization] = "Bearer \(token)" }
-        return try await client.execute(uri: uri, method: method, headers: headers, body: body.map { ByteBuffer(bytes: $0) }) { response in
+        return try await client.execute(
+            uri: uri, method: method, headers: headers, body: body.map { ByteBuffer(bytes: $0) }
+        ) { response in
             Answer(status: response.status.code, headers: response.headers, bytes: Array(buffer: response.body))
         }
     }
@@ -109,7 +118,8 @@ let pinnedSpec = #"{"name": "sleep", "image": "127.0.0.1:1/none@\#(absentDigest)
 extension WorkerRegistration {
     static func small(cpus: Int = 4) -> WorkerRegistration {
         WorkerRegistration(
-            cpus: CPUAmount(cpus: cpus), memory: ByteCount(bytes: 8 << 30), gpus: [], labels: ["zone": "a"], volumes: [:],
+            cpus: CPUAmount(cpus: cpus), memory: ByteCount(bytes: 8 << 30), gpus: [], labels: ["zone": "a"],
+            volumes: [:],
             allowedPaths: [], engines: ["docker"], version: "0.1.0")
     }
 }
@@ -123,11 +133,13 @@ enum BusyboxArchive {
         try FileManager.default.createDirectory(at: binaries, withIntermediateDirectories: true)
         try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: binaries.appending(path: "busybox").path)
         for applet in ["sh", "sleep", "cat"] {
-            try FileManager.default.createSymbolicLink(atPath: binaries.appending(path: applet).path, withDestinationPath: "busybox")
+            try FileManager.default.createSymbolicLink(
+                atPath: binaries.appending(path: applet).path, withDestinationPath: "busybox")
         }
         if let more { try Data(more.utf8).write(to: folder.appending(path: "root/more")) }
         let tar = folder.appending(path: "root.tar").path
-        let result = try await runProcess("tar", ["--sort=name", "-C", folder.appending(path: "root").path, "-cf", tar, "."])
+        let result = try await runProcess(
+            "tar", ["--sort=name", "--mtime=@0", "-C", folder.appending(path: "root").path, "-cf", tar, "."])
         guard result.exitCode == 0 else { throw APIFailure(description: "\(result)") }
         return Array(try Data(contentsOf: URL(filePath: tar)))
     }

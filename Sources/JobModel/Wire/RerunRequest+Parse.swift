@@ -1,5 +1,5 @@
-// A rerun request from its bytes: what is absent has its default, and a key that nobody knows is refused, because a mistyped
-// `bindings` would run on the old data.
+// A rerun request from its bytes: what is absent has its default, and a key that nobody knows is refused, because a
+// mistyped `bindings` would run on the old data.
 
 extension RerunRequest {
     /// The limit of a rerun request.
@@ -23,11 +23,14 @@ extension RerunRequest {
                     throw reader.refusal("must be true or false, not \(reader.node.noun)")
                 }
                 hold = text == "true"
-            default: throw reader.refusal("is not a known key: use source, bindings, parameters, queue, priority and hold")
+            default:
+                throw reader.refusal("is not a known key: use source, bindings, parameters, queue, priority and hold")
             }
         }
         guard !source.isEmpty else {
-            throw SpecError(location: root.node.location, path: "$.source", message: "is required: a job id, NAME, NAME@VERSION or digest")
+            throw SpecError(
+                location: root.node.location, path: "$.source",
+                message: "is required: a job id, NAME, NAME@VERSION or digest")
         }
     }
 

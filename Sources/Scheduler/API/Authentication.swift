@@ -6,7 +6,8 @@ import JobModel
 enum Authentication {
     static let explanation = "no valid token: send 'Authorization: Bearer <token>'"
 
-    /// The caller whose token the request carries: `Bearer <token>`, or for registry clients `Basic` with the token as password.
+    /// The caller whose token the request carries: `Bearer <token>`, or for registry clients `Basic` with the token as
+    /// password.
     /// - Throws: ``Problem`` of kind `unauthenticated`.
     static func caller(of headers: HTTPFields, in table: TokenTable) throws(Problem) -> Caller {
         guard let token = token(in: headers), let caller = table.caller(with: token) else {
@@ -27,7 +28,8 @@ enum Authentication {
     }
 
     private static func password(in credentials: String) -> String? {
-        guard credentials.utf8.count <= 1024, let data = Data(base64Encoded: credentials.trimmingCharacters(in: .whitespaces)),
+        guard credentials.utf8.count <= 1024,
+            let data = Data(base64Encoded: credentials.trimmingCharacters(in: .whitespaces)),
             let text = String(validating: data, as: UTF8.self), let colon = text.firstIndex(of: ":")
         else { return nil }
         return String(text[text.index(after: colon)...])
@@ -61,7 +63,8 @@ package enum Access: String, Sendable, CaseIterable {
     func check(_ caller: Caller) throws(Problem) {
         guard !roles.contains(caller.role) else { return }
         let wanted = roles.map(\.rawValue).joined(separator: " or ")
-        throw Problem(.forbidden, "this call needs a token of role \(wanted): '\(caller.name)' has role \(caller.role.rawValue)")
+        throw Problem(
+            .forbidden, "this call needs a token of role \(wanted): '\(caller.name)' has role \(caller.role.rawValue)")
     }
 }
 
@@ -69,7 +72,8 @@ extension Caller {
     /// - Throws: ``Problem`` of kind `forbidden` unless this is the owner or an administrator.
     func mustOwn(_ job: JobID, of owner: String) throws(Problem) {
         guard role == .admin || name.rawValue == owner else {
-            throw Problem(.forbidden, "job \(job) belongs to '\(owner)': only its owner or an administrator may do this")
+            throw Problem(
+                .forbidden, "job \(job) belongs to '\(owner)': only its owner or an administrator may do this")
         }
     }
 }

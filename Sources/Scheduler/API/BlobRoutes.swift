@@ -9,7 +9,9 @@ struct BlobRoutes {
 
     @Sendable private func blob(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        let digest = try call.parameter("digest", "a digest: sha256: and 64 lower-case hexadecimal digits") { Digest($0) }
+        let digest = try call.parameter("digest", "a digest: sha256: and 64 lower-case hexadecimal digits") {
+            Digest($0)
+        }
         return try await BlobResponse(content: services.content).answer(digest, to: call)
     }
 }

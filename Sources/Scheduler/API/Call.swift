@@ -1,5 +1,6 @@
-// One HTTP request as a route handler sees it: who calls, checked parameters and query items, a body with a limit, and the few
-// forms of an answer. Whether the caller may make this call was decided before (Routes.swift); no other decision is made here.
+// One HTTP request as a route handler sees it: who calls, checked parameters and query items, a body with a limit, and
+// the few forms of an answer. Whether the caller may make this call was decided before (Routes.swift); no other
+// decision is made here.
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -23,7 +24,9 @@ package struct Call: Sendable {
 
     var caller: Caller {
         get throws(Problem) {
-            guard let authenticated else { throw Problem(.unauthenticated, Authentication.explanation, field: "Authorization") }
+            guard let authenticated else {
+                throw Problem(.unauthenticated, Authentication.explanation, field: "Authorization")
+            }
             return authenticated
         }
     }
@@ -32,7 +35,9 @@ package struct Call: Sendable {
 
     /// A part of the path, decoded.
     func text(_ name: String) throws(Problem) -> String {
-        guard let raw = context.parameters[name[...]], let decoded = String(raw).removingPercentEncoding, !decoded.isEmpty else {
+        guard let raw = context.parameters[name[...]], let decoded = String(raw).removingPercentEncoding,
+            !decoded.isEmpty
+        else {
             throw Problem(.badRequest, "is not valid percent-encoded text", field: name)
         }
         return decoded
@@ -41,7 +46,9 @@ package struct Call: Sendable {
     /// A part of the path, parsed; `expected` says what it should have been.
     func parameter<Value>(_ name: String, _ expected: String, _ parse: (String) -> Value?) throws(Problem) -> Value {
         let text = try text(name)
-        guard let value = parse(text) else { throw Problem(.badRequest, "\(quoted(text)) is not \(expected)", field: name) }
+        guard let value = parse(text) else {
+            throw Problem(.badRequest, "\(quoted(text)) is not \(expected)", field: name)
+        }
         return value
     }
 
@@ -49,7 +56,9 @@ package struct Call: Sendable {
 
     func name<Name: ValidatedName>(_ parameter: String = "name", as type: Name.Type) throws(Problem) -> Name {
         let text = try text(parameter)
-        guard let name = Name(rawValue: text) else { throw Problem(.badRequest, Name.refusal(of: text), field: parameter) }
+        guard let name = Name(rawValue: text) else {
+            throw Problem(.badRequest, Name.refusal(of: text), field: parameter)
+        }
         return name
     }
 
@@ -57,14 +66,18 @@ package struct Call: Sendable {
     func query(_ name: String) throws(Problem) -> String? {
         guard request.uri.query != nil else { return nil }
         let values = request.uri.queryParameters[values: name[...]]
-        guard values.count <= 1 else { throw Problem(.badRequest, "is given \(values.count) times: give it once", field: name) }
+        guard values.count <= 1 else {
+            throw Problem(.badRequest, "is given \(values.count) times: give it once", field: name)
+        }
         return values.first.map(String.init)
     }
 
     /// A query item, parsed; nil if it is absent.
     func query<Value>(_ name: String, _ expected: String, _ parse: (String) -> Value?) throws(Problem) -> Value? {
         guard let text = try query(name) else { return nil }
-        guard let value = parse(text) else { throw Problem(.badRequest, "\(quoted(text)) is not \(expected)", field: name) }
+        guard let value = parse(text) else {
+            throw Problem(.badRequest, "\(quoted(text)) is not \(expected)", field: name)
+        }
         return value
     }
 
@@ -77,8 +90,12 @@ package struct Call: Sendable {
     /// `limit`: 1…1,000, 100 if it is absent.
     func pageLimit() throws(Problem) -> Int { Int(try integer("limit", in: 1...1000, otherwise: 100)) }
 
-    func choice<Value: RawRepresentable<String> & CaseIterable>(_ name: String, of type: Value.Type) throws(Problem) -> Value? {
-        try query(name, "allowed: use " + Value.allCases.map(\.rawValue).joined(separator: ", ")) { Value(rawValue: $0) }
+    func choice<Value: RawRepresentable<String> & CaseIterable>(_ name: String, of type: Value.Type) throws(Problem)
+        -> Value?
+    {
+        try query(name, "allowed: use " + Value.allCases.map(\.rawValue).joined(separator: ", ")) {
+            Value(rawValue: $0)
+        }
     }
 
     func flag(_ name: String) throws(Problem) -> Bool {
@@ -90,7 +107,9 @@ package struct Call: Sendable {
         guard request.uri.query != nil else { return }
         for (key, _) in request.uri.queryParameters where !names.contains(String(key)) {
             let allowed = names.isEmpty ? "this call takes none" : "this call takes \(names.joined(separator: ", "))"
-            throw Problem(.badRequest, "\(quoted(String(key))) is not a query item here: \(allowed)", field: String(key.prefix(80)))
+            throw Problem(
+                .badRequest, "\(quoted(String(key))) is not a query item here: \(allowed)",
+                field: String(key.prefix(80)))
         }
     }
 
@@ -107,7 +126,9 @@ package struct Call: Sendable {
     /// The whole body.
     /// - Throws: ``Problem`` of kind `tooLarge` if it has more than `limit` bytes.
     func body(limit: Int) async throws -> ByteBuffer {
-        let problem = Problem(.tooLarge, "the body has more than the \(ByteCount(bytes: Int64(limit))) that this call takes", field: "body")
+        let problem = Problem(
+            .tooLarge, "the body has more than the \(ByteCount(bytes: Int64(limit))) that this call takes",
+            field: "body")
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw problem }
         do {
             return try await request.body.collect(upTo: limit)
@@ -130,7 +151,9 @@ extension Response {
     }
 
     static func json(bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
-        Response(status: status, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+        Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
     static func bytes(_ bytes: [UInt8], headers: HTTPFields = [:]) -> Response {

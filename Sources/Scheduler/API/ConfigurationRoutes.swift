@@ -15,14 +15,18 @@ struct ConfigurationRoutes {
     @Sendable private func list(_ call: Call) async throws -> Response {
         try call.allowQuery("name", "limit", "cursor")
         let name = try call.query("name", "a configuration name") { ConfigurationName(rawValue: $0) }
-        return try .json(services.store.configurations(name: name, limit: try call.pageLimit(), cursor: try call.query("cursor")))
+        return try .json(
+            services.store.configurations(name: name, limit: try call.pageLimit(), cursor: try call.query("cursor")))
     }
 
     @Sendable private func show(_ call: Call) async throws -> Response {
         try call.allowQuery()
         let source = try call.parameter("source", ConfigurationSource.expected) { ConfigurationSource($0) }
-        guard let digest = try services.store.configurationDigest(of: source), let document = try services.store.configuration(digest)
-        else { throw Problem(.notFound, "there is no configuration \(quoted(try call.text("source")))", field: "source") }
+        guard let digest = try services.store.configurationDigest(of: source),
+            let document = try services.store.configuration(digest)
+        else {
+            throw Problem(.notFound, "there is no configuration \(quoted(try call.text("source")))", field: "source")
+        }
         return try .json(document)
     }
 }

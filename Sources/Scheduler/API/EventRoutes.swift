@@ -1,5 +1,5 @@
-// Server-sent events of one job. Level-triggered: an event is always the newest document, never two for one revision, so a
-// reader that was away resumes with Last-Event-ID and misses no final state. Ends after the terminal state.
+// Server-sent events of one job. Level-triggered: an event is always the newest document, never two for one revision,
+// so a reader that was away resumes with Last-Event-ID and misses no final state. Ends after the terminal state.
 import HTTPTypes
 import Hummingbird
 import JobModel

@@ -20,7 +20,9 @@ struct ImageRoutes {
 
     @Sendable private func show(_ call: Call) async throws -> Response {
         try call.allowQuery("reference")
-        guard let text = try call.query("reference") else { throw Problem(.badRequest, "is required", field: "reference") }
+        guard let text = try call.query("reference") else {
+            throw Problem(.badRequest, "is required", field: "reference")
+        }
         return try .json(try services.archive.document(named: text))
     }
 

@@ -13,7 +13,9 @@ struct JSONWriter {
         try nested(UInt8(ascii: "{"), UInt8(ascii: "}"), members)
     }
 
-    mutating func array<Element>(_ elements: some Sequence<Element>, _ write: (inout JSONWriter, Element) throws -> Void) rethrows {
+    mutating func array<Element>(
+        _ elements: some Sequence<Element>, _ write: (inout JSONWriter, Element) throws -> Void
+    ) rethrows {
         try nested(UInt8(ascii: "["), UInt8(ascii: "]")) { writer in
             for element in elements { try write(&writer, element) }
         }

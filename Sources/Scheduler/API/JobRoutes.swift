@@ -1,5 +1,5 @@
-// Jobs: submit, list, show, cancel, hold, release, rerun, and their tasks and attempts. Reads go to the store's snapshots;
-// what changes a job goes through the loop and is answered after the commit.
+// Jobs: submit, list, show, cancel, hold, release, rerun, and their tasks and attempts. Reads go to the store's
+// snapshots; what changes a job goes through the loop and is answered after the commit.
 import Hummingbird
 import JobModel
 import SchedulingCore
@@ -94,7 +94,9 @@ extension Call {
     }
 
     fileprivate func taskQuery(_ job: JobID) throws(Problem) -> TaskQuery {
-        TaskQuery(job: job, limit: try pageLimit(), cursor: try query("cursor"), state: try choice("state", of: TaskState.self))
+        TaskQuery(
+            job: job, limit: try pageLimit(), cursor: try query("cursor"),
+            state: try choice("state", of: TaskState.self))
     }
 
     fileprivate func attemptQuery(_ job: JobID) throws(Problem) -> AttemptQuery {

@@ -1,5 +1,5 @@
-// The one conversion from the errors of the parts to what crosses the wire: an exhaustive switch each. A new case does not
-// compile until somebody has decided what its user reads.
+// The one conversion from the errors of the parts to what crosses the wire: an exhaustive switch each. A new case does
+// not compile until somebody has decided what its user reads.
 import JobModel
 import OCI
 
@@ -28,13 +28,16 @@ extension Problem {
 
     /// For an image that its registry did not give: the image, its registry's words, and what to do.
     static func upstream(_ reference: ImageReference, _ error: any Error) -> Problem {
-        guard let error = error as? OCIError else { return Problem(.upstream, "\(reference): \(error)", field: "$.spec.image") }
+        guard let error = error as? OCIError else {
+            return Problem(.upstream, "\(reference): \(error)", field: "$.spec.image")
+        }
         let hint: String
         switch error {
         case .notFound: hint = "check its name and tag, or import it with 'jobctl image import'"
         case .denied: hint = "then submit again"
         case .unreachable: hint = "submit again later, or import the image with 'jobctl image import'"
-        case .mismatch, .malformed, .tooLarge: hint = "ask whoever runs \(reference.registry), or import the image from a file"
+        case .mismatch, .malformed, .tooLarge:
+            hint = "ask whoever runs \(reference.registry), or import the image from a file"
         case .storage, .blobMissing: return Problem(error)
         }
         return Problem(.upstream, "the image \(reference) cannot be had: \(error); \(hint)", field: "$.spec.image")
@@ -43,7 +46,7 @@ extension Problem {
     /// Whether the same pull may succeed later without anybody doing anything.
     static func isTemporary(_ error: any Error) -> Bool {
         switch error {
-        case let error as OCIError: error.isTransient
+        case let error as OCIError: error.isTransient || error.isDiskFull
         case let problem as Problem: problem.retryable
         default: true
         }

@@ -1,6 +1,6 @@
-// Every error becomes one problem document with a sentence, here and nowhere else: our own, Hummingbird's, and the unknown,
-// which is logged at `error` with the request's id while the caller gets only that id. Below /v2/ the same problem is written
-// in the form of the OCI distribution specification.
+// Every error becomes one problem document with a sentence, here and nowhere else: our own, Hummingbird's, and the
+// unknown, which is logged at `error` with the request's id while the caller gets only that id. Below /v2/ the same
+// problem is written in the form of the OCI distribution specification.
 import HTTPTypes
 import Hummingbird
 import JobModel
@@ -39,11 +39,13 @@ struct ProblemMiddleware: RouterMiddleware {
         case let problem as Problem: ProblemAnswer(problem)
         case let error as StoreFailure: ProblemAnswer(logged(Problem(error), error, context))
         case let error as OCIError: ProblemAnswer(Problem(error))
-        case is NIOTooManyBytesError: ProblemAnswer(Problem(.tooLarge, "the body is larger than this call takes", field: "body"))
+        case is NIOTooManyBytesError:
+            ProblemAnswer(Problem(.tooLarge, "the body is larger than this call takes", field: "body"))
         case is CancellationError: ProblemAnswer(Problem(.unavailable, "the scheduler is stopping: call again"))
         case let error as HTTPError where error.status == .notFound: noRoute(request)
         case let error as HTTPError: ProblemAnswer(problem(of: error))
-        case is ChannelError, is IOError: ProblemAnswer(Problem(.badRequest, "the connection ended before the request did"))
+        case is ChannelError, is IOError:
+            ProblemAnswer(Problem(.badRequest, "the connection ended before the request did"))
         default: ProblemAnswer(unknown(error, context))
         }
     }
@@ -53,7 +55,9 @@ struct ProblemMiddleware: RouterMiddleware {
         let path = request.uri.path
         let methods = routes.filter { $0.matches(path) }.map(\.method.rawValue)
         guard !methods.isEmpty else { return ProblemAnswer(Problem(.notFound, "there is nothing at \(quoted(path))")) }
-        var problem = Problem(.badRequest, "\(quoted(path)) does not take \(request.method.rawValue): use \(methods.joined(separator: " or "))")
+        var problem = Problem(
+            .badRequest,
+            "\(quoted(path)) does not take \(request.method.rawValue): use \(methods.joined(separator: " or "))")
         problem.title = "Method not allowed"
         problem.status = 405
         return ProblemAnswer(problem, headers: [.allow: methods.joined(separator: ", ")])
@@ -74,7 +78,8 @@ struct ProblemMiddleware: RouterMiddleware {
         if String(reflecting: type(of: error)).hasPrefix("NIOHTTP1.HTTPParserError") {
             return Problem(.badRequest, "the request is not valid HTTP")
         }
-        context.logger.error("A request failed for an unknown reason", metadata: ["error": "\(String(reflecting: error))"])
+        context.logger.error(
+            "A request failed for an unknown reason", metadata: ["error": "\(String(reflecting: error))"])
         return Problem(.internal, "the scheduler failed; its log has the reason under request \(context.id)")
     }
 }
@@ -91,7 +96,9 @@ struct ProblemAnswer {
 
     func response(isRegistryCall: Bool, isHead: Bool) -> Response {
         var headers = headers
-        if problem.status == 401 { headers[.wwwAuthenticate] = isRegistryCall ? "Basic realm=\"jobctl\"" : "Bearer realm=\"jobctl\"" }
+        if problem.status == 401 {
+            headers[.wwwAuthenticate] = isRegistryCall ? "Basic realm=\"jobctl\"" : "Bearer realm=\"jobctl\""
+        }
         if problem.status == 503 { headers[.retryAfter] = "1" }
         headers[.contentType] = isRegistryCall ? "application/json" : "application/problem+json"
         let body = isRegistryCall ? RegistryErrors.document(problem) : problemDocument()
@@ -100,10 +107,13 @@ struct ProblemAnswer {
             return Response(status: .init(code: problem.status), headers: headers)
         }
         return Response(
-            status: .init(code: problem.status), headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+            status: .init(code: problem.status), headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
     }
 
     private func problemDocument() -> [UInt8] {
-        do { return try WireJSON.encode(problem) } catch { return Array(#"{"status":500,"title":"Internal error"}"#.utf8) }
+        do { return try WireJSON.encode(problem) } catch {
+            return Array(#"{"status":500,"title":"Internal error"}"#.utf8)
+        }
     }
 }

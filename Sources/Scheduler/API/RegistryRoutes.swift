@@ -1,5 +1,6 @@
-// The pull side of the OCI distribution specification: manifests by digest or tag, blobs with ranges. The name `archive` (and
-// any other) serves everything by digest; a tag is looked up among imported names. Pushing is not offered here.
+// The pull side of the OCI distribution specification: manifests by digest or tag, blobs with ranges. The name
+// `archive` (and any other) serves everything by digest; a tag is looked up among imported names. Pushing is not
+// offered here.
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -28,7 +29,8 @@ struct RegistryRoutes {
         switch target.kind {
         case .blob(let digest): return try await BlobResponse(content: services.content).answer(digest, to: call)
         case .manifest(let digest): return try await manifest(digest, call)
-        case .tag(let tag): return try await manifest(try services.archive.digest(repository: target.repository, tag: tag), call)
+        case .tag(let tag):
+            return try await manifest(try services.archive.digest(repository: target.repository, tag: tag), call)
         }
     }
 
@@ -41,7 +43,8 @@ struct RegistryRoutes {
             do { return (bytes, try Manifest(bytes, named: "\(digest)").mediaType) } catch { throw missing }
         }
         let headers: HTTPFields = [
-            .contentType: mediaType, .contentDigest: digest.description, .eTag: "\"\(digest)\"", .contentLength: String(bytes.count),
+            .contentType: mediaType, .contentDigest: digest.description, .eTag: "\"\(digest)\"",
+            .contentLength: String(bytes.count),
         ]
         if call.request.method == .head { return Response(status: .ok, headers: headers) }
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
@@ -71,7 +74,9 @@ struct RegistryTarget {
         case ("manifests", nil) where !last.contains(":"): kind = .tag(last)
         case ("blobs", let digest?): kind = .blob(digest)
         case ("blobs", nil), ("manifests", nil):
-            throw Problem(.badRequest, "\(quoted(last)) is not a digest: write sha256: and 64 hexadecimal digits", field: "digest")
+            throw Problem(
+                .badRequest, "\(quoted(last)) is not a digest: write sha256: and 64 hexadecimal digits", field: "digest"
+            )
         default: throw Problem(.notFound, "there is nothing at \(quoted(path))", field: "name")
         }
     }
@@ -100,7 +105,9 @@ enum RegistryErrors {
         switch problem.status {
         case 401: "UNAUTHORIZED"
         case 403: "DENIED"
-        case 404: problem.field == "manifest" ? "MANIFEST_UNKNOWN" : problem.field == "digest" ? "BLOB_UNKNOWN" : "NAME_UNKNOWN"
+        case 404:
+            problem.field == "manifest"
+                ? "MANIFEST_UNKNOWN" : problem.field == "digest" ? "BLOB_UNKNOWN" : "NAME_UNKNOWN"
         case 400: problem.field == "digest" ? "DIGEST_INVALID" : "NAME_INVALID"
         case 405: "UNSUPPORTED"
         case 429, 503: "TOOMANYREQUESTS"

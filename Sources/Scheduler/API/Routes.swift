@@ -1,5 +1,6 @@
-// The table of all routes: method, path, who may, handler. The router, the golden list `routes.txt` and the test that compares
-// `openapi.yaml` are made from it, so they cannot disagree. What a route does stands in the file of its resource.
+// The table of all routes: method, path, who may, handler. The router, the golden list `routes.txt` and the test that
+// compares `openapi.yaml` are made from it, so they cannot disagree. What a route does stands in the file of its
+// resource.
 import HTTPTypes
 import Hummingbird
 import JobModel
@@ -37,7 +38,8 @@ package struct Route: Sendable {
 package enum Routes {
     /// Every route, in the order of the documentation.
     package static func all(_ services: APIServices) -> [Route] {
-        StatusRoutes(services: services).routes + JobRoutes(services: services).routes + EventRoutes(services: services).routes
+        StatusRoutes(services: services).routes + JobRoutes(services: services).routes
+            + EventRoutes(services: services).routes
             + LogRoutes(services: services).routes + WorkerRoutes(services: services).routes
             + ConfigurationRoutes(services: services).routes + ImageRoutes(services: services).routes
             + BlobRoutes(services: services).routes + UserRoutes(services: services).routes

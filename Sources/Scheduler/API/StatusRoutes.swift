@@ -8,7 +8,8 @@ struct StatusRoutes {
 
     var routes: [Route] {
         [
-            Route(.get, "/healthz", .anyone) { _ in try .json(Health(status: "ok", version: SchedulerService.version)) },
+            Route(.get, "/healthz", .anyone) { _ in try .json(Health(status: "ok", version: SchedulerService.version))
+            },
             Route(.get, "/v1/status", .reader, status),
         ]
     }
@@ -31,7 +32,8 @@ extension StatusDocument {
         let alive = workers.filter { $0.state != .lost }
         self.init(
             version: SchedulerService.version, startedAt: startedAt,
-            jobs: Dictionary(uniqueKeysWithValues: zip(JobState.allCases.map(\.rawValue), totals.jobs)), tasks: totals.tasks,
+            jobs: Dictionary(uniqueKeysWithValues: zip(JobState.allCases.map(\.rawValue), totals.jobs)),
+            tasks: totals.tasks,
             workers: Dictionary(workers.map { ($0.state.rawValue, 1) }, uniquingKeysWith: +),
             capacity: WorkerResources(sum: alive.map { WorkerResources($0.registration) }),
             free: WorkerResources(sum: alive.map(\.free)))

@@ -1,5 +1,5 @@
-// From the core's orders to the answer that a worker reads: lease, interval, and each configuration that it needs. Checks a
-// request's bounds before the core sees it. Decides nothing about attempts.
+// From the core's orders to the answer that a worker reads: lease, interval, and each configuration that it needs.
+// Checks a request's bounds before the core sees it. Decides nothing about attempts.
 import JobModel
 import NIOCore
 import NIOFoundationCompat
@@ -23,7 +23,8 @@ package struct SyncGateway: Sendable {
         return try SyncAnswer(orders: orders, policy: policy, cache: cache).encoded()
     }
 
-    /// The loop cannot be told to forget a call: when the scheduler stops, the wait is given up and the loop answers nobody.
+    /// The loop cannot be told to forget a call: when the scheduler stops, the wait is given up and the loop answers
+    /// nobody.
     private func orders(_ worker: WorkerName, _ request: SyncRequest) async throws -> SyncOrders {
         let (answers, answer) = AsyncStream.makeStream(of: Result<SyncOrders, Problem>.self)
         Task { [loop] in
@@ -56,13 +57,15 @@ enum SyncLimits {
         var request = request
         guard request.version == SyncRequest.protocolVersion else {
             throw Problem(
-                .refused, "\(request.version) is not a protocol that this scheduler speaks: it speaks \(SyncRequest.protocolVersion)",
+                .refused,
+                "\(request.version) is not a protocol that this scheduler speaks: it speaks \(SyncRequest.protocolVersion)",
                 field: "$.protocol")
         }
         try text(request.incarnation, "$.incarnation", limit: 128)
         guard !request.incarnation.isEmpty else { throw Problem(.badRequest, "is empty", field: "$.incarnation") }
         guard request.sequence >= 1 else {
-            throw Problem(.badRequest, "\(request.sequence) is not a sequence number: they begin with 1", field: "$.sequence")
+            throw Problem(
+                .badRequest, "\(request.sequence) is not a sequence number: they begin with 1", field: "$.sequence")
         }
         try count(request.live.count, "$.live", limit: attempts)
         try count(request.reports.count, "$.reports", limit: attempts)
@@ -75,14 +78,18 @@ enum SyncLimits {
     private static func check(_ registration: WorkerRegistration) throws(Problem) {
         let path = "$.registration"
         guard registration.memory.bytes >= 0, registration.memory <= largestMemory else {
-            throw Problem(.badRequest, "\(registration.memory.bytes) is not an amount of memory from 0 to 1 PiB", field: path + ".memory")
+            throw Problem(
+                .badRequest, "\(registration.memory.bytes) is not an amount of memory from 0 to 1 PiB",
+                field: path + ".memory")
         }
         for (field, number) in [
-            ("gpus", registration.gpus.count), ("labels", registration.labels.count), ("volumes", registration.volumes.count),
+            ("gpus", registration.gpus.count), ("labels", registration.labels.count),
+            ("volumes", registration.volumes.count),
             ("allowed_paths", registration.allowedPaths.count), ("engines", registration.engines.count),
         ] { try count(number, "\(path).\(field)", limit: names) }
         for (field, texts) in [
-            ("gpus", registration.gpus), ("allowed_paths", registration.allowedPaths), ("engines", registration.engines),
+            ("gpus", registration.gpus), ("allowed_paths", registration.allowedPaths),
+            ("engines", registration.engines),
             ("labels", registration.labels.flatMap { [$0.key, $0.value] }), ("version", [registration.version]),
         ] { for value in texts { try text(value, "\(path).\(field)") } }
         guard Set(registration.gpus).count == registration.gpus.count else {
@@ -92,11 +99,14 @@ enum SyncLimits {
 
     private static func check(_ report: AttemptReport, _ path: String) throws(Problem) {
         guard report.sequence >= 1 else {
-            throw Problem(.badRequest, "\(report.sequence) is not a sequence number: they begin with 1", field: path + ".sequence")
+            throw Problem(
+                .badRequest, "\(report.sequence) is not a sequence number: they begin with 1", field: path + ".sequence"
+            )
         }
         guard report.state.isTerminal == (report.reason != nil) else {
             throw Problem(
-                .badRequest, report.state.isTerminal ? "is required with a final state" : "is allowed only with a final state",
+                .badRequest,
+                report.state.isTerminal ? "is required with a final state" : "is allowed only with a final state",
                 field: path + ".reason")
         }
         for (field, value) in [("exit_code", report.exitCode), ("signal", report.signal)] {
@@ -114,7 +124,9 @@ enum SyncLimits {
                 throw Problem(.badRequest, "has a number of files or bytes that cannot be", field: "\(path).\(field)")
             }
         }
-        if let usage = report.usage, !range.contains(usage.maxMemory.bytes) || usage.cpuSeconds < 0 || usage.wallSeconds < 0 {
+        if let usage = report.usage,
+            !range.contains(usage.maxMemory.bytes) || usage.cpuSeconds < 0 || usage.wallSeconds < 0
+        {
             throw Problem(.badRequest, "has an amount that cannot be", field: path + ".usage")
         }
     }
@@ -122,7 +134,9 @@ enum SyncLimits {
     private static let range = 0...largestCount
 
     private static func count(_ count: Int, _ field: String, limit: Int) throws(Problem) {
-        guard count <= limit else { throw Problem(.badRequest, "has \(count) elements: at most \(limit)", field: field) }
+        guard count <= limit else {
+            throw Problem(.badRequest, "has \(count) elements: at most \(limit)", field: field)
+        }
     }
 
     private static func text(_ text: String, _ field: String, limit: Int = SyncLimits.text) throws(Problem) {

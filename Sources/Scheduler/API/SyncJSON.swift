@@ -1,5 +1,5 @@
-// The JSON of the worker protocol, read and written at every step of every attempt: orders are written without Codable, and
-// what never changes (a job's brief, a configuration) is encoded once and kept as bytes.
+// The JSON of the worker protocol, read and written at every step of every attempt: orders are written without Codable,
+// and what never changes (a job's brief, a configuration) is encoded once and kept as bytes.
 import JobModel
 import SchedulingCore
 import Synchronization

@@ -1,7 +1,7 @@
-// A sync request straight from its bytes: the hottest body that the scheduler reads, thousands of reports a call.
-// It knows only the form in which agents write. Whatever else stands there (a registration, an escape, a fingerprint, an
-// unknown key, a mistake) gives nil, and the coder reads the body and finds the words for what is wrong.
-// Invariant: what this accepts, the coder accepts with the same value. A test flips bytes to show it.
+// A sync request straight from its bytes: the hottest body that the scheduler reads, thousands of reports a call. It
+// knows only the form in which agents write. Whatever else stands there (a registration, an escape, a fingerprint, an
+// unknown key, a mistake) gives nil, and the coder reads the body and finds the words for what is wrong. Invariant:
+// what this accepts, the coder accepts with the same value. A test flips bytes to show it.
 import JobModel
 
 package struct SyncScanner {
@@ -21,7 +21,8 @@ package struct SyncScanner {
         "protocol", "incarnation", "sequence", "live", "reports", "wait_seconds", "registration",
     ]
     private static let reportKeys: [StaticString] = [
-        "attempt", "sequence", "state", "reason", "exit_code", "signal", "message", "engine", "started_at", "finished_at",
+        "attempt", "sequence", "state", "reason", "exit_code", "signal", "message", "engine", "started_at",
+        "finished_at",
         "inputs", "outputs", "usage",
     ]
     private static let usageKeys: [StaticString] = ["cpu_seconds", "max_memory_bytes", "wall_seconds"]
@@ -29,7 +30,8 @@ package struct SyncScanner {
     // MARK: documents
 
     private mutating func request() -> SyncRequest? {
-        var request = SyncRequest(version: 0, incarnation: "", sequence: 0, registration: nil, live: [], reports: [], wait: .zero)
+        var request = SyncRequest(
+            version: 0, incarnation: "", sequence: 0, registration: nil, live: [], reports: [], wait: .zero)
         let seen = members(of: Self.requestKeys) { scanner, key in
             switch key {
             case 0: scanner.integer().flatMap { Int(exactly: $0) }.map { request.version = $0 } != nil
@@ -135,7 +137,8 @@ package struct SyncScanner {
             return Self.natural(digits)
         }
         func dot() -> Bool { rest.popFirst() == UInt8(ascii: ".") }
-        guard let job = number(), job > 0, dot(), let index = number(), dot(), let attempt = number(), attempt > 0, rest.isEmpty
+        guard let job = number(), job > 0, dot(), let index = number(), dot(), let attempt = number(), attempt > 0,
+            rest.isEmpty
         else { return nil }
         return AttemptID(task: TaskID(job: JobID(rawValue: job), index: index), number: attempt)
     }
@@ -150,8 +153,10 @@ package struct SyncScanner {
             Self.natural(text[(at + first)..<(at + first + count)]).flatMap { range.contains($0) ? $0 : nil }
         }
         // Days above 28 are left to the coder, which knows the months.
-        guard let year = part(0, 4, in: 1970...9999), let month = part(5, 2, in: 1...12), let day = part(8, 2, in: 1...28),
-            let hour = part(11, 2, in: 0...23), let minute = part(14, 2, in: 0...59), let second = part(17, 2, in: 0...59),
+        guard let year = part(0, 4, in: 1970...9999), let month = part(5, 2, in: 1...12),
+            let day = part(8, 2, in: 1...28),
+            let hour = part(11, 2, in: 0...23), let minute = part(14, 2, in: 0...59),
+            let second = part(17, 2, in: 0...59),
             let milliseconds = part(20, 3, in: 0...999)
         else { return nil }
         let seconds = Self.days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second

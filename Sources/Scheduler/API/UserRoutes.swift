@@ -1,4 +1,5 @@
-// Users: who may call, and as which uid and gid their containers run. A token is shown once, in the answer that makes it.
+// Users: who may call, and as which uid and gid their containers run. A token is shown once, in the answer that makes
+// it.
 import Hummingbird
 import JobModel
 
@@ -60,7 +61,8 @@ extension APIServices {
     func issueToken(to caller: Caller) async throws(Problem) -> Token {
         let token = Token.random()
         let row = UserRow(
-            name: caller.name, role: caller.role, uid: caller.uid, gid: caller.gid, tokenHash: token.hash, createdAt: clock.now().wall)
+            name: caller.name, role: caller.role, uid: caller.uid, gid: caller.gid, tokenHash: token.hash,
+            createdAt: clock.now().wall)
         try await loop.record(.userSaved(row))
         tokens.save(row)
         return token

@@ -22,7 +22,9 @@ struct WorkerRoutes {
     @Sendable private func list(_ call: Call) async throws -> Response {
         try call.allowQuery("limit", "cursor")
         let limit = try call.pageLimit()
-        let cursor = try call.query("cursor", "a cursor: use the 'next' of the page before") { WorkerName(rawValue: $0) }
+        let cursor = try call.query("cursor", "a cursor: use the 'next' of the page before") {
+            WorkerName(rawValue: $0)
+        }
         let following = try await views().filter { view in cursor.map { view.name > $0 } ?? true }
         let page = following.prefix(limit)
         let next = following.count > limit ? page.last?.name.rawValue : nil
@@ -65,7 +67,8 @@ extension WorkerDocument {
     init(_ view: WorkerView) {
         let volumes = Dictionary(uniqueKeysWithValues: view.registration.volumes.map { ($0.key.rawValue, $0.value) })
         self.init(
-            name: view.name.rawValue, state: Open(view.state), capacity: WorkerResources(view.registration), free: view.free,
+            name: view.name.rawValue, state: Open(view.state), capacity: WorkerResources(view.registration),
+            free: view.free,
             labels: view.registration.labels, volumes: volumes, engines: view.registration.engines,
             version: view.registration.version, lastSeen: view.lastSeen, attempts: view.live)
     }

@@ -1,4 +1,5 @@
-// A blob of the archive as an HTTP answer: whole, a range of it, or its head alone. Streamed from disk in pieces, never loaded.
+// A blob of the archive as an HTTP answer: whole, a range of it, or its head alone. Streamed from disk in pieces, never
+// loaded.
 import HTTPTypes
 import Hummingbird
 import JobModel
@@ -17,7 +18,8 @@ struct BlobResponse {
             throw Problem(.notFound, "the archive does not have \(digest)", field: "digest")
         }
         var headers: HTTPFields = [
-            .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"", .contentDigest: digest.description,
+            .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"",
+            .contentDigest: digest.description,
         ]
         switch ByteRange(header: call.request.headers[.range], size: size) {
         case .whole:
@@ -33,7 +35,8 @@ struct BlobResponse {
     }
 
     private func answer(
-        _ status: HTTPResponse.Status, _ headers: HTTPFields, _ digest: Digest, _ range: ClosedRange<Int64>?, _ call: Call
+        _ status: HTTPResponse.Status, _ headers: HTTPFields, _ digest: Digest, _ range: ClosedRange<Int64>?,
+        _ call: Call
     ) async throws -> Response {
         guard call.request.method != .head, let range else { return Response(status: status, headers: headers) }
         let body = try await files.loadFile(
@@ -42,7 +45,8 @@ struct BlobResponse {
     }
 }
 
-/// One range of a `Range` header (RFC 9110, section 14). Several ranges, other units and malformed values mean the whole.
+/// One range of a `Range` header (RFC 9110, section 14). Several ranges, other units and malformed values mean the
+/// whole.
 enum ByteRange: Equatable {
     case whole
     case part(ClosedRange<Int64>)
@@ -52,7 +56,9 @@ enum ByteRange: Equatable {
         self = .whole
         guard let header, header.hasPrefix("bytes="), header.utf8.count <= 64 else { return }
         let ends = header.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, ends.allSatisfy({ $0.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } }) else {
+        guard ends.count == 2,
+            ends.allSatisfy({ $0.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } })
+        else {
             return
         }
         switch (Int64(ends[0]), Int64(ends[1])) {
@@ -69,6 +75,6 @@ enum ByteRange: Equatable {
 }
 
 extension HTTPField.Name {
-    static let contentDigest = HTTPField.Name("Docker-Content-Digest")!  // allowed: a constant token, read by the first /v2/ test
-    static let registryVersion = HTTPField.Name("Docker-Distribution-Api-Version")!  // allowed: a constant token, as above
+    static let contentDigest = HTTPField.Name("Docker-Content-Digest")!  // allowed: a constant token
+    static let registryVersion = HTTPField.Name("Docker-Distribution-Api-Version")!  // allowed: as above
 }

@@ -1,6 +1,6 @@
-// Which images the archive has: names that people imported, and images whose blobs are all here. Both are asked at every
-// submission, so what was found once is kept in memory; every change of them goes through this value.
-// Fetching what is missing is the puller's business.
+// Which images the archive has: names that people imported, and images whose blobs are all here. Both are asked at
+// every submission, so what was found once is kept in memory; every change of them goes through this value. Fetching
+// what is missing is the puller's business.
 import Foundation
 import JobModel
 import OCI
@@ -13,11 +13,13 @@ package final class ImageArchive: Sendable {
     private let files: BlockingWork
     private let clock: any SchedulerClock
     private let imported = Mutex<[String: Digest]>([:])
-    private let stored = Mutex<Set<PinnedImage>>([])
+    private let stored = Mutex(Completeness())
     /// Beyond this many entries a table begins anew.
     private static let capacity = 50_000
 
-    package init(store: Store, loop: SchedulerLoop, content: ContentStore, files: BlockingWork, clock: any SchedulerClock) {
+    package init(
+        store: Store, loop: SchedulerLoop, content: ContentStore, files: BlockingWork, clock: any SchedulerClock
+    ) {
         self.store = store
         self.loop = loop
         self.content = content
@@ -44,17 +46,23 @@ package final class ImageArchive: Sendable {
 
     /// Whether every blob is here.
     func isStored(_ image: PinnedImage) throws -> Bool {
-        if stored.withLock({ $0.contains(image) }) { return true }
+        let (known, generation) = stored.withLock { ($0.known[image], $0.generation) }
+        if let known { return known }
+        let isStored = try readStored(image)
+        stored.withLock { $0.remember(isStored, of: image, since: generation) }
+        return isStored
+    }
+
+    private func readStored(_ image: PinnedImage) throws -> Bool {
         guard let document = try store.image(image.digest), document.complete else { return false }
-        if let platform = image.platform, !document.platforms.contains(platform) { return false }
-        remember(image)
-        return true
+        return image.platform.map { document.platforms.contains($0) } ?? true
     }
 
     /// For registry clients: what `repository:tag` was imported as.
     /// - Throws: ``Problem`` of kind `notFound`.
     func digest(repository: String, tag: String) throws -> Digest {
-        guard let reference = ImageReference("\(repository):\(tag)"), let digest = try digest(imported: reference) else {
+        guard let reference = ImageReference("\(repository):\(tag)"), let digest = try digest(imported: reference)
+        else {
             throw Problem(.notFound, "the archive has no image \(quoted("\(repository):\(tag)"))", field: "manifest")
         }
         return digest
@@ -94,12 +102,15 @@ package final class ImageArchive: Sendable {
     /// Writes down an image whose blobs are all in the content store, and tells whoever waits for it.
     func keep(_ image: StoredImage, pulled reference: ImageReference? = nil) async throws {
         let row = ImageRow(
-            digest: image.digest, mediaType: image.mediaType, size: image.size, platforms: image.platforms, layers: image.layers,
+            digest: image.digest, mediaType: image.mediaType, size: image.size, platforms: image.platforms,
+            layers: image.layers,
             complete: image.isComplete, createdAt: clock.now().wall)
         try await loop.record(.imageSaved(row))
+        stored.withLock { $0.forget() }
         if let reference {
             // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
-            try await loop.record(.imageNamed(reference: "\(reference.name)@\(image.digest)", image.digest))
+            let name = reference.digest == nil ? "\(reference.name)@\(image.digest)" : reference.description
+            try await loop.record(.imageNamed(reference: name, image.digest))
         }
         if image.isComplete { try await loop.send(.imageStored(image.digest)) }
     }
@@ -110,11 +121,20 @@ package final class ImageArchive: Sendable {
             table[name] = digest
         }
     }
+}
 
-    private func remember(_ image: PinnedImage) {
-        stored.withLock { known in
-            if known.count >= Self.capacity { known.removeAll() }
-            known.insert(image)
-        }
+/// What is known of images, until the next one arrives: an answer from before it must not be remembered after it.
+private struct Completeness {
+    private(set) var known: [PinnedImage: Bool] = [:]
+    private(set) var generation = 0
+
+    mutating func remember(_ isStored: Bool, of image: PinnedImage, since generation: Int) {
+        guard generation == self.generation, known.count < 50_000 else { return }
+        known[image] = isStored
+    }
+
+    mutating func forget() {
+        known = [:]
+        generation += 1
     }
 }

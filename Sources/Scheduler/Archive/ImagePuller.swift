@@ -1,5 +1,5 @@
-// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, two at a time, again after a failure
-// with a longer pause, and anew after a restart. When it gives up, the jobs that wait are held with the reason.
+// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, two at a time, again after a
+// failure with a longer pause, and anew after a restart. When it gives up, the jobs that wait are held with the reason.
 import JobModel
 import Logging
 import OCI
@@ -29,7 +29,8 @@ package final class ImagePuller: Service, Sendable {
     private let enqueue: AsyncStream<Wanted>.Continuation
 
     package init(
-        store: Store, loop: SchedulerLoop, archive: ImageArchive, content: ContentStore, registry: RegistryClient, logger: Logger
+        store: Store, loop: SchedulerLoop, archive: ImageArchive, content: ContentStore, registry: RegistryClient,
+        logger: Logger
     ) {
         self.store = store
         self.loop = loop
@@ -54,7 +55,8 @@ package final class ImagePuller: Service, Sendable {
             guard !missing.isEmpty else { return }
             let page = try store.jobs(JobQuery(limit: 1000, cursor: cursor, state: .waiting))
             for job in page.jobs where missing.contains(job.image.digest) {
-                guard let record = try store.record(of: job.id), let reference = ImageReference(record.imageReference) else { continue }
+                guard let record = try store.record(of: job.id), let reference = ImageReference(record.imageReference)
+                else { continue }
                 missing.remove(job.image.digest)
                 want(Wanted(reference: reference, image: record.image))
             }
@@ -69,6 +71,21 @@ package final class ImagePuller: Service, Sendable {
                 for _ in 0..<Self.parallelism {
                     group.addTask { for await wanted in self.queue { await self.fetch(wanted) } }
                 }
+                group.addTask { await self.lookAgain() }
+            }
+        }
+    }
+
+    /// What was forgotten because its outcome could not be written down, while the disk was full, is asked for again.
+    private func lookAgain() async {
+        while !Task.isCancelled {
+            do {
+                try await Task.sleep(for: .seconds(60))
+                try await resume()
+            } catch is CancellationError {
+                return
+            } catch {
+                logger.warning("The images that jobs wait for are unknown", metadata: ["error": "\(error)"])
             }
         }
     }
@@ -83,7 +100,9 @@ package final class ImagePuller: Service, Sendable {
             } catch {
                 guard !Task.isCancelled else { return }
                 logger.warning("An image could not be pulled", metadata: metadata(wanted, error))
-                guard attempt < Self.pauses.count, Problem.isTemporary(error) else { return await giveUp(wanted, error) }
+                guard attempt < Self.pauses.count, Problem.isTemporary(error) else {
+                    return await giveUp(wanted, error)
+                }
                 do { try await Task.sleep(for: Self.pauses[attempt]) } catch { return }
                 attempt += 1
             }
@@ -98,7 +117,8 @@ package final class ImagePuller: Service, Sendable {
         let image = try await registry.pull(
             wanted.reference, digest: wanted.image.digest, platform: wanted.image.platform, into: content)
         try await archive.keep(image, pulled: wanted.reference)
-        logger.notice("An image is in the archive", metadata: ["image": "\(wanted.reference)", "digest": "\(image.digest)"])
+        logger.notice(
+            "An image is in the archive", metadata: ["image": "\(wanted.reference)", "digest": "\(image.digest)"])
     }
 
     private func giveUp(_ wanted: Wanted, _ error: any Error) async {

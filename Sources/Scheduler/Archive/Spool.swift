@@ -1,4 +1,5 @@
-// Bodies that are too large for memory, as files that live only as long as their call. What a crash leaves is removed at start.
+// Bodies that are too large for memory, as files that live only as long as their call. What a crash leaves is removed
+// at start.
 import Foundation
 import Hummingbird
 import JobModel
@@ -16,7 +17,9 @@ package struct Spool: Sendable {
         self.limit = limit
         self.files = files
         do {
-            if FileManager.default.fileExists(atPath: directory) { try FileManager.default.removeItem(atPath: directory) }
+            if FileManager.default.fileExists(atPath: directory) {
+                try FileManager.default.removeItem(atPath: directory)
+            }
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {
             throw Problem(.internal, "the folder \(directory) cannot be made: \(error.localizedDescription)")
@@ -32,7 +35,9 @@ package struct Spool: Sendable {
     /// - Throws: ``Problem`` of kind `tooLarge` or `diskFull`; nothing is left of the file then.
     func store(_ call: Call) async throws -> Spooled {
         let problem = Problem(.tooLarge, "the body has more than the \(limit) that an import takes", field: "body")
-        if let length = call.request.headers[.contentLength].flatMap({ Int64($0) }), length > limit.bytes { throw problem }
+        if let length = call.request.headers[.contentLength].flatMap({ Int64($0) }), length > limit.bytes {
+            throw problem
+        }
         let spooled = Spooled(path: "\(directory)/\(UUID().uuidString)")
         let file = open(spooled.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw Self.failure(errno) }
@@ -68,7 +73,8 @@ package struct Spool: Sendable {
 
     private static func failure(_ code: Int32) -> Problem {
         if code == ENOSPC || code == EDQUOT {
-            return Problem(.diskFull, "the scheduler's disk is full: the image could not be stored; free space in its data folder")
+            return Problem(
+                .diskFull, "the scheduler's disk is full: the image could not be stored; free space in its data folder")
         }
         return Problem(.internal, "the scheduler could not store the body: \(String(cString: strerror(code)))")
     }

@@ -1,5 +1,5 @@
-// A bearer token: 256 random bits as URL-safe text. The text exists in the answer that creates it, and nowhere else: what is
-// kept is its SHA-256. Who may do what with a token belongs to API/Routes.swift.
+// A bearer token: 256 random bits as URL-safe text. The text exists in the answer that creates it, and nowhere else:
+// what is kept is its SHA-256. Who may do what with a token belongs to API/Routes.swift.
 import Foundation
 import JobModel
 

@@ -1,5 +1,5 @@
-// Who calls: users by the hash of their token, in memory, because every request asks. The database is the truth; this table
-// is filled from it at start and follows each change after its commit.
+// Who calls: users by the hash of their token, in memory, because every request asks. The database is the truth; this
+// table is filled from it at start and follows each change after its commit.
 import JobModel
 import Synchronization
 

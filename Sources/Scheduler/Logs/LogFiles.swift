@@ -1,6 +1,7 @@
-// The output of attempts: one append-only file a stream, DATA/logs/<job>/<task>.<attempt>.<stream>, and an empty file beside
-// it with `.complete` added once all of it is there and on disk. A worker may send any piece twice: what overlaps is skipped, so
-// no byte is lost or doubled. The database knows nothing of them. Functions block: call them from a thread pool.
+// The output of attempts: one append-only file a stream, DATA/logs/<job>/<task>.<attempt>.<stream>, and an empty file
+// beside it with `.complete` added once all of it is there and on disk. A worker may send any piece twice: what
+// overlaps is skipped, so no byte is lost or doubled. The database knows nothing of them. Functions block: call them
+// from a thread pool.
 import Foundation
 import JobModel
 import Synchronization
@@ -17,7 +18,8 @@ package struct LogKey: Hashable, Sendable {
     }
 }
 
-/// How much of a stream is stored. The answer to an upload: the worker goes on from `size`, and is done when `complete`.
+/// How much of a stream is stored. The answer to an upload: the worker goes on from `size`, and is done when
+/// `complete`.
 package struct LogExtent: Hashable, Codable, Sendable {
     package var size: Int64
     package var complete: Bool
@@ -45,10 +47,11 @@ package final class LogFiles: Sendable {
         try Self.makeFolder(directory)
     }
 
-    /// Appends what lies beyond the stored size. Nothing is appended if `offset` is beyond it, or once the stream is complete.
-    /// A stream that reaches the size limit ends there and is complete.
+    /// Appends what lies beyond the stored size. Nothing is appended if `offset` is beyond it, or once the stream is
+    /// complete. A stream that reaches the size limit ends there and is complete.
     /// - Throws: ``Problem`` of kind `diskFull` or `internal`.
-    package func append(_ piece: [UInt8], at offset: Int64, complete: Bool, to key: LogKey) throws(Problem) -> LogExtent {
+    package func append(_ piece: [UInt8], at offset: Int64, complete: Bool, to key: LogKey) throws(Problem) -> LogExtent
+    {
         let lock = locks[Int(UInt(bitPattern: key.hashValue) % UInt(locks.count))]
         let result = lock.mutex.withLock { _ in
             Result { () throws(Problem) in try locked(piece, at: offset, complete: complete, to: key) }
@@ -69,7 +72,8 @@ package final class LogFiles: Sendable {
     package func modified(_ key: LogKey) -> Timestamp? {
         var status = stat()
         guard stat(path(of: key), &status) == 0 else { return nil }
-        return Timestamp(millisecondsSinceEpoch: Int64(status.st_mtim.tv_sec) * 1000 + Int64(status.st_mtim.tv_nsec) / 1_000_000)
+        return Timestamp(
+            millisecondsSinceEpoch: Int64(status.st_mtim.tv_sec) * 1000 + Int64(status.st_mtim.tv_nsec) / 1_000_000)
     }
 
     /// At most `count` bytes from `offset`; none if that is at or beyond the end.
@@ -111,7 +115,8 @@ package final class LogFiles: Sendable {
 
     // MARK: the file
 
-    private func locked(_ piece: [UInt8], at offset: Int64, complete: Bool, to key: LogKey) throws(Problem) -> LogExtent {
+    private func locked(_ piece: [UInt8], at offset: Int64, complete: Bool, to key: LogKey) throws(Problem) -> LogExtent
+    {
         if let extent = extent(of: key), extent.complete || (offset > extent.size) { return extent }
         try Self.makeFolder(folder(of: key))
         let file = open(path(of: key), O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
@@ -167,7 +172,8 @@ package final class LogFiles: Sendable {
 
     private static func failure(_ action: String, _ code: Int32) -> Problem {
         if code == ENOSPC || code == EDQUOT {
-            return Problem(.diskFull, "the scheduler's disk is full: the log could not be stored; free space in its data folder")
+            return Problem(
+                .diskFull, "the scheduler's disk is full: the log could not be stored; free space in its data folder")
         }
         return Problem(.internal, "the scheduler could not \(action) a log file: \(String(cString: strerror(code)))")
     }
