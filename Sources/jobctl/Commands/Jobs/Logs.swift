@@ -73,18 +73,20 @@ struct LogFollower {
         var offset: Int64 = 0
         var failures = 0
         while true {
-            do {
-                let page = try await client.log(of: attempt, stream, offset: offset, wait: waiting ? .seconds(20) : .zero)
-                failures = 0
-                handle.write(Data(page.bytes))
-                offset += Int64(page.bytes.count)
-                if offset >= page.size, page.isComplete || !waiting { return }
-            } catch let problem as Problem where problem.kind == .unavailable && waiting && failures < 20 {
+            let page: LogPage
+            do throws(Problem) {
+                page = try await client.log(of: attempt, stream, offset: offset, wait: waiting ? .seconds(20) : .zero)
+            } catch {
+                if error.kind == .notFound { return }
                 failures += 1
+                guard error.kind == .unavailable, waiting, failures < 20 else { throw error }
                 try await Task.sleep(for: .milliseconds(300))
-            } catch let problem as Problem where problem.kind == .notFound {
-                return
+                continue
             }
+            failures = 0
+            handle.write(Data(page.bytes))
+            offset += Int64(page.bytes.count)
+            if offset >= page.size, page.isComplete || !waiting { return }
         }
     }
 }
