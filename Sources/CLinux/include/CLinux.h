@@ -20,3 +20,7 @@ int jc_unmount(const char *target);
 
 /// Milliseconds of CLOCK_BOOTTIME.
 int64_t jc_boot_milliseconds(void);
+
+/// Starts `program` in a session of its own, with input from /dev/null, output appended to `log`, and no other open file.
+/// Returns the process id.
+pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
