@@ -85,7 +85,7 @@ let package = Package(
         library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
 
         program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
-        program("jobctl-scheduler", ["Scheduler", argumentParser, logging]),
+        program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
         program("jobctl-simulate", ["Simulation", argumentParser]),
         program("jobctl-bench", [

@@ -1,2 +1,183 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
-int jc_placeholder(void) { return 0; }
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+// sys/mount.h and linux/mount.h clash in glibc 2.36: the two calls that are needed of it are declared here.
+extern int umount2(const char *target, int flags);
+extern int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
+enum { jc_MS_RDONLY = 1, jc_MS_NOSUID = 2, jc_MS_NODEV = 4, jc_MS_REMOUNT = 32, jc_MS_BIND = 4096, jc_MS_PRIVATE = 1 << 18 };
+enum { jc_MNT_DETACH = 2, jc_UMOUNT_NOFOLLOW = 8 };
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+/// The identity for file access of this thread only: glibc's setgroups and setresuid would change every thread.
+struct identity {
+    uid_t uid;
+    gid_t gid;
+    int changed;
+    int group_count;
+    gid_t groups[1024];
+};
+
+static int assume(struct identity *saved, uid_t uid, gid_t gid) {
+    saved->changed = 0;
+    if (geteuid() != 0) return 0;
+    saved->group_count = getgroups(1024, saved->groups);
+    if (saved->group_count < 0) return -errno;
+    if (syscall(SYS_setgroups, 0, NULL) != 0) return -errno;
+    saved->gid = (gid_t)setfsgid(gid);
+    // Leaving 0 drops the capabilities that override permissions, for this thread.
+    saved->uid = (uid_t)setfsuid(uid);
+    saved->changed = 1;
+    if ((uid_t)setfsuid((uid_t)-1) != uid || (gid_t)setfsgid((gid_t)-1) != gid) return -EPERM;
+    return 0;
+}
+
+static void resume(const struct identity *saved) {
+    if (!saved->changed) return;
+    setfsuid(saved->uid);
+    setfsgid(saved->gid);
+    syscall(SYS_setgroups, (size_t)saved->group_count, saved->groups);
+}
+
+static int open_strictly(int folder, const char *path, uint64_t flags) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = flags | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+    long file = syscall(SYS_openat2, folder, path[0] ? path : ".", &how, sizeof how);
+    return file < 0 ? -errno : (int)file;
+}
+
+/// Makes each missing folder of `path`, one component after the other, never following a link.
+static int make_all(int root, const char *path) {
+    char part[PATH_MAX];
+    size_t length = strlen(path);
+    if (length >= sizeof part) return -ENAMETOOLONG;
+    int folder = open_strictly(root, ".", O_PATH | O_DIRECTORY);
+    if (folder < 0) return folder;
+    const char *start = path;
+    while (*start) {
+        const char *end = strchrnul(start, '/');
+        size_t size = (size_t)(end - start);
+        memcpy(part, start, size);
+        part[size] = 0;
+        if (size > 0) {
+            int next = open_strictly(folder, part, O_PATH | O_DIRECTORY);
+            if (next == -ENOENT) {
+                if (mkdirat(folder, part, 0755) != 0 && errno != EEXIST) {
+                    int error = -errno;
+                    close(folder);
+                    return error;
+                }
+                next = open_strictly(folder, part, O_PATH | O_DIRECTORY);
+            }
+            close(folder);
+            if (next < 0) return next;
+            folder = next;
+        }
+        start = *end ? end + 1 : end;
+    }
+    close(folder);
+    return 0;
+}
+
+int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_folders, int for_reading) {
+    struct identity saved;
+    int result = assume(&saved, uid, gid);
+    if (result == 0 && make_folders) result = make_all(root, path);
+    if (result == 0) result = open_strictly(root, path, for_reading ? O_RDONLY | O_NONBLOCK : O_PATH);
+    resume(&saved);
+    return result;
+}
+
+int jc_rename_new(int from_folder, const char *from, int to_folder, const char *to, uid_t uid, gid_t gid) {
+    struct identity saved;
+    int result = assume(&saved, uid, gid);
+    if (result == 0 && syscall(SYS_renameat2, from_folder, from, to_folder, to, 1 /* RENAME_NOREPLACE */) != 0) result = -errno;
+    resume(&saved);
+    return result;
+}
+
+/// For kernels before 5.12, which lack mount_setattr.
+static int bind_by_path(int file, const char *target, int read_only) {
+    char source[64];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", file);
+    if (mount(source, target, NULL, jc_MS_BIND, NULL) != 0) return -errno;
+    unsigned long flags = jc_MS_REMOUNT | jc_MS_BIND | jc_MS_NOSUID | jc_MS_NODEV | (read_only ? jc_MS_RDONLY : 0);
+    if (mount(NULL, target, NULL, flags, NULL) != 0 || mount(NULL, target, NULL, jc_MS_PRIVATE, NULL) != 0) {
+        int error = -errno;
+        umount2(target, jc_MNT_DETACH);
+        return error;
+    }
+    return 0;
+}
+
+int jc_mount_descriptor(int file, const char *target, int read_only) {
+    int tree = (int)syscall(SYS_open_tree, file, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    if (tree < 0) return errno == ENOSYS ? bind_by_path(file, target, read_only) : -errno;
+    struct mount_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0);
+    attributes.propagation = jc_MS_PRIVATE;
+    int result = 0;
+    if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+        result = errno == ENOSYS ? bind_by_path(file, target, read_only) : -errno;
+    } else if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+        result = -errno;
+    }
+    close(tree);
+    return result;
+}
+
+int jc_unmount(const char *target) {
+    return umount2(target, jc_MNT_DETACH | jc_UMOUNT_NOFOLLOW) == 0 ? 0 : -errno;
+}
+
+int64_t jc_boot_milliseconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    // An inherited pipe would otherwise stay open for as long as the daemon lives.
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    // Signals that this program ignores or handles are the daemon's own business.
+    sigset_t all;
+    sigfillset(&all);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    pid_t process = 0;
+    int error = posix_spawn(&process, program, &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return error == 0 ? process : -error;
+}

@@ -53,6 +53,7 @@ struct LoopThread: Sendable {
                 answer(letters, result, &parked, &stepper)
             } catch {
                 logger.critical("the store failed: the scheduler stops", metadata: ["cause": "\(error)"])
+                inbox.close()  // whoever comes later is refused: nobody would answer
                 for letter in letters { letter.fail(Self.stopping) }
                 while let rest = inbox.take(.max, waiting: 0), !rest.isEmpty { rest.forEach { $0.fail(Self.stopping) } }
                 return .failure(error)

@@ -48,7 +48,7 @@ package final class RegistryProxy: Service, ImageSource {
 
     package func address() async throws(EngineError) -> String {
         guard let port = await state.waitForPort() else {
-            throw EngineError(.unavailable, "the agent's registry proxy has stopped")
+            throw EngineError.unavailable("the agent's registry proxy has stopped")
         }
         return "127.0.0.1:\(port)"
     }

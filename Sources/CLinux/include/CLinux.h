@@ -1,3 +1,26 @@
-// Linux calls that Glibc's Swift module does not offer. Each returns the call's result, or -errno.
+// Linux calls that Glibc's Swift module does not offer, or that must happen on one thread without a Swift suspension between them.
+// Each returns a result of 0 or more, or -errno.
 #pragma once
-int jc_placeholder(void);
+#include <stdint.h>
+#include <sys/types.h>
+
+/// Opens `path` below `root` as uid:gid: no symbolic links, no way above the root, none of the caller's privileges.
+/// With `make_folders`, missing folders of the path are made (mode 0755) as that user first.
+/// The descriptor is O_PATH unless `for_reading`.
+int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_folders, int for_reading);
+
+/// Renames as uid:gid; an existing target is never replaced (-EEXIST).
+int jc_rename_new(int from_folder, const char *from, int to_folder, const char *to, uid_t uid, gid_t gid);
+
+/// Mounts what `file` refers to at `target`: private, nosuid, nodev, and read-only if asked.
+int jc_mount_descriptor(int file, const char *target, int read_only);
+
+/// Detaches the mount at `target`, which must not be a symbolic link.
+int jc_unmount(const char *target);
+
+/// Milliseconds of CLOCK_BOOTTIME.
+int64_t jc_boot_milliseconds(void);
+
+/// Starts `program` in a session of its own, with input from /dev/null, output appended to `log`, and no other open file.
+/// Returns the process id.
+pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);

@@ -32,10 +32,20 @@ package enum WireJSON {
             return Problem(.badRequest, "is null: expected \(wireName(of: type))", field: path(context.codingPath))
         case .dataCorrupted(let context):
             if context.codingPath.isEmpty { return Problem(.badRequest, "the body is not valid JSON") }
-            return Problem(.badRequest, context.debugDescription, field: path(context.codingPath))
+            return Problem(.badRequest, sentence(context), field: path(context.codingPath))
         @unknown default:
             return Problem(.badRequest, "the body could not be read")
         }
+    }
+
+    /// Foundation's words for a value that no case has, and for a key that is no name, in ours.
+    private static func sentence(_ context: DecodingError.Context) -> String {
+        let text = context.debugDescription
+        if text.hasPrefix("Cannot initialize "), let range = text.range(of: " from invalid String value ") {
+            return "\(quoted(String(text[range.upperBound...]))) is not one of the allowed values"
+        }
+        if text.hasPrefix("Could not convert key"), let key = context.codingPath.last { return "\(quoted(key.stringValue)) is not a valid name" }
+        return text
     }
 
     private static func path(_ keys: [any CodingKey]) -> String {

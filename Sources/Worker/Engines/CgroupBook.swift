@@ -3,6 +3,7 @@
 // is measured exactly, and by the kernel. Elsewhere (systemd) the container's own group is read while it runs.
 // Invariant: nothing here decides whether an attempt succeeded. Groups are created by the engines and removed here.
 import Foundation
+import Glibc
 import JobModel
 import Logging
 
@@ -21,8 +22,14 @@ struct Consumption: Hashable, Sendable {
 actor CgroupBook {
     private let worker: String
     private let parentsAllowed: Bool
-    /// The last figures of each container, by id, for groups that vanish with the container.
-    private var samples: [String: Consumption] = [:]
+    private struct Entry {
+        let group: String
+        let startedAt: Timestamp?
+        /// The last figures, for groups that vanish with the container.
+        var last: Consumption?
+    }
+    /// By container id.
+    private var entries: [String: Entry] = [:]
 
     static let root = "/sys/fs/cgroup"
     /// One hierarchy (v2), instead of one for each controller.
@@ -38,14 +45,21 @@ actor CgroupBook {
         parentsAllowed ? "/jobctl-\(worker)/\(attempt)" : nil
     }
 
-    /// The figures up to now, or the last that were seen.
-    /// - Parameter pid: the container's first process while it runs, else 0.
-    func consumption(of container: String, _ attempt: AttemptID?, pid: Int) -> Consumption? {
-        let group = attempt.flatMap { parent(of: $0) } ?? (pid > 0 ? Self.memoryGroup(ofProcess: pid) : nil)
-        guard let group, let now = Self.read(group) else { return samples[container] }
-        let merged = now.merged(with: samples[container])
-        samples[container] = merged
-        return merged
+    /// Learns where a container's figures stand.
+    /// - Parameter pid: its first process while it runs, else 0.
+    func learn(_ container: String, _ attempt: AttemptID?, pid: Int, startedAt: Timestamp?) {
+        guard entries[container] == nil, startedAt != nil else { return }
+        if let group = attempt.flatMap({ parent(of: $0) }) ?? (pid > 0 ? Self.memoryGroup(ofProcess: pid) : nil) {
+            entries[container] = Entry(group: group, startedAt: startedAt)
+        }
+    }
+
+    /// The figures up to now, or the last that were seen, and when the container was started; nil if nothing was learnt.
+    func consumption(of container: String) -> (figures: Consumption, startedAt: Timestamp?)? {
+        guard let entry = entries[container] else { return nil }
+        let merged = Self.read(entry.group)?.merged(with: entry.last) ?? entry.last
+        entries[container]?.last = merged
+        return merged.map { ($0, entry.startedAt) }
     }
 
     /// Whether the kernel killed a process of the container for its memory limit. Asked where an engine says no: podman 4.3 misses
@@ -61,8 +75,8 @@ actor CgroupBook {
     }
 
     /// Removes the attempt's groups and forgets its figures.
-    func remove(_ attempt: AttemptID, container: String? = nil, logger: Logger) async {
-        if let container { samples[container] = nil }
+    func remove(_ attempt: AttemptID, container: String, logger: Logger) async {
+        entries[container] = nil
         guard let group = parent(of: attempt) else { return }
         var remaining = Self.hierarchies.map { $0 + group }
         // Podman's conmon leaves its group a moment after the container is gone.

@@ -4,6 +4,7 @@
 // Left to the engines: masked paths, the default seccomp profile, `HOSTNAME` in the environment, /etc/{hosts,hostname,resolv.conf}.
 // The image's ENV stays: it is part of the pinned image, and wins over the defaults but not over the configuration.
 import Foundation
+import Glibc
 import JobModel
 
 /// An image that the engine has.
@@ -53,12 +54,10 @@ struct ContainerPlan: Sendable {
     /// The size at which docker begins a new log file: all but the newest hold at least the log limit four times.
     static func logFileSize(_ limit: ByteCount) -> Int64 { min(max(limit.bytes, 1 << 20), 1 << 40) }
 
-    private var memory: Int64 { max(specification.memory.bytes, Self.smallestMemory) }
+    private var memory: Int64 { max(specification.resources.memory.bytes, Self.smallestMemory) }
 
     private var labels: [String: String] {
-        specification.labels.merging([
-            ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker,
-        ]) { $1 }
+        [ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker]
     }
 
     /// The configuration's variables, and the defaults that neither it nor the image sets.
@@ -88,18 +87,17 @@ struct ContainerPlan: Sendable {
     /// dockerd mounts a writable volume wherever the image has a VOLUME and cannot be told not to. A volume of ours, read-only and
     /// filled by dockerd from the image, takes its place: the path shows the image's content and cannot be written to.
     func dockerJSON() throws(EngineError) -> [UInt8] {
-        let own = labels.filter { $0.key == ContainerLabel.attempt || $0.key == ContainerLabel.worker }
         let binds = specification.mounts.map {
             DockerCreate.Mount(
                 type: "bind", source: $0.source, target: $0.target, readOnly: $0.readOnly, bindOptions: .init(propagation: "rprivate"))
         }
         let stand = imageVolumes.enumerated().map {
             DockerCreate.Mount(
-                type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true, volumeOptions: .init(labels: own))
+                type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true, volumeOptions: .init(labels: labels))
         }
         let host = DockerCreate.Host(
             networkMode: specification.network.rawValue, memory: memory, memorySwap: memory,
-            nanoCpus: specification.cpus.thousandths.clamped(to: 10...1_000_000_000) * 1_000_000,
+            nanoCpus: specification.resources.cpus.thousandths.clamped(to: 10...1_000_000_000) * 1_000_000,
             ulimits: [
                 .init(name: "core", soft: 0, hard: 0),
                 .init(name: "nofile", soft: Int64(clamping: limits.openFiles), hard: Int64(clamping: limits.openFiles)),
@@ -114,7 +112,7 @@ struct ContainerPlan: Sendable {
                 ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
         return try encode(
             DockerCreate(
-                hostname: specification.attempt.description, user: "\(specification.uid):\(specification.gid)",
+                hostname: specification.attempt.description, user: "\(specification.user.uid):\(specification.user.gid)",
                 env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
                 image: image.id, workingDir: specification.workingDirectory, labels: labels, hostConfig: host),
             keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
@@ -133,11 +131,11 @@ struct ContainerPlan: Sendable {
                 options: [$0.readOnly ? "ro" : "rw", "rbind", "rprivate", "nosuid", "nodev"])
         }
         // Quota and period as the kernel takes them: a tenth of a second each.
-        let quota = max(specification.cpus.thousandths.clamped(to: 1...1_000_000_000) * 100, 1000)
+        let quota = max(specification.resources.cpus.thousandths.clamped(to: 1...1_000_000_000) * 100, 1000)
         return try encode(
             PodmanCreate(
                 name: name, image: image.id, command: specification.command, env: environment,
-                user: "\(specification.uid):\(specification.gid)", hostname: specification.attempt.description,
+                user: "\(specification.user.uid):\(specification.user.gid)", hostname: specification.attempt.description,
                 workDir: specification.workingDirectory, labels: labels, mounts: temporary + binds,
                 netns: .init(nsmode: specification.network.rawValue), shmSize: memory,
                 rLimits: [
@@ -161,7 +159,7 @@ struct ContainerPlan: Sendable {
         do {
             return Array(try encoder.encode(document))
         } catch {
-            throw EngineError(.refused, "the container's settings could not be written as JSON", cause: "\(error)")
+            throw EngineError(EngineError.refused, "the container's settings could not be written as JSON", cause: "\(error)")
         }
     }
 }

@@ -14,6 +14,14 @@ package protocol ImageSource: Sendable {
     func revoke(_ digest: Digest) async
 }
 
+/// For an engine that shall only list and remove.
+package struct NoImages: ImageSource {
+    package init() {}
+    package func address() async throws(EngineError) -> String { throw .unavailable("no images are pulled here") }
+    package func permit(_ digest: Digest) async {}
+    package func revoke(_ digest: Digest) async {}
+}
+
 /// What is known of the engine's images, and the pulls under way.
 actor ImageBook {
     private var known: [PinnedImage: PresentImage] = [:]
@@ -68,11 +76,10 @@ extension DockerEngine {
         await registry.revoke(image.digest)
         try outcome.get()
         guard let found = try await inspectImage(reference) else {
-            throw EngineError(.image, "the engine pulled the image \(image.digest) and does not have it", cause: reference)
+            throw EngineError(EngineError.image, "the engine pulled the image \(image.digest) and does not have it", cause: reference)
         }
         guard fits(found, image.platform) else {
-            throw EngineError(
-                .image, "the image \(image.digest) is for \(found.os ?? "?")/\(found.architecture ?? "?"), not for \(image.platform ?? "?")")
+            throw EngineError.image("the image \(image.digest) is for \(found.os ?? "?")/\(found.architecture ?? "?"), not for \(image.platform ?? "?")")
         }
         return presentImage(found)
     }
@@ -97,13 +104,13 @@ extension DockerEngine {
             guard response.status.code == 200 else {
                 let body = try await response.body.collect(upTo: 1 << 20)
                 let answer = EngineAnswer(call: "pull of \(reference)", status: Int(response.status.code), body: body)
-                throw EngineError(.image, "the image \(image.digest) could not be pulled: \(answer.complaint)", cause: answer.call)
+                throw EngineError(EngineError.image, "the image \(image.digest) could not be pulled: \(answer.complaint)", cause: answer.call)
             }
             try await readProgress(response.body, image)
         } catch let error as EngineError {
             throw error
         } catch {
-            throw EngineError(.unavailable, "the engine broke off the pull of \(image.digest)", cause: "\(error)")
+            throw EngineError(EngineError.unavailable, "the engine broke off the pull of \(image.digest)", cause: "\(error)")
         }
     }
 
@@ -114,7 +121,7 @@ extension DockerEngine {
             defer { line.removeAll(keepingCapacity: true) }
             guard !line.isEmpty, let step = try? JSONDecoder().decode(PullStep.self, from: Data(line)) else { return }  // allowed: noise
             if let reason = step.errorDetail?.message ?? step.error, !reason.isEmpty {
-                throw EngineError(.image, "the image \(image.digest) could not be pulled: \(reason.prefix(1000))")
+                throw EngineError.image("the image \(image.digest) could not be pulled: \(reason.prefix(1000))")
             }
         }
         for try await buffer in body {

@@ -8,7 +8,12 @@ import NIOCore
 import SchedulerClient
 
 extension DockerEngine {
-    package func logs(_ id: String, follow: Bool, skip: LogPosition) -> AsyncThrowingStream<LogPiece, any Error> {
+    package func logs(_ id: String, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error> {
+        logs(id, follow: true, skip: skip)
+    }
+
+    /// Without `follow` it ends with what the engine has now.
+    private func logs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error> {
         let handoff = Handoff<LogPiece>()
         let reader = Task { [self] in
             do {
@@ -27,23 +32,23 @@ extension DockerEngine {
 
     /// Hands out the log: once while it grows, and again from where that ended until a reading after the end brings nothing new,
     /// because both engines may close a followed log before its last lines.
-    private func readLogs(_ id: String, follow: Bool, skip: LogPosition, _ give: @Sendable (LogPiece) async throws -> Void) async throws {
+    private func readLogs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64], _ give: @Sendable (LogPiece) async throws -> Void) async throws {
         guard let found = try await inspect(id) else {
-            throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
+            throw EngineError.noProof("the container \(id.prefix(12)) is gone")
         }
         var position = skip
         if try wasRotated(found) {
-            try await give(.gap("the engine dropped the oldest output: the log had reached its limit"))
-            position = .start
+            try await give(Self.gap)
+            position = [:]
         }
         guard follow else {
-            _ = try await readOnce(id, follow: false, from: position, give)
+            _ = try await readOnce(found, follow: false, from: position, give)
             return
         }
         while true {
             let hasEnded = try await hasEnded(id)
             do {
-                position = try await readOnce(id, follow: !hasEnded, from: position, give)
+                position = try await readOnce(found, follow: !hasEnded, from: position, give)
             } catch let error as InterruptedReading {
                 position = error.position
                 try await pause(.milliseconds(200))
@@ -53,32 +58,41 @@ extension DockerEngine {
         }
     }
 
+    /// What stands in the output where the engine has dropped some, or may have.
+    static let gap = LogPiece(
+        stream: .stderr, bytes: Array("\n[jobctl: the engine's log reached its limit: output is missing here]\n".utf8))
+
     /// The connection broke. What was handed out until then stands.
-    private struct InterruptedReading: Error { let position: LogPosition }
+    private struct InterruptedReading: Error { let position: [LogPiece.Stream: Int64] }
 
     /// Reads the log once from its beginning, and hands out what lies beyond `position`.
-    private func readOnce(_ id: String, follow: Bool, from position: LogPosition, _ give: (LogPiece) async throws -> Void) async throws
-        -> LogPosition
+    private func readOnce(_ found: InspectedContainer, follow: Bool, from position: [LogPiece.Stream: Int64], _ give: (LogPiece) async throws -> Void) async throws
+        -> [LogPiece.Stream: Int64]
     {
         let flag = follow ? "true" : "false"
         let isDocker = if case .docker = dialect { true } else { false }
         let query = [("stdout", "true"), ("stderr", "true"), ("follow", flag), ("timestamps", isDocker ? "true" : "false")]
-        let response = try await http.open(.GET, container(id, "/logs"), query: query, within: EngineHTTP.endless)
+        let response = try await http.open(.GET, container(found.id, "/logs"), query: query, within: EngineHTTP.endless)
         guard response.status.code == 200 else {
             let body = try await response.body.collect(upTo: 1 << 20)
-            throw EngineAnswer(call: "logs of \(id)", status: Int(response.status.code), body: body).failure
+            throw EngineAnswer(call: "logs of \(found.id)", status: Int(response.status.code), body: body).failure
         }
         var demultiplexer = LogDemultiplexer(timestamps: isDocker)
-        var seen = LogPosition.start
+        var seen: [LogPiece.Stream: Int64] = [:]
         var given = position
+        var limit = keptAtLeast(found)
         do {
             for try await buffer in response.body {
                 for piece in try demultiplexer.take(buffer.readableBytesView) {
-                    let before = seen[piece.stream]
-                    seen[piece.stream] += Int64(piece.bytes.count)
-                    let known = min(max(given[piece.stream] - before, 0), Int64(piece.bytes.count))
+                    if let least = limit, demultiplexer.storedEstimate > least {
+                        limit = nil
+                        try await give(Self.gap)
+                    }
+                    let before = seen[piece.stream, default: 0]
+                    seen[piece.stream, default: 0] += Int64(piece.bytes.count)
+                    let known = min(max(given[piece.stream, default: 0] - before, 0), Int64(piece.bytes.count))
                     guard known < piece.bytes.count else { continue }
-                    try await give(.bytes(piece.stream, known == 0 ? piece.bytes : Array(piece.bytes.dropFirst(Int(known)))))
+                    try await give(LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known)))))
                     given[piece.stream] = seen[piece.stream]
                 }
             }
@@ -90,22 +104,33 @@ extension DockerEngine {
         return given
     }
 
-    private func hasEnded(_ id: String) async throws -> Bool {
+    private func hasEnded(_ id: String) async throws(EngineError) -> Bool {
         while true {
+            let found: InspectedContainer?
             do throws(EngineError) {
-                guard let found = try await inspect(id) else {
-                    throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
-                }
-                switch found.state.judge() {
-                case .ended: return true
-                case .notStarted, .running: return false
-                // The last output may still be on its way into the log.
-                case .ending: try await pause(.milliseconds(50))
-                }
-            } catch where error.kind == .unavailable && !Task.isCancelled {
+                found = try await inspect(id)
+            } catch {
+                guard error.isUnavailable, !Task.isCancelled else { throw error }
                 try await pause(.milliseconds(500))
+                continue
+            }
+            guard let found else { throw .noProof("the container \(id.prefix(12)) is gone") }
+            switch found.state.judge() {
+            case .ended: return true
+            case .notStarted, .running: return false
+            // The last output may still be on its way into the log.
+            case .ending: try await pause(.milliseconds(50))
             }
         }
+    }
+
+    /// How much of its log dockerd holds at least, once it has dropped some: a log that is shorter is whole.
+    private func keptAtLeast(_ found: InspectedContainer) -> Int64? {
+        guard case .docker = dialect, let options = found.host?.log?.options, let size = options["max-size"].flatMap({ Int64($0) }),
+            let files = options["max-file"].flatMap({ Int64($0) }), size > 0, files > 1
+        else { return nil }
+        let (least, overflowed) = size.multipliedReportingOverflow(by: files - 1)
+        return overflowed ? nil : least
     }
 
     /// Whether podman's log was begun anew. conmon replaces the file when it is full, so a file that is younger than the
@@ -140,14 +165,14 @@ extension DockerEngine {
     func initFailure(of id: String) async throws(EngineError) -> (exitCode: Int, message: String)? {
         var output: [UInt8] = []
         do {
-            for try await piece in logs(id, follow: false, skip: .start) {
-                guard case .bytes(let stream, let bytes) = piece, stream == .stderr, output.count + bytes.count <= 4096 else { return nil }
-                output += bytes
+            for try await piece in logs(id, follow: false, skip: [:]) {
+                guard piece.stream == .stderr, output.count + piece.bytes.count <= 4096 else { return nil }
+                output += piece.bytes
             }
         } catch let error as EngineError {
             throw error
         } catch {
-            throw EngineError(.unavailable, "the container's log could not be read", cause: "\(error)")
+            throw EngineError(EngineError.unavailable, "the container's log could not be read", cause: "\(error)")
         }
         return Self.initFailure(in: String(decoding: output, as: UTF8.self))
     }

@@ -4,20 +4,23 @@ import JobModel
 
 extension DockerEngine {
     package func usage(_ id: String) async throws(EngineError) -> Usage? {
+        // The agent asks often: the engine is asked only until the container's control group is known.
+        if let known = await cgroups.consumption(of: id) { return usage(known.figures, since: known.startedAt) }
         guard let found = try await inspect(id) else { return nil }
-        let attempt = found.settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) }
-        let wall: Double
-        if let started = RecordedState.time(found.state.startedAt) {
-            let now = Timestamp(millisecondsSinceEpoch: Int64(Date().timeIntervalSince1970 * 1000))
-            wall = max(0, ((RecordedState.time(found.state.finishedAt) ?? now) - started).seconds)
-        } else {
-            wall = 0
-        }
+        let started = RecordedState.time(found.state.startedAt)
         let isRunning = found.state.judge() == .running
-        var figures = await cgroups.consumption(of: found.id, attempt, pid: isRunning ? found.state.pid : 0)
-        if figures == nil, isRunning { figures = try await statistics(found.id) }
-        guard let figures else { return nil }
-        return Usage(cpuSeconds: figures.cpuSeconds, maxMemory: ByteCount(bytes: figures.peakMemory), wallSeconds: wall)
+        await cgroups.learn(found.id, found.attempt, pid: isRunning ? found.state.pid : 0, startedAt: started)
+        if let known = await cgroups.consumption(of: found.id) { return usage(known.figures, since: started) }
+        guard isRunning, let figures = try await statistics(found.id) else { return nil }
+        return usage(figures, since: started)
+    }
+
+    /// The agent replaces the wall time by the proof's when the container has ended.
+    private func usage(_ figures: Consumption, since started: Timestamp?) -> Usage {
+        let now = Timestamp(millisecondsSinceEpoch: Int64(Date().timeIntervalSince1970 * 1000))
+        return Usage(
+            cpuSeconds: figures.cpuSeconds, maxMemory: ByteCount(bytes: figures.peakMemory),
+            wallSeconds: started.map { max(0, (now - $0).seconds) } ?? 0)
     }
 
     /// One sample of the engine's own: no peak on version 2 groups, so the present use stands in for it.

@@ -9,6 +9,13 @@ import NIOCore
 import NIOHTTP1
 import SchedulerClient
 
+/// The labels by which an agent finds its containers again.
+enum ContainerLabel {
+    static let attempt = "jobctl.attempt"
+    /// The id of the agent's data folder: two agents on one host never touch each other's containers.
+    static let worker = "jobctl.worker"
+}
+
 /// Which API an engine speaks, and under which path.
 package enum EngineDialect: Hashable, Sendable {
     /// `prefix`: `/v1.41`.
@@ -73,14 +80,16 @@ package final class DockerEngine: ContainerEngine {
         }
         // A create that was repeated after a crash of the agent finds its own container; podman says so with status 500.
         if let found = try await inspect(name), found.settings.labels?[ContainerLabel.worker] == worker,
-            found.settings.labels?[ContainerLabel.attempt] == specification.attempt.description
+            found.attempt == specification.attempt
         {
             return found.id
         }
         if answer.status == 404 {
             await images.forget(specification.image)
-            throw EngineError(.image, "the image \(specification.image.digest) is gone: \(answer.complaint)", cause: answer.call)
+            throw EngineError(EngineError.image, "the image \(specification.image.digest) is gone: \(answer.complaint)", cause: answer.call)
         }
+        // The specification itself is wrong in the engine's eyes: a working directory that is a file, a mount over `/`.
+        if answer.status == 400 { throw .program("the engine refuses the container: \(answer.complaint)") }
         throw answer.failure
     }
 
@@ -136,59 +145,49 @@ package final class DockerEngine: ContainerEngine {
             guard answer.status == 409 else { throw answer.failure }
             try await pause(.milliseconds(100))
         }
-        guard let attempt = found.flatMap({ $0.settings.labels?[ContainerLabel.attempt] }).flatMap({ AttemptID($0) }) else { return }
+        guard let found, let attempt = found.attempt else { return }
         try await removeVolumes(of: attempt)
-        await cgroups.remove(attempt, logger: logger)
+        await cgroups.remove(attempt, container: found.id, logger: logger)
     }
 
     package func list() async throws(EngineError) -> [FoundContainer] {
         let label = ContainerLabel.worker + "=" + worker
         let filter: [UInt8]
-        do { filter = try WireJSON.encode(["label": [label]]) } catch { throw EngineError(.refused, "the label \(label) is no text") }
+        do { filter = try WireJSON.encode(["label": [label]]) } catch { throw EngineError.refused("the label \(label) is no text") }
         let answer = try await http.exchange(
             .GET, path("/containers/json"), query: [("all", "true"), ("filters", String(decoding: filter, as: UTF8.self))])
         try answer.expect(200)
         let listed: [ListedContainer]? = try answer.decoded()
         return (listed ?? []).compactMap { container in
             guard container.labels?[ContainerLabel.worker] == worker else { return nil }
-            let status: FoundContainer.Status = switch container.state {
-            case "created", "configured", "initialized": .created
-            case "running", "paused", "restarting", "stopping": .running
-            default: .ended
-            }
-            return FoundContainer(
-                id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) },
-                labels: container.labels ?? [:], status: status)
+            return FoundContainer(id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) })
         }
     }
 
     // MARK: The end
 
-    package func wait(_ id: String) async throws(EngineError) -> ContainerEnd {
+    package func wait(_ id: String) async throws(EngineError) -> ExitRecord {
         var endingSince: ContinuousClock.Instant?
         var delay = Duration.milliseconds(50)
         while true {
             do throws(EngineError) {
-                guard let found = try await inspect(id) else {
-                    throw EngineError(.noSuchContainer, "the container \(id.prefix(12)) is gone")
-                }
+                guard let found = try await inspect(id) else { throw .noProof("the container \(id.prefix(12)) is gone") }
                 switch found.state.judge() {
-                case .notStarted: throw EngineError(.refused, "the container \(id.prefix(12)) has not been started")
+                case .notStarted: throw .refused("the container \(id.prefix(12)) has not been started")
                 case .ended(let end): return try await completed(end, of: found)
-                case .ending:
-                    let now = ContinuousClock.now
-                    if now - (endingSince ?? now) > .seconds(30) {
-                        return .unproven("the engine has not recorded how the container ended")
-                    }
-                    endingSince = endingSince ?? now
-                    try await pause(.milliseconds(50))
                 case .running:
                     endingSince = nil
                     try await waitAtEngine(id)
+                case .ending:
+                    let since = endingSince ?? .now
+                    endingSince = since
+                    if .now - since > .seconds(30) { throw .noProof("the engine has not recorded how the container ended") }
+                    try await pause(.milliseconds(50))
                 }
                 delay = .milliseconds(50)
-            } catch where error.kind == .unavailable && !Task.isCancelled {
+            } catch {
                 // The engine restarts: its record is read again when it is back.
+                guard error.isUnavailable, !Task.isCancelled else { throw error }
                 try await pause(delay)
                 delay = min(delay * 2, .seconds(5))
             }
@@ -204,18 +203,22 @@ package final class DockerEngine: ContainerEngine {
         _ = try await http.exchange(.POST, container(id, "/wait"), query: query, within: EngineHTTP.endless, answerLimit: 1 << 20)
     }
 
-    /// Adds to an exit what the engine's record does not hold: OOM that the engine missed, and why a program was not started.
-    private func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ContainerEnd {
-        guard case .exited(var record) = end else { return end }
-        let attempt = found.settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) }
+    /// The proof, with what the engine's record does not hold: OOM that the engine missed, and why a program was not started.
+    private func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ExitRecord {
+        var record: ExitRecord
+        switch end {
+        case .exited(let proof): record = proof
+        case .neverStarted(let reason): throw EngineError.refused(reason)
+        case .unproven(let reason): throw EngineError.noProof(reason)
+        }
         if !record.oomKilled, record.signal == 9 {
-            record.oomKilled = await cgroups.wasOutOfMemory(attempt, container: found.id)
+            record.oomKilled = await cgroups.wasOutOfMemory(found.attempt, container: found.id)
         }
         if initCodes.contains(record.exitCode), let failure = try await initFailure(of: found.id) {
             record.exitCode = failure.exitCode
             record.message = failure.message
         }
-        return .exited(record)
+        return record
     }
 
     /// The exit codes with which the engine's init says that it could not start the program.
@@ -267,7 +270,7 @@ package final class DockerEngine: ContainerEngine {
         do {
             try await Task.sleep(for: duration)
         } catch {
-            throw EngineError(.unavailable, "the wait for the container engine was cancelled")
+            throw EngineError.unavailable("the wait for the container engine was cancelled")
         }
     }
 }

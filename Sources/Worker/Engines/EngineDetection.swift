@@ -56,7 +56,7 @@ package struct EngineDetection: Sendable {
     /// - Throws: kind `unavailable`, with one sentence that says for each candidate what was wrong.
     package func engine(worker: String, registry: any ImageSource, logger: Logger) async throws(EngineError) -> DockerEngine {
         guard (1...64).contains(worker.utf8.count), worker.utf8.allSatisfy(isNameByte) else {
-            throw EngineError(.refused, "\(quoted(worker)) cannot mark containers: use 1 to 64 letters, digits, '_' or '-'")
+            throw EngineError.refused("\(quoted(worker)) cannot mark containers: use 1 to 64 letters, digits, '_' or '-'")
         }
         var reasons: [String] = []
         for candidate in candidates {
@@ -65,11 +65,11 @@ package struct EngineDetection: Sendable {
                 if !reasons.isEmpty { logger.info("other container engines do not work", metadata: ["reason": "\(reasons.joined(separator: "; "))"]) }
                 return engine
             } catch {
-                reasons.append("\(candidate.socketPath): \(error.cause.isEmpty ? error.message : error.cause)")
+                reasons.append("\(candidate.socketPath): \(error)")
             }
         }
         let tried = reasons.isEmpty ? "no socket to try" : reasons.joined(separator: "; ")
-        throw EngineError(.unavailable, "no container engine works on this host (\(tried)): start dockerd or `podman system service`")
+        throw EngineError.unavailable("no container engine works on this host (\(tried)): start dockerd or `podman system service`")
     }
 
     // MARK: One candidate
@@ -77,16 +77,16 @@ package struct EngineDetection: Sendable {
     private func connect(_ candidate: Candidate, worker: String, registry: any ImageSource, logger: Logger) async throws(EngineError)
         -> DockerEngine
     {
-        guard candidate.socketPath.utf8.count < 108 else { throw EngineError(.unavailable, "the path is too long for a socket") }
-        guard access(candidate.socketPath, F_OK) == 0 else { throw EngineError(.unavailable, "no such socket") }
-        guard access(candidate.socketPath, R_OK | W_OK) == 0 else { throw EngineError(.unavailable, "no permission to use the socket") }
+        guard candidate.socketPath.utf8.count < 108 else { throw EngineError.unavailable("the path is too long for a socket") }
+        guard access(candidate.socketPath, F_OK) == 0 else { throw EngineError.unavailable("no such socket") }
+        guard access(candidate.socketPath, R_OK | W_OK) == 0 else { throw EngineError.unavailable("no permission to use the socket") }
         let http = EngineHTTP(socketPath: candidate.socketPath)
         let answer = try await http.exchange(.GET, "/version", within: .seconds(30))
         try answer.expect(200)
         let version: EngineVersion = try answer.decoded()
         let isPodman = (version.components ?? []).contains { $0.name.contains("Podman") }
-        if candidate.choice == .docker, isPodman { throw EngineError(.refused, "podman listens here, and docker was asked for") }
-        if candidate.choice == .podman, !isPodman { throw EngineError(.refused, "docker listens here, and podman was asked for") }
+        if candidate.choice == .docker, isPodman { throw EngineError.refused("podman listens here, and docker was asked for") }
+        if candidate.choice == .podman, !isPodman { throw EngineError.refused("docker listens here, and podman was asked for") }
         let dialect = try isPodman ? podmanDialect(version) : dockerDialect(version)
         let (weaknesses, driver) = try await examine(http, dialect)
         for weakness in weaknesses { logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"]) }
@@ -98,17 +98,17 @@ package struct EngineDetection: Sendable {
 
     private func dockerDialect(_ version: EngineVersion) throws(EngineError) -> EngineDialect {
         guard let newest = APIVersion(version.apiVersion), let oldest = APIVersion(version.oldestAPIVersion ?? "1.12") else {
-            throw EngineError(.unreadable, "the engine's API version \(quoted(version.apiVersion)) could not be understood")
+            throw EngineError.refused("the engine's API version \(quoted(version.apiVersion)) could not be understood")
         }
         guard newest >= .wanted else {
-            throw EngineError(.refused, "the engine's API \(newest) is too old: Docker 20.10 (API \(APIVersion.wanted)) or newer is needed")
+            throw EngineError.refused("the engine's API \(newest) is too old: Docker 20.10 (API \(APIVersion.wanted)) or newer is needed")
         }
         return .docker(prefix: "/v\(max(.wanted, oldest))")
     }
 
     private func podmanDialect(_ version: EngineVersion) throws(EngineError) -> EngineDialect {
         guard let major = version.version.split(separator: ".").first.flatMap({ Int($0) }), major >= 4 else {
-            throw EngineError(.refused, "podman \(quoted(version.version)) is too old: 4.0 or newer is needed")
+            throw EngineError.refused("podman \(quoted(version.version)) is too old: 4.0 or newer is needed")
         }
         return .podman(prefix: "/v4.0.0/libpod")
     }
@@ -141,8 +141,7 @@ package struct EngineDetection: Sendable {
             // crun refuses hosts that have controllers in both versions; each start would fail.
             let unified = CgroupBook.text(CgroupBook.root + "/unified/cgroup.controllers") ?? ""
             if info.host.ociRuntime?.name.contains("crun") == true, unified.contains(where: { !$0.isWhitespace }) {
-                throw EngineError(.refused,
-                    "this host mixes cgroup versions, which podman's runtime crun refuses: start `podman --runtime runc system service`")
+                throw EngineError.refused("this host mixes cgroup versions, which podman's runtime crun refuses: start `podman --runtime runc system service`")
             }
             return (weaknesses, info.host.cgroupManager)
         }

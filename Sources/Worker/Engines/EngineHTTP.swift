@@ -44,7 +44,7 @@ struct EngineHTTP: Sendable {
             let bytes = try await response.body.collect(upTo: answerLimit)
             return EngineAnswer(call: "\(method) \(path)", status: Int(response.status.code), body: bytes)
         } catch is NIOTooManyBytesError {
-            throw EngineError(.unreadable, "the engine's answer is larger than \(answerLimit) bytes", cause: path)
+            throw EngineError(EngineError.refused, "the engine's answer is larger than \(answerLimit) bytes", cause: path)
         } catch {
             throw unavailable(error)
         }
@@ -70,7 +70,7 @@ struct EngineHTTP: Sendable {
     }
 
     private func unavailable(_ error: any Error) -> EngineError {
-        EngineError(.unavailable, "the container engine at \(socketPath) does not answer", cause: "\(error)")
+        EngineError(EngineError.unavailable, "the container engine at \(socketPath) does not answer", cause: "\(error)")
     }
 }
 
@@ -85,7 +85,7 @@ struct EngineAnswer: Sendable {
         do {
             return try JSONDecoder().decode(type, from: Data(body.readableBytesView))
         } catch {
-            throw EngineError(.unreadable, "the engine's answer to \(call) could not be understood", cause: "\(error)")
+            throw EngineError(EngineError.refused, "the engine's answer to \(call) could not be understood", cause: "\(error)")
         }
     }
 
@@ -100,8 +100,8 @@ struct EngineAnswer: Sendable {
 
     /// The failure that this answer means.
     var failure: EngineError {
-        let kind: EngineError.Kind = status == 404 ? .noSuchContainer : .refused
-        return EngineError(kind, "the container engine refused: \(complaint)", cause: "\(call): status \(status)")
+        let make = status == 404 ? EngineError.noProof : EngineError.refused
+        return EngineError(make, "the container engine refused: \(complaint)", cause: "\(call): status \(status)")
     }
 
     /// - Throws: ``failure`` unless the status is one of `statuses`.

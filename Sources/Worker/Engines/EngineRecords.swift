@@ -3,6 +3,15 @@
 import Foundation
 import JobModel
 
+/// How a container ended, as far as its record proves it.
+enum ContainerEnd: Hashable, Sendable {
+    case exited(ExitRecord)
+    /// The engine could not start it; the program is not to blame. The sentence says why.
+    case neverStarted(String)
+    /// The record does not prove how it ended, for example after a crash of the engine or the host. Never a success.
+    case unproven(String)
+}
+
 /// `State` of an inspected container.
 struct RecordedState: Decodable, Sendable {
     var status: String
@@ -73,13 +82,7 @@ struct RecordedState: Decodable, Sendable {
             return .ended(.unproven("the engine recorded the impossible exit code \(exitCode)"))
         }
         guard error.isEmpty else { return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)")) }
-        return .ended(.exited(ExitRecord(
-            exitCode: exitCode, signal: Self.signal(of: exitCode), oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
-    }
-
-    /// Both engines' init exits with 128 + n after signal n. A program that exits with such a code by itself means the same by it.
-    static func signal(of exitCode: Int) -> Int? {
-        (129...128 + 64).contains(exitCode) ? exitCode - 128 : nil
+        return .ended(.exited(ExitRecord(exitCode: exitCode, oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
     }
 
     /// Nil for Go's zero time, which both engines show for "never".
@@ -97,8 +100,11 @@ struct InspectedContainer: Decodable, Sendable {
     }
     struct HostSettings: Decodable, Sendable {
         struct Log: Decodable, Sendable {
+            /// Podman's file.
             let path: String?
-            private enum CodingKeys: String, CodingKey { case path = "Path" }
+            /// Docker's options.
+            let options: [String: String]?
+            private enum CodingKeys: String, CodingKey { case path = "Path", options = "Config" }
         }
         let log: Log?
         private enum CodingKeys: String, CodingKey { case log = "LogConfig" }
@@ -108,14 +114,15 @@ struct InspectedContainer: Decodable, Sendable {
     let settings: Settings
     let host: HostSettings?
     private enum CodingKeys: String, CodingKey { case id = "Id", state = "State", settings = "Config", host = "HostConfig" }
+
+    var attempt: AttemptID? { settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) } }
 }
 
 /// A container in a list.
 struct ListedContainer: Decodable, Sendable {
     let id: String
     let labels: [String: String]?
-    let state: String
-    private enum CodingKeys: String, CodingKey { case id = "Id", labels = "Labels", state = "State" }
+    private enum CodingKeys: String, CodingKey { case id = "Id", labels = "Labels" }
 }
 
 /// An inspected image.

@@ -13,13 +13,13 @@ struct LogDemultiplexer {
 
     private enum Part {
         case head
-        case time(LogStream, rest: Int, seen: Int)
-        case payload(LogStream, rest: Int)
+        case time(LogPiece.Stream, rest: Int, seen: Int)
+        case payload(LogPiece.Stream, rest: Int)
     }
     private var part = Part.head
     private var head: [UInt8] = []
-    /// Frames seen, for an estimate of what the engine stores beside the payload.
-    private(set) var frames: Int64 = 0
+    /// About how many bytes the engine's log file holds for what went through: payload, and a little for each frame.
+    private(set) var storedEstimate: Int64 = 0
 
     private static let longestFrame = 64 << 20
     private static let longestTime = 64
@@ -32,9 +32,9 @@ struct LogDemultiplexer {
     }
 
     /// The pieces that `bytes` completes.
-    mutating func take(_ bytes: some Collection<UInt8>) throws(EngineError) -> [(stream: LogStream, bytes: [UInt8])] {
-        var pieces: [(stream: LogStream, bytes: [UInt8])] = []
-        func emit(_ stream: LogStream, _ bytes: some Sequence<UInt8>) {
+    mutating func take(_ bytes: some Collection<UInt8>) throws(EngineError) -> [(stream: LogPiece.Stream, bytes: [UInt8])] {
+        var pieces: [(stream: LogPiece.Stream, bytes: [UInt8])] = []
+        func emit(_ stream: LogPiece.Stream, _ bytes: some Sequence<UInt8>) {
             if let last = pieces.indices.last, pieces[last].stream == stream {
                 pieces[last].bytes += bytes
             } else {
@@ -53,7 +53,7 @@ struct LogDemultiplexer {
                 rest = rest.dropFirst()
                 if first != UInt8(ascii: " ") {
                     guard seen < Self.longestTime, length > 1 else {
-                        throw EngineError(.unreadable, "the engine's log holds a frame without a time")
+                        throw EngineError.refused("the engine's log holds a frame without a time")
                     }
                     part = .time(stream, rest: length - 1, seen: seen + 1)
                 } else if length == 1 {
@@ -72,19 +72,19 @@ struct LogDemultiplexer {
         return pieces
     }
 
-    private mutating func beginFrame(_ emit: (LogStream, CollectionOfOne<UInt8>) -> Void) throws(EngineError) {
+    private mutating func beginFrame(_ emit: (LogPiece.Stream, CollectionOfOne<UInt8>) -> Void) throws(EngineError) {
         let length = head[4...].reduce(0) { $0 << 8 | Int($1) }
-        let stream: LogStream
+        let stream: LogPiece.Stream
         switch head[0] {
         case 0, 1: stream = .stdout
         case 2: stream = .stderr
-        default: throw EngineError(.unreadable, "the engine's log holds a frame of the unknown stream \(head[0])")
+        default: throw EngineError.refused("the engine's log holds a frame of the unknown stream \(head[0])")
         }
         guard head[1...3].allSatisfy({ $0 == 0 }), length <= Self.longestFrame else {
-            throw EngineError(.unreadable, "the engine's log holds a frame that cannot be right")
+            throw EngineError.refused("the engine's log holds a frame that cannot be right")
         }
         head.removeAll(keepingCapacity: true)
-        frames += 1
+        storedEstimate += Int64(length) + 32
         if length > 0 { part = timestamps ? .time(stream, rest: length, seen: 0) : .payload(stream, rest: length) }
     }
 }

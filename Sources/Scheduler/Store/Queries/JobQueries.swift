@@ -58,11 +58,12 @@ extension Store {
         }
     }
 
-    /// The job that was submitted with this key; nil if there is none.
+    /// The job that was submitted with this key and the same request; nil if there is none.
     package func job(submittedWith key: IdempotencyKey) throws -> JobID? {
         try reading { db in
             try Int64.fetchOne(
-                db.cachedStatement(sql: "SELECT job FROM idempotency_keys WHERE user = ? AND key = ?"), arguments: [key.user.rawValue, key.key])
+                db.cachedStatement(sql: "SELECT job FROM idempotency_keys WHERE user = ? AND key = ? AND request_digest = ?"),
+                arguments: [key.user.rawValue, key.key, key.requestDigest.description])
         }.map { JobID(rawValue: $0) }
     }
 

@@ -14,7 +14,7 @@ package struct DetectedGPU: Hashable, Sendable {
 }
 
 /// What a worker may offer.
-package struct DetectedCapacity: Hashable, Sendable {
+package struct Capacity: Hashable, Sendable {
     package var cpus: CPUAmount
     package var memory: ByteCount
     package var gpus: [DetectedGPU]
@@ -22,21 +22,21 @@ package struct DetectedCapacity: Hashable, Sendable {
     package var notes: [String]
 }
 
-package enum CapacityDetection {
+extension Capacity {
     /// Looks at this host.
-    package static func detect() async -> DetectedCapacity {
+    package static func detect() async -> Capacity {
         let limits = GroupLimits.ofThisProcess()
         var notes: [String] = []
         let memory = hostMemory(meminfo: CgroupBook.text("/proc/meminfo") ?? "")
         if memory == nil { notes.append("/proc/meminfo could not be read: no memory is offered") }
         let (gpus, note) = await gpus()
         if let note { notes.append(note) }
-        return DetectedCapacity(
-            cpus: cpus(affinity: usableProcessors(), quota: limits.cpus),
+        return Capacity(
+            cpus: cpus(affinity: ProcessInfo.processInfo.activeProcessorCount, quota: limits.cpus),
             memory: offered(total: memory ?? 0, limit: limits.memory), gpus: gpus, notes: notes)
     }
 
-    /// The smaller of affinity and quota, at least a tenth of a processor.
+    /// The smaller of affinity (Foundation asks sched_getaffinity) and quota, at least a tenth of a processor.
     static func cpus(affinity: Int, quota: CPUAmount?) -> CPUAmount {
         let all = CPUAmount(cpus: max(1, affinity))
         guard let quota else { return all }
@@ -58,12 +58,6 @@ package enum CapacityDetection {
             return kibibytes * 1024
         }
         return nil
-    }
-
-    private static func usableProcessors() -> Int {
-        var set = cpu_set_t()
-        guard sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return ProcessInfo.processInfo.activeProcessorCount }
-        return withUnsafeBytes(of: set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
     }
 
     // MARK: GPUs

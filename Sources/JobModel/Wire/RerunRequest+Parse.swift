@@ -1,0 +1,40 @@
+// A rerun request from its bytes: what is absent has its default, and a key that nobody knows is refused, because a
+// mistyped `bindings` would run on the old data.
+
+extension RerunRequest {
+    /// The limit of a rerun request.
+    package static let sizeLimit = 1 << 20
+
+    /// - Throws: ``SpecError`` with the JSON path, for example `$.bindings.input`.
+    package init(parsing bytes: [UInt8]) throws(SpecError) {
+        let root = SpecReader(node: try JSONParser.parse(bytes), path: "$")
+        self.init(source: "")
+        for member in try root.members() {
+            let reader = member.reader
+            if case .scalar(_, .null) = reader.node.value { continue }
+            switch member.key {
+            case "source": source = try reader.string(atMost: 256)
+            case "bindings": bindings = try Self.strings(reader, atMost: SpecLimits.slots)
+            case "parameters": parameters = try Self.strings(reader, atMost: SpecLimits.parameters)
+            case "queue": queue = try reader.name(QueueName.self).rawValue
+            case "priority": priority = try reader.integer(in: -SpecLimits.priority...SpecLimits.priority)
+            case "hold":
+                guard case .scalar(let text, .bool) = reader.node.value else {
+                    throw reader.refusal("must be true or false, not \(reader.node.noun)")
+                }
+                hold = text == "true"
+            default:
+                throw reader.refusal("is not a known key: use source, bindings, parameters, queue, priority and hold")
+            }
+        }
+        guard !source.isEmpty else {
+            throw SpecError(
+                location: root.node.location, path: "$.source",
+                message: "is required: a job id, NAME, NAME@VERSION or digest")
+        }
+    }
+
+    private static func strings(_ reader: SpecReader, atMost limit: Int) throws(SpecError) -> [String: String] {
+        try reader.strings(atMost: limit, keys: "use 1 to 63 characters", isKey: { (1...63).contains($0.utf8.count) })
+    }
+}

@@ -1,0 +1,39 @@
+// Images of the archive: list, show, and import of a tar stream, which is spooled to a file and never held in memory.
+import Hummingbird
+import JobModel
+
+struct ImageRoutes {
+    let services: APIServices
+
+    var routes: [Route] {
+        [
+            Route(.get, "/v1/images", .reader, list),
+            Route(.get, "/v1/images/show", .reader, show),
+            Route(.post, "/v1/images/import", .user, importImage),
+        ]
+    }
+
+    @Sendable private func list(_ call: Call) async throws -> Response {
+        try call.allowQuery("limit", "cursor")
+        return try .json(services.store.images(limit: try call.pageLimit(), cursor: try call.query("cursor")))
+    }
+
+    @Sendable private func show(_ call: Call) async throws -> Response {
+        try call.allowQuery("reference")
+        guard let text = try call.query("reference") else {
+            throw Problem(.badRequest, "is required", field: "reference")
+        }
+        return try .json(try services.archive.document(named: text))
+    }
+
+    @Sendable private func importImage(_ call: Call) async throws -> Response {
+        try call.allowQuery("reference")
+        let reference = try call.query("reference", "an image name: write NAME or NAME:TAG, in lower case") { text in
+            ImageReference(text).flatMap { $0.digest == nil ? $0 : nil }
+        }
+        guard let reference else { throw Problem(.badRequest, "is required", field: "reference") }
+        let spooled = try await services.spool.store(call)
+        defer { spooled.remove() }
+        return try .json(try await services.archive.importImage(from: spooled.path, as: reference), status: .created)
+    }
+}

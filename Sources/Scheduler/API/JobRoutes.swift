@@ -1,0 +1,106 @@
+// Jobs: submit, list, show, cancel, hold, release, rerun, and their tasks and attempts. Reads go to the store's
+// snapshots; what changes a job goes through the loop and is answered after the commit.
+import Hummingbird
+import JobModel
+import SchedulingCore
+
+struct JobRoutes {
+    let services: APIServices
+
+    var routes: [Route] {
+        [
+            Route(.post, "/v1/jobs", .user, submit),
+            Route(.get, "/v1/jobs", .reader, list),
+            Route(.get, "/v1/jobs/{id}", .reader, show),
+            Route(.post, "/v1/jobs/{id}/cancel", .owner) { try await change($0) { .cancelRequested($0) } },
+            Route(.post, "/v1/jobs/{id}/hold", .owner) { try await change($0) { .holdRequested($0) } },
+            Route(.post, "/v1/jobs/{id}/release", .owner, release),
+            Route(.get, "/v1/jobs/{id}/tasks", .reader, tasks),
+            Route(.get, "/v1/jobs/{id}/attempts", .reader, attempts),
+            Route(.post, "/v1/reruns", .user, rerun),
+        ]
+    }
+
+    /// Station 3 of the line from `jobctl submit` to the container. Next: ``SchedulerLoop``.
+    @Sendable private func submit(_ call: Call) async throws -> Response {
+        try call.allowQuery()
+        let body = try await call.body(limit: ParsedSubmission.sizeLimit)
+        let key = try call.header("Idempotency-Key", limit: IdempotencyKey.longest)
+        let document = try await services.submission.submit(body, by: try call.caller, key: key)
+        return .json(bytes: JobJSON.encode(document), status: .created)
+    }
+
+    @Sendable private func rerun(_ call: Call) async throws -> Response {
+        try call.allowQuery()
+        let body = try await call.body(limit: RerunRequest.sizeLimit)
+        let key = try call.header("Idempotency-Key", limit: IdempotencyKey.longest)
+        let document = try await services.submission.rerun(body, by: try call.caller, key: key)
+        return .json(bytes: JobJSON.encode(document), status: .created)
+    }
+
+    @Sendable private func list(_ call: Call) async throws -> Response {
+        try call.allowQuery("limit", "cursor", "state", "owner", "name")
+        return try .json(services.store.jobs(try call.jobQuery()))
+    }
+
+    @Sendable private func show(_ call: Call) async throws -> Response {
+        try call.allowQuery()
+        return try .json(try services.existingJob(call.job()))
+    }
+
+    @Sendable private func change(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {
+        try call.allowQuery()
+        let id = try call.job()
+        try call.caller.mustOwn(id, of: services.existingJob(id).owner)
+        try await services.loop.send(event(id))
+        return try .json(try services.existingJob(id))
+    }
+
+    /// A job that was held because its image did not come asks for it again.
+    @Sendable private func release(_ call: Call) async throws -> Response {
+        let response = try await change(call) { .releaseRequested($0) }
+        try await services.puller.resume()
+        return response
+    }
+
+    @Sendable private func tasks(_ call: Call) async throws -> Response {
+        try call.allowQuery("limit", "cursor", "state")
+        let id = try call.job()
+        _ = try services.existingJob(id)
+        return try .json(services.store.tasks(try call.taskQuery(id)))
+    }
+
+    @Sendable private func attempts(_ call: Call) async throws -> Response {
+        try call.allowQuery("limit", "cursor", "task")
+        let id = try call.job()
+        _ = try services.existingJob(id)
+        return try .json(services.store.attempts(try call.attemptQuery(id)))
+    }
+}
+
+extension APIServices {
+    /// - Throws: ``Problem`` of kind `notFound`.
+    func existingJob(_ id: JobID) throws -> JobDocument {
+        guard let job = try store.job(id) else { throw Problem(.notFound, "there is no job \(id)", field: "id") }
+        return job
+    }
+}
+
+extension Call {
+    fileprivate func jobQuery() throws(Problem) -> JobQuery {
+        JobQuery(
+            limit: try pageLimit(), cursor: try query("cursor"), state: try choice("state", of: JobState.self),
+            owner: try query("owner"), name: try query("name"))
+    }
+
+    fileprivate func taskQuery(_ job: JobID) throws(Problem) -> TaskQuery {
+        TaskQuery(
+            job: job, limit: try pageLimit(), cursor: try query("cursor"),
+            state: try choice("state", of: TaskState.self))
+    }
+
+    fileprivate func attemptQuery(_ job: JobID) throws(Problem) -> AttemptQuery {
+        let task = try query("task", "the index of a task") { text in Int64(text).flatMap { $0 >= 0 ? $0 : nil } }
+        return AttemptQuery(job: job, limit: try pageLimit(), cursor: try query("cursor"), task: task)
+    }
+}

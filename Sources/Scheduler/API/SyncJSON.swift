@@ -1,0 +1,86 @@
+// The JSON of the worker protocol, read and written at every step of every attempt: orders are written without Codable,
+// and what never changes (a job's brief, a configuration) is encoded once and kept as bytes.
+import JobModel
+import SchedulingCore
+import Synchronization
+
+/// The answer to a sync, as bytes.
+struct SyncAnswer {
+    let orders: SyncOrders
+    let policy: Policy
+    let cache: BriefCache
+
+    func encoded() throws -> [UInt8] {
+        let briefs = try orders.jobs.map { try cache.brief(of: $0) }
+        let configurations = try cache.configurations(of: orders.jobs)
+        var writer = JSONWriter(capacity: 256 + 48 * (orders.start.count + orders.forget.count) + 1024 * briefs.count)
+        writer.object { writer in
+            writer.member("configurations") { writer in
+                writer.object { writer in
+                    for (digest, json) in configurations { writer.member(named: digest.description) { $0.raw(json) } }
+                }
+            }
+            writer.member("forget") { $0.array(orders.forget) { $0.string($1.description) } }
+            writer.member("interval_seconds") { $0.seconds(policy.syncInterval) }
+            writer.member("jobs") { $0.array(briefs) { $0.raw($1) } }
+            writer.member("lease_seconds") { $0.seconds(policy.lease) }
+            writer.member("publish") { $0.array(orders.publish) { $0.string($1.description) } }
+            writer.member("registration_wanted") { $0.bool(orders.registrationWanted) }
+            writer.member("start") { $0.array(orders.start) { write($1, &$0) } }
+            writer.member("stop") { $0.array(orders.stop) { write($1, &$0) } }
+        }
+        return writer.bytes
+    }
+
+    private func write(_ order: StartOrder, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("attempt", order.attempt.description)
+            writer.member("gpus") { $0.array(order.gpus) { $0.string($1) } }
+        }
+    }
+
+    private func write(_ order: StopOrder, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("attempt", order.attempt.description)
+            writer.member("reason", order.reason.rawValue)
+        }
+    }
+}
+
+/// The JSON of job briefs and configurations. Both never change, so a copy is never stale.
+package final class BriefCache: Sendable {
+    /// Beyond this many entries a table begins anew.
+    private static let capacity = 4_096
+    private let store: Store
+    private let briefs = Mutex<[JobID: [UInt8]]>([:])
+    private let configurations = Mutex<[Digest: [UInt8]]>([:])
+
+    package init(store: Store) { self.store = store }
+
+    func brief(of job: JobBrief) throws -> [UInt8] {
+        if let hit = briefs.withLock({ $0[job.id] }) { return hit }
+        let json = try WireJSON.encode(job)
+        briefs.withLock { table in
+            if table.count >= Self.capacity { table.removeAll() }
+            table[job.id] = json
+        }
+        return json
+    }
+
+    /// In order of their digests, each once.
+    func configurations(of jobs: [JobBrief]) throws -> [(Digest, [UInt8])] {
+        try Set(jobs.map(\.record.configuration)).sorted().compactMap { digest in
+            try configuration(digest).map { (digest, $0) }
+        }
+    }
+
+    private func configuration(_ digest: Digest) throws -> [UInt8]? {
+        if let hit = configurations.withLock({ $0[digest] }) { return hit }
+        guard let json = try store.configuration(digest)?.configuration.canonicalJSON else { return nil }
+        configurations.withLock { table in
+            if table.count >= Self.capacity { table.removeAll() }
+            table[digest] = json
+        }
+        return json
+    }
+}

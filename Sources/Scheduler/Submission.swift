@@ -1,0 +1,141 @@
+// From the bytes of a submission to an accepted job: understand the spec, pin the image, keep the files, build
+// configuration and record, hand them to the loop. A tag is resolved here, once; a rerun takes what was pinned and
+// never asks again. What happens to the job afterwards is decided in SchedulingCore.
+import Foundation
+import JobModel
+import NIOCore
+import OCI
+import SchedulingCore
+
+package struct Submission: Sendable {
+    let store: Store
+    let loop: SchedulerLoop
+    let content: ContentStore
+    let archive: ImageArchive
+    let puller: ImagePuller
+    let registry: RegistryClient
+    let files: BlockingWork
+
+    /// Answers after the commit. The same key with the same request gives the same job again.
+    func submit(_ body: ByteBuffer, by caller: Caller, key: String?) async throws -> JobDocument {
+        let bytes = Array(buffer: body)
+        let parsed = try Self.parsed(bytes)
+        let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
+        guard let image = try archive.pinned(parsed.spec) else {
+            // A retry is answered before a tag is asked for again: its registry may be gone by now.
+            if let known = try earlier(idempotency) { return known }
+            return try await accept(parsed, try await resolve(parsed.spec), by: caller, idempotency)
+        }
+        return try await accept(parsed, image, by: caller, idempotency)
+    }
+
+    private func accept(
+        _ parsed: ParsedSubmission, _ image: PinnedImage, by caller: Caller, _ idempotency: IdempotencyKey?
+    ) async throws -> JobDocument {
+        let configuration = parsed.spec.configuration(image: image, files: try await keep(parsed))
+        let json = configuration.canonicalJSON
+        let record = try parsed.spec.record(
+            configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices)
+        let accepted = AcceptedSubmission(
+            record: record, configuration: configuration, configurationJSON: json, name: parsed.spec.name,
+            imageIsStored: try archive.isStored(image), hold: parsed.hold, idempotency: idempotency)
+        return try await accept(accepted)
+    }
+
+    /// The same configuration as an earlier job, on other data if the request says so.
+    func rerun(_ body: ByteBuffer, by caller: Caller, key: String?) async throws -> JobDocument {
+        let bytes = Array(buffer: body)
+        let request = try Self.parsedRerun(bytes)
+        let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
+        let (id, old) = try original(of: request.source)
+        guard let configuration = try store.configuration(old.configuration)?.configuration else {
+            throw Problem(
+                .notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
+        }
+        let record = try old.rerun(
+            SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
+            owner: caller.identity,
+            queue: request.queue.flatMap(QueueName.init(rawValue:)), priority: request.priority)
+        let accepted = AcceptedSubmission(
+            record: record, configuration: configuration, configurationJSON: configuration.canonicalJSON, name: nil,
+            imageIsStored: try archive.isStored(record.image), hold: request.hold, idempotency: idempotency)
+        return try await accept(accepted)
+    }
+
+    private func accept(_ submission: AcceptedSubmission) async throws -> JobDocument {
+        let document = try await loop.submit(submission)
+        if !submission.imageIsStored, let reference = ImageReference(submission.record.imageReference) {
+            puller.want(ImagePuller.Wanted(reference: reference, image: submission.record.image))
+        }
+        return document
+    }
+
+    private static func parsed(_ bytes: [UInt8]) throws(Problem) -> ParsedSubmission {
+        do { return try ParsedSubmission(bytes) } catch { throw error.problem }
+    }
+
+    private static func parsedRerun(_ bytes: [UInt8]) throws(Problem) -> RerunRequest {
+        do { return try RerunRequest(parsing: bytes) } catch { throw error.problem }
+    }
+
+    // MARK: image
+
+    /// What a tag points to now, by its registry.
+    private func resolve(_ spec: JobSpec) async throws -> PinnedImage {
+        do {
+            return PinnedImage(digest: try await registry.resolve(spec.image).digest, platform: spec.platform)
+        } catch {
+            throw Problem.upstream(spec.image, error)
+        }
+    }
+
+    // MARK: files
+
+    /// The content of the spec's files is in the archive before the job is accepted.
+    private func keep(_ submission: ParsedSubmission) async throws -> [String: ConfigurationFile] {
+        guard !submission.files.isEmpty else { return [:] }
+        return try await files.run { [content] in
+            var kept: [String: ConfigurationFile] = [:]
+            var total = 0
+            for (path, file) in submission.files.sorted(by: { $0.key < $1.key }) {
+                guard let data = Data(base64Encoded: file.content) else {
+                    throw Problem(.badRequest, "is not base64", field: "$.files.\(path).content")
+                }
+                total += data.count
+                guard total <= SpecLimits.filesBytes else {
+                    let limit = ByteCount(bytes: Int64(SpecLimits.filesBytes))
+                    throw Problem(
+                        .tooLarge, "the files have more than \(limit) in sum: put data into a volume", field: "$.files")
+                }
+                kept[path] = ConfigurationFile(digest: try content.put(Array(data)), executable: file.executable)
+            }
+            return kept
+        }
+    }
+
+    // MARK: reruns
+
+    /// The job that a rerun repeats: itself, or the newest of the configuration that is named.
+    private func original(of text: String) throws -> (JobID, JobRecord) {
+        if let id = JobID(text) {
+            guard let record = try store.record(of: id) else {
+                throw Problem(.notFound, "there is no job \(id)", field: "$.source")
+            }
+            return (id, record)
+        }
+        guard let source = ConfigurationSource(text) else {
+            throw Problem(
+                .badRequest, "\(quoted(text)) is not a job id, NAME, NAME@VERSION or digest", field: "$.source")
+        }
+        guard let digest = try store.configurationDigest(of: source), let id = try store.newestJob(of: digest),
+            let record = try store.record(of: id)
+        else { throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source") }
+        return (id, record)
+    }
+
+    /// The job that the same request made before; nil if there is none.
+    private func earlier(_ key: IdempotencyKey?) throws -> JobDocument? {
+        guard let key, let id = try store.job(submittedWith: key) else { return nil }
+        return try store.job(id)
+    }
+}

@@ -1,0 +1,131 @@
+// The worker's composition root: options in, services out. The agent depends on the registry proxy, so the proxy starts first.
+import Foundation
+import Glibc
+import JobModel
+import Logging
+import SchedulerClient
+import ServiceLifecycle
+
+/// How a worker is set up.
+package struct WorkerOptions: Sendable {
+    package var schedulerURL: String
+    package var token: String
+    package var name: WorkerName
+    package var dataFolder: String
+    package var volumes: [Volume]
+    package var allowedPaths: [String]
+    package var labels: [String: String]
+    package var engine: EngineChoice
+    package var cpus: CPUAmount?
+    package var memory: ByteCount?
+
+    package init(
+        schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume], allowedPaths: [String],
+        labels: [String: String], engine: EngineChoice, cpus: CPUAmount?, memory: ByteCount?
+    ) {
+        self.schedulerURL = schedulerURL
+        self.token = token
+        self.name = name
+        self.dataFolder = dataFolder
+        self.volumes = volumes
+        self.allowedPaths = allowedPaths
+        self.labels = labels
+        self.engine = engine
+        self.cpus = cpus
+        self.memory = memory
+    }
+}
+
+package enum WorkerService {
+    package static let version = "0.1.0"
+
+    /// Runs a worker until it is asked to stop. Containers stay: the next start adopts them.
+    /// - Throws: an error whose description is a sentence for the user.
+    package static func run(_ options: WorkerOptions, logger: Logger) async throws {
+        let lock = try WorkerLock(folder: options.dataFolder)
+        defer { withExtendedLifetime(lock) {} }
+        let table = try VolumeTable(volumes: options.volumes, allowedPaths: options.allowedPaths)
+        let client = try SchedulerClient(url: options.schedulerURL, token: options.token)
+        let proxy = RegistryProxy(
+            scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger)
+        let engine = try await EngineDetection(options.engine).engine(
+            worker: try identity(options.dataFolder), registry: proxy, logger: logger)
+        let capacity = await Capacity.detect()
+        for note in capacity.notes { logger.warning("a part of the host's capacity is unknown", metadata: ["reason": "\(note)"]) }
+        let registration = WorkerRegistration(
+            cpus: options.cpus ?? capacity.cpus, memory: options.memory ?? capacity.memory, gpus: capacity.gpus.map(\.uuid), labels: options.labels,
+            volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
+        let journal = try Journal(folder: options.dataFolder + "/attempts")
+        let agent = Agent(name: options.name, registration: registration, scheduler: client, logger: logger) { report in
+            RunnerServices(
+                worker: options.name, engine: engine, scheduler: client, journal: journal,
+                volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
+                files: FileCache(folder: options.dataFolder + "/files", scheduler: client), fingerprints: Fingerprinter(), report: report)
+        }
+        var quiet = logger
+        quiet.logLevel = .warning
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [
+                    .init(service: proxy),
+                    .init(service: AgentService(agent: agent), successTerminationBehavior: .gracefullyShutdownGroup),
+                ], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        try await group.run()
+        await client.close()
+    }
+
+    /// Stops and removes every container, mount and journal record of the worker whose data lies in `folder`. For `jobctl down`.
+    package static func cleanUp(dataFolder: String, engine: EngineChoice, volumes: [Volume], logger: Logger) async throws {
+        let lock = try WorkerLock(folder: dataFolder)
+        defer { withExtendedLifetime(lock) {} }
+        let access = VolumeAccess(table: try VolumeTable(volumes: volumes, allowedPaths: []), mountFolder: dataFolder + "/mounts")
+        let journal = try Journal(folder: dataFolder + "/attempts")
+        do {
+            let found = try await EngineDetection(engine).engine(worker: try identity(dataFolder), registry: NoImages(), logger: logger)
+            for container in try await found.list() { try await found.remove(container.id) }
+        } catch {
+            logger.warning("the worker's containers could not be removed", metadata: ["cause": "\(error)"])
+        }
+        for record in try journal.load().records {
+            access.unmount(record.attempt)
+            access.removeStaging(of: record.attempt, in: record.job.record)
+            journal.remove(record.attempt)
+        }
+        access.removeLeftovers(except: [])
+    }
+
+    /// What this data folder's containers are labelled with: made once, kept.
+    private static func identity(_ folder: String) throws -> String {
+        let file = folder + "/identity"
+        if let data = FileManager.default.contents(atPath: file), data.count == 32 { return String(decoding: data, as: UTF8.self) }
+        let identity = UUID().uuidString.replacing("-", with: "").lowercased()
+        try identity.write(toFile: file, atomically: true, encoding: .utf8)
+        return identity
+    }
+}
+
+private struct AgentService: Service {
+    let agent: Agent
+    func run() async throws {
+        do {
+            try await cancelWhenGracefulShutdown { try await agent.run() }
+        } catch is CancellationError {
+            return
+        }
+    }
+}
+
+/// One agent a data folder: the kernel lets the lock go when the process ends, however it ends.
+private final class WorkerLock: Sendable {
+    private let file: Int32
+
+    init(folder: String) throws {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        file = open(folder + "/worker.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0, flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")
+        }
+    }
+
+    deinit { close(file) }
+}

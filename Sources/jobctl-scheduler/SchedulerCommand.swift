@@ -1,0 +1,74 @@
+// The program: arguments to SchedulerOptions, a failure to one sentence and an exit code. Everything else is in
+// Scheduler.
+import ArgumentParser
+import Foundation
+import JobModel
+import Logging
+import Scheduler
+
+@main
+struct SchedulerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "jobctl-scheduler",
+        abstract: "The coordinator of a jobctl cluster: API, store, scheduling, image archive.",
+        version: SchedulerService.version)
+
+    @Option(name: .long, help: "The folder for database, archive and logs. One scheduler per folder.")
+    var dataDir: String
+    @Option(
+        name: .long, help: "Where to listen, as HOST:PORT. Port 0: any free one, written to DATA/scheduler.address.")
+    var listen = "127.0.0.1:0"
+    @Option(name: .long, help: "An administrator that exists from the first start on.")
+    var admin = "admin"
+    @Option(name: .long, help: "The user id that the administrator's containers run as.")
+    var adminUid = Identity.unmapped
+    @Option(name: .long, help: "The group id that the administrator's containers run as.")
+    var adminGid = Identity.unmapped
+    @Option(name: .long, help: "Where the administrator's token is written, mode 0600.")
+    var adminTokenFile: String?
+    @Option(name: .long, help: "Where the token for workers is written, mode 0600.")
+    var workerTokenFile: String?
+    @Option(name: .long, help: "A registry, as HOST:PORT, that is spoken to over plain HTTP. May be repeated.")
+    var insecureRegistry: [String] = []
+    @Option(name: .long, help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel = Logger.Level.notice.rawValue
+
+    func run() async throws {
+        var logger = Logger(label: "jobctl-scheduler", factory: { StreamLogHandler.standardError(label: $0) })
+        do {
+            logger.logLevel = try level()
+            try await SchedulerService(options: try options(), logger: logger).run()
+        } catch {
+            let sentence = (error as? Problem)?.description ?? "\(error)"
+            FileHandle.standardError.write(Data("jobctl-scheduler: \(sentence)\n".utf8))
+            throw ExitCode.failure
+        }
+    }
+
+    private func level() throws(Problem) -> Logger.Level {
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            let allowed = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.badRequest, "\(quoted(logLevel)) is not a level: use \(allowed)", field: "--log-level")
+        }
+        return level
+    }
+
+    private func options() throws(Problem) -> SchedulerOptions {
+        var options = SchedulerOptions(dataDirectory: dataDir)
+        (options.host, options.port) = try SchedulerOptions.address(listen)
+        options.insecureRegistries = insecureRegistry
+        if let file = adminTokenFile {
+            let user = Caller(
+                name: try SchedulerOptions.userName(admin, "--admin"), role: .admin, uid: adminUid, gid: adminGid)
+            options.firstUsers.append(.init(user: user, tokenFile: file))
+        }
+        if let file = workerTokenFile {
+            let user = Caller(
+                name: try SchedulerOptions.userName("worker", "--worker-token-file"), role: .worker,
+                uid: Identity.unmapped,
+                gid: Identity.unmapped)
+            options.firstUsers.append(.init(user: user, tokenFile: file))
+        }
+        return options
+    }
+}

@@ -1,0 +1,111 @@
+// jobctl submit: a spec file and a few flags become a SubmitRequest.
+import ArgumentParser
+import Foundation
+import JobModel
+import SchedulerClient
+
+/// Flags that submit, run and rerun share.
+struct BindingOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Bind a slot to data, for example input=weather/2014.", valueName: "slot=volume/path"))
+    var bind: [String] = []
+
+    @Option(help: ArgumentHelp("Set a parameter.", valueName: "name=value"))
+    var param: [String] = []
+
+    @Option(help: "The queue.") var queue: String?
+    @Option(help: "Larger runs first: -1000 to 1000.") var priority: Int?
+    @Flag(help: "Accept the job, but start it only when it is released.") var hold = false
+
+    static func pairs(_ texts: [String], _ flag: String) throws -> [String: String] {
+        var map: [String: String] = [:]
+        for text in texts {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 2, !parts[0].isEmpty else { throw ValidationError("\(flag): \(quoted(text)) must be NAME=VALUE") }
+            guard map.updateValue(parts[1], forKey: parts[0]) == nil else { throw ValidationError("\(flag): '\(parts[0])' is given twice") }
+        }
+        return map
+    }
+}
+
+struct Submit: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Submit a job.",
+        discussion: "Example: jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results\nWith '-', the spec is read from standard input.")
+
+    @Argument(help: "The job spec, YAML or JSON; '-' for standard input.") var spec: String
+    @OptionGroup var bindings: BindingOptions
+    @Option(help: "The configuration's name, instead of the spec's.") var name: String?
+    @Flag(help: "Wait until the job has ended.") var wait = false
+    @OptionGroup var global: GlobalOptions
+
+    /// Station 1 of 8. Next: Sources/SchedulerClient/SchedulerClient+Jobs.swift
+    func run() async throws {
+        var request = try SpecFile.read(spec, overrides: overrides)
+        request.bindings = try BindingOptions.pairs(bindings.bind, "--bind")
+        request.parameters = try BindingOptions.pairs(bindings.param, "--param")
+        request.hold = bindings.hold
+        let client = try global.client()
+        let job = try await client.submit(request, idempotencyKey: UUID().uuidString)
+        try await Submitted.show(job, wait: wait, client, global)
+    }
+
+    private var overrides: [(String, JSONValue)] {
+        [("name", name.map { .string($0) }), ("queue", bindings.queue.map { .string($0) }), ("priority", bindings.priority.map { .number(Double($0)) })]
+            .compactMap { key, value in value.map { (key, $0) } }
+    }
+}
+
+/// What submit and rerun print.
+enum Submitted {
+    static func show(_ job: JobDocument, wait: Bool, _ client: SchedulerClient, _ global: GlobalOptions) async throws {
+        if !wait {
+            return try Render.one(job, quiet: job.id.description, global) {
+                "job \(job.id) (\(job.name)) is \(job.state)\nconfiguration \(job.configuration.digest)\nimage \(job.image.reference) = \(job.image.digest)"
+            }
+        }
+        let ended = try await Waiting.end(of: job.id, client)
+        try Render.one(ended, quiet: ended.id.description, global) { ended.page }
+        guard ended.state == .known(.succeeded) else { throw JobFailed(sentence: "job \(ended.id) \(ended.state)") }
+    }
+}
+
+/// A spec file with the files that it names.
+enum SpecFile {
+    /// - Throws: ``SpecError`` with file and line, or ``Problem`` that names the file.
+    static func read(_ path: String, overrides: [(String, JSONValue)]) throws -> SubmitRequest {
+        let limit = DocumentLimits().size
+        let name = path == "-" ? "standard input" : path
+        let handle: FileHandle
+        if path == "-" {
+            handle = .standardInput
+        } else {
+            guard let opened = FileHandle(forReadingAtPath: path) else { throw Problem(.badRequest, "the spec \(quoted(path)) cannot be read") }
+            handle = opened
+        }
+        let bytes = Array(try handle.read(upToCount: limit + 1) ?? Data())
+        let tree = try SpecParser.tree(file: name, bytes)
+        let spec = try SpecParser.parse(tree)
+        let folder = path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
+        var members: [(key: String, value: JSONValue)] = []
+        if case .object(let written) = tree.json { members = written }
+        for (key, value) in overrides { members = members.filter { $0.key != key } + [(key, value)] }
+        return SubmitRequest(spec: .object(members), files: try files(spec.files, beside: folder))
+    }
+
+    static func files(_ names: [String: String], beside folder: String) throws -> [String: SubmittedFile] {
+        var total = 0
+        var files: [String: SubmittedFile] = [:]
+        for (target, source) in names.sorted(by: { $0.key < $1.key }) {
+            let path = source.hasPrefix("/") || folder.isEmpty ? source : folder + "/" + source
+            guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: SpecLimits.filesBytes + 1) else {  // allowed: said in the error
+                throw Problem(.badRequest, "the file \(quoted(path)) cannot be read", field: "files.\(target)")
+            }
+            total += data.count
+            guard total <= SpecLimits.filesBytes else {
+                throw Problem(.tooLarge, "the files have more than \(ByteCount(bytes: Int64(SpecLimits.filesBytes))): put data into a volume", field: "files.\(target)")
+            }
+            files[target] = SubmittedFile(content: data.base64EncodedString(), executable: FileManager.default.isExecutableFile(atPath: path))
+        }
+        return files
+    }
+}

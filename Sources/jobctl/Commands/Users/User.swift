@@ -1,0 +1,51 @@
+// jobctl user add|list|remove: who may use the cluster, and as whom their containers run.
+import ArgumentParser
+import JobModel
+import SchedulerClient
+
+struct UserCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "user", abstract: "Users and their tokens (administrators only).",
+        subcommands: [UserListCommand.self, UserAdd.self, UserRemove.self], defaultSubcommand: UserListCommand.self)
+}
+
+extension UserName: ExpressibleByArgument {
+    package init?(argument: String) { self.init(rawValue: argument) }
+}
+
+struct UserListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "All users.")
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+        let list = try await global.client().users()
+        try Render.list(list.users, document: list, global)
+    }
+}
+
+struct UserAdd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "add", abstract: "Add a user; prints the token once.", discussion: "Example: jobctl user add ada --uid 1001 --gid 1001")
+    @Argument(help: "The name.") var name: UserName
+    @Option(help: "The user id that containers run as.") var uid: UInt32
+    @Option(help: "The group id that containers run as.") var gid: UInt32
+    @Option(help: "user, admin or worker.") var role = "user"
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+        guard let role = Role(rawValue: role) else { throw ValidationError("--role: \(quoted(role)) is not user, admin or worker") }
+        let user = try await global.client().addUser(UserDocument(name: name.rawValue, role: role, uid: uid, gid: gid, token: nil))
+        try Render.one(user, quiet: user.token ?? "", global) { "user \(user.name) added; the token, which is shown only now:\n\(user.token ?? "")" }
+    }
+}
+
+struct UserRemove: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "remove", abstract: "Remove a user; the token is void at once.")
+    @Argument(help: "The name.") var name: UserName
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+        try await global.client().removeUser(name)
+        if !global.quiet { print("user \(name) removed") }
+    }
+}

@@ -1,0 +1,76 @@
+// The program: the tree of commands, and the one place where an error becomes a sentence and an exit code.
+import ArgumentParser
+import Foundation
+import JobModel
+
+@main
+struct JobCtl: AsyncParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "jobctl", abstract: "Run reproducible containerized jobs on a cluster, and run them again.",
+        discussion: """
+            A job's image, command, files and mounts become a configuration with a digest. It runs again on other data whenever you like:
+
+              jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results
+              jobctl rerun annual-temps --bind input=weather/2015
+              jobctl diff 1 2
+
+            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5 refused, 6 scheduler unavailable.
+            """,
+        version: version,
+        groupedSubcommands: [
+            CommandGroup(name: "Jobs", subcommands: [
+                Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self, Hold.self, Release.self, Diff.self,
+            ]),
+            CommandGroup(name: "Archive", subcommands: [ConfigCommand.self, ImageCommand.self]),
+            CommandGroup(name: "Cluster", subcommands: [Status.self, WorkerCommand.self, UserCommand.self, Up.self, Down.self, Completions.self]),
+        ])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+            fflush(nil)
+            // Connections need no farewell: a command line ends at once.
+            _exit(0)
+        } catch {
+            finish(error)
+        }
+    }
+
+    private static func finish(_ error: any Error) -> Never {
+        switch error {
+        case let problem as Problem: end(problem.kind?.exitCode ?? 6, problem.description)
+        case let error as SpecError: end(2, error.description)
+        case let end as JobFailed: JobCtl.end(1, end.sentence)
+        default:
+            let code = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if code == .success {
+                print(text)
+                end(0, nil)
+            }
+            // swift-argument-parser ends usage errors with 64.
+            let sentence = text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text
+            end(code == .validationFailure ? 2 : code.rawValue, sentence.isEmpty ? nil : sentence)
+        }
+    }
+
+    /// Prints one sentence on stderr and ends.
+    static func end(_ code: Int32, _ sentence: String?) -> Never {
+        fflush(nil)
+        if let sentence { FileHandle.standardError.write(Data("jobctl: \(sentence)\n".utf8)) }
+        _exit(code)
+    }
+}
+
+/// The command went well; the job did not.
+struct JobFailed: Error {
+    /// Nil where the job's end was printed already.
+    let sentence: String?
+}
