@@ -98,7 +98,7 @@ let package = Package(
         tests("OCITests", ["OCI", "JobModel", "TestSupport", "CArchive"]),
         tests("SchedulerTests", ["Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
             grdb, hummingbird, hummingbirdTesting], resources: [.copy("Golden")]),
-        tests("WorkerTests", ["Worker", "JobModel", "SchedulerClient", "TestSupport", "CLinux"]),
+        tests("WorkerTests", ["Worker", "JobModel", "SchedulerClient", "TestSupport", "CLinux", logging]),
         tests("JobctlTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SimulationTests", ["Simulation", "TestSupport"]),
         tests("EndToEndTests", ["JobModel", "SchedulerClient", "TestSupport"]),
