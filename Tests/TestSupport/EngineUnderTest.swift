@@ -219,7 +219,7 @@ private func sweep(_ folder: String) async {
         let mounts = table.split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map(String.init) }
             .filter { $0 == folder || $0.hasPrefix(folder + "/") }
         if mounts.isEmpty { break }
-        for mount in mounts.reversed() { _ = umount2(mount, Int32(MNT_DETACH.rawValue)) }
+        for mount in mounts.reversed() { _ = umount2(mount, Int32(MNT_DETACH)) }
     }
     try? FileManager.default.removeItem(atPath: folder)
 }

@@ -31,12 +31,22 @@ extension EngineWorld {
     }
 }
 
+extension EngineWorld {
+    /// Runs a script that shall print exactly `text`.
+    fileprivate func expect(
+        _ text: String, _ script: String, mounts: [ContainerMount] = [], workingDirectory: String? = nil, network: NetworkMode = .none
+    ) async throws {
+        let printed = try await probe(script, mounts: mounts, workingDirectory: workingDirectory, network: network)
+        #expect(printed == text)
+    }
+}
+
 // MARK: Confinement
 
 extension EnginePromise {
     private static let confinement = [
         EnginePromise("the submitter's numbers, and no other group") { world in
-            #expect(try await world.probe("id -u; id -g; id -G") == "1234\n5678\n5678\n")
+            try await world.expect("1234\n5678\n5678\n", "id -u; id -g; id -G")
         },
         EnginePromise("no capabilities, no new privileges, a seccomp filter") { world in
             let status = try await world.probe("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status | tr -d '\\t'")
@@ -45,14 +55,14 @@ extension EnginePromise {
         },
         EnginePromise("the image is read-only, its VOLUME too") { world in
             let script = "for f in / /bin /etc /volume /data /out; do touch $f/x 2>&1 | grep -c -i 'read-only'; done; cat /volume/file"
-            #expect(try await world.probe(script) == "1\n1\n1\n1\n1\n1\nfrom the image\n")
+            try await world.expect("1\n1\n1\n1\n1\n1\nfrom the image\n", script)
         },
         EnginePromise("/tmp and /run are private, writable, nosuid and nodev") { world in
             let script = """
                 for f in /tmp /run; do echo '#!/bin/sh' > $f/x && echo 'echo ran' >> $f/x && chmod 755 $f/x && $f/x; stat -c %a $f
                 grep " $f " /proc/mounts | cut -d' ' -f3,4 | grep -c '^tmpfs rw,.*nosuid.*nodev'; done
                 """
-            #expect(try await world.probe(script) == "ran\n1777\n1\nran\n1777\n1\n")
+            try await world.expect("ran\n1777\n1\nran\n1777\n1\n", script)
         },
         EnginePromise("no core dumps, 4096 processes, the memory that was asked for and no swap") { world in
             let script = """
@@ -93,7 +103,7 @@ extension EnginePromise {
         },
         EnginePromise("the host's network only where it was asked for") { world in
             let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
-            #expect(try await world.probe("readlink /proc/self/ns/net", network: .host) == own + "\n")
+            try await world.expect(own + "\n", "readlink /proc/self/ns/net", network: .host)
         },
     ]
 }
@@ -111,9 +121,9 @@ extension EnginePromise {
             ])
         },
         EnginePromise("the image's working directory, or the one that was asked for, even if it is missing") { world in
-            #expect(try await world.probe("pwd") == "/data\n")
-            #expect(try await world.probe("pwd", workingDirectory: "/out") == "/out\n")
-            #expect(try await world.probe("pwd", workingDirectory: "/new/folder") == "/new/folder\n")
+            try await world.expect("/data\n", "pwd")
+            try await world.expect("/out\n", "pwd", workingDirectory: "/out")
+            try await world.expect("/new/folder\n", "pwd", workingDirectory: "/new/folder")
         },
         EnginePromise("mounts are read-only or not as asked, and private") { world in
             let folder = world.folder + "/mount\(UInt32.random(in: 0 ... .max))"
@@ -128,7 +138,7 @@ extension EnginePromise {
                 cat /data/input; touch /data/x 2>/dev/null || echo refused; echo result > /out/result
                 grep -E ' /(data|out) ' /proc/self/mountinfo | grep -c -E 'shared:|master:'; true
                 """
-            #expect(try await world.probe(script, mounts: mounts) == "input\nrefused\n0\n")
+            try await world.expect("input\nrefused\n0\n", script, mounts: mounts)
             #expect(try String(contentsOfFile: folder + "/result", encoding: .utf8) == "result\n")
             var status = stat()
             #expect(stat(folder + "/result", &status) == 0 && status.st_uid == 1234 && status.st_gid == 5678)
