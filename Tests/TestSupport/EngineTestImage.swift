@@ -25,7 +25,7 @@ package enum EngineTestImage {
     private static func writeLayout(_ layout: String, scratch: String, marker: String) async throws {
         let build = """
             set -e
-            cd "$1"; mkdir -p rootfs/bin rootfs/etc rootfs/volume rootfs/tmp rootfs/data rootfs/out
+            cd "$1"; mkdir -p rootfs/bin rootfs/etc rootfs/volume rootfs/tmp rootfs/data rootfs/out rootfs/run; chmod 1777 rootfs/tmp; chmod 755 rootfs/run
             cp /bin/busybox rootfs/bin/busybox
             for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -s busybox rootfs/bin/$name; done
             echo 'root:x:0:0::/:/bin/sh' > rootfs/etc/passwd

@@ -95,6 +95,8 @@ struct ContainerPlan: Sendable {
             DockerCreate.Mount(
                 type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true, volumeOptions: .init(labels: labels))
         }
+        // runc gives a tmpfs the mode of the image's folder instead of the one that is asked for: so it belongs to the user.
+        let owner = ["uid=\(specification.user.uid)", "gid=\(specification.user.gid)"]
         let host = DockerCreate.Host(
             networkMode: specification.network.rawValue, memory: memory, memorySwap: memory,
             nanoCpus: specification.resources.cpus.thousandths.clamped(to: 10...1_000_000_000) * 1_000_000,
@@ -102,7 +104,7 @@ struct ContainerPlan: Sendable {
                 .init(name: "core", soft: 0, hard: 0),
                 .init(name: "nofile", soft: Int64(clamping: limits.openFiles), hard: Int64(clamping: limits.openFiles)),
             ],
-            tmpfs: Dictionary(uniqueKeysWithValues: temporaryFolders.map { ($0.target, $0.options.joined(separator: ",")) }),
+            tmpfs: Dictionary(uniqueKeysWithValues: temporaryFolders.map { ($0.target, ($0.options + owner).joined(separator: ",")) }),
             shmSize: memory, mounts: binds + stand,
             logConfig: .init(type: "local", config: [
                 "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles), "compress": "false",

@@ -3,9 +3,9 @@
 // stream join to exactly what the program wrote, whoever died meanwhile.
 import AsyncHTTPClient
 import Foundation
+import Glibc
 import JobModel
 import NIOCore
-import SchedulerClient
 
 extension DockerEngine {
     package func logs(_ id: String, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error> {
@@ -41,6 +41,9 @@ extension DockerEngine {
             try await give(Self.gap)
             position = [:]
         }
+        if case .podman = dialect, let path = found.host?.log?.path, access(path, R_OK) == 0 {
+            return try await readPodmanFile(path, found, follow: follow, from: position, give)
+        }
         guard follow else {
             _ = try await readOnce(found, follow: false, from: position, give)
             return
@@ -55,6 +58,41 @@ extension DockerEngine {
                 continue
             }
             if hasEnded { return }
+        }
+    }
+
+    /// Podman's file, from its beginning until the container has ended.
+    private func readPodmanFile(
+        _ path: String, _ found: InspectedContainer, follow: Bool, from position: [LogPiece.Stream: Int64],
+        _ give: @Sendable (LogPiece) async throws -> Void
+    ) async throws {
+        guard var file = PodmanLogFile(path: path) else { throw EngineError.noProof("the container's log is gone") }
+        var rest = position
+        var delay = Duration.milliseconds(10)
+        var pid = found.state.pid
+        var asked = ContinuousClock.now
+        while true {
+            // The state comes before the reading: what was written before the end is read after it.
+            var hasEnded = !follow
+            if follow, pid <= 0 || kill(pid_t(clamping: pid), 0) != 0 && errno == ESRCH || .now - asked > .seconds(10) {
+                hasEnded = try await self.hasEnded(found.id)
+                if !hasEnded { pid = try await inspect(found.id)?.state.pid ?? 0 }
+                asked = .now
+            }
+            var isIdle = true
+            while let pieces = try file.next() {
+                try Task.checkCancellation()
+                isIdle = false
+                for piece in pieces {
+                    let known = min(rest[piece.stream, default: 0], Int64(piece.bytes.count))
+                    rest[piece.stream, default: 0] -= known
+                    guard known < piece.bytes.count else { continue }
+                    try await give(LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known)))))
+                }
+            }
+            if hasEnded { return }
+            delay = isIdle ? min(delay * 2, .milliseconds(200)) : .milliseconds(10)
+            try await Task.sleep(for: delay)
         }
     }
 
@@ -77,10 +115,19 @@ extension DockerEngine {
             let body = try await response.body.collect(upTo: 1 << 20)
             throw EngineAnswer(call: "logs of \(found.id)", status: Int(response.status.code), body: body).failure
         }
-        var demultiplexer = LogDemultiplexer(timestamps: isDocker)
+        var demultiplexer = LogDemultiplexer(isLocalDriver: isDocker)
         var seen: [LogPiece.Stream: Int64] = [:]
         var given = position
         var limit = keptAtLeast(found)
+        func pass(_ piece: LogPiece) async throws {
+            let before = seen[piece.stream, default: 0]
+            let after = before + Int64(piece.bytes.count)
+            seen[piece.stream] = after
+            let known = min(max(given[piece.stream, default: 0] - before, 0), Int64(piece.bytes.count))
+            guard known < piece.bytes.count else { return }
+            try await give(LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known)))))
+            given[piece.stream] = after
+        }
         do {
             for try await buffer in response.body {
                 for piece in try demultiplexer.take(buffer.readableBytesView) {
@@ -88,12 +135,7 @@ extension DockerEngine {
                         limit = nil
                         try await give(Self.gap)
                     }
-                    let before = seen[piece.stream, default: 0]
-                    seen[piece.stream, default: 0] += Int64(piece.bytes.count)
-                    let known = min(max(given[piece.stream, default: 0] - before, 0), Int64(piece.bytes.count))
-                    guard known < piece.bytes.count else { continue }
-                    try await give(LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known)))))
-                    given[piece.stream] = seen[piece.stream]
+                    try await pass(piece)
                 }
             }
         } catch let error as HTTPClientError where error != .cancelled {
@@ -101,7 +143,19 @@ extension DockerEngine {
         } catch is IOError {
             throw InterruptedReading(position: given)
         }
+        if !follow {
+            for stream in demultiplexer.unsettled where endsWithLineFeed(found, stream) {
+                try await pass(LogPiece(stream: stream, bytes: [UInt8(ascii: "\n")]))
+            }
+        }
         return given
+    }
+
+    /// Whether a long last line of an ended container has a line feed. Where dockerd's file cannot be read it is taken to have one,
+    /// as nearly all output does.
+    private func endsWithLineFeed(_ found: InspectedContainer, _ stream: LogPiece.Stream) -> Bool {
+        guard let dataFolder else { return true }
+        return LocalLogFile.lastLineIsComplete(folder: "\(dataFolder)/containers/\(found.id)/local-logs", stream) ?? true
     }
 
     private func hasEnded(_ id: String) async throws(EngineError) -> Bool {

@@ -41,11 +41,13 @@ package final class DockerEngine: ContainerEngine {
     let registry: any ImageSource
     let images: ImageBook
     let cgroups: CgroupBook
+    /// dockerd's data folder on this host.
+    let dataFolder: String?
     let logger: Logger
 
     init(
         name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP, registry: any ImageSource,
-        parentsAllowed: Bool, logger: Logger
+        dataFolder: String?, parentsAllowed: Bool, logger: Logger
     ) {
         self.name = name
         self.weaknesses = weaknesses
@@ -53,6 +55,7 @@ package final class DockerEngine: ContainerEngine {
         self.dialect = dialect
         self.http = http
         self.registry = registry
+        self.dataFolder = dataFolder
         self.logger = logger
         images = ImageBook()
         cgroups = CgroupBook(worker: worker, parentsAllowed: parentsAllowed)
@@ -108,14 +111,12 @@ package final class DockerEngine: ContainerEngine {
     }
 
     package func start(_ id: String) async throws(EngineError) {
+        // Engines start what has ended a second time, so the state is looked at first.
+        guard let found = try await inspect(id) else { throw .noProof("the container \(id.prefix(12)) is gone") }
+        guard found.state.judge() == .notStarted else { return }
         let answer = try await http.exchange(.POST, container(id, "/start"))
-        guard answer.status != 204, answer.status != 304 else { return }
-        // Two starts at once, or a start of one that runs: the state tells, not the status.
-        guard answer.status != 404, let found = try await inspect(id) else { throw answer.failure }
-        switch found.state.judge() {
-        case .running, .ending, .ended(.exited), .ended(.unproven): return
-        case .notStarted, .ended(.neverStarted): throw answer.failure
-        }
+        if answer.status == 204 || answer.status == 304 { return }
+        throw answer.failure
     }
 
     package func stop(_ id: String, grace: TimeSpan) async throws(EngineError) {

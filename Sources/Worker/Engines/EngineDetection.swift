@@ -88,11 +88,11 @@ package struct EngineDetection: Sendable {
         if candidate.choice == .docker, isPodman { throw EngineError.refused("podman listens here, and docker was asked for") }
         if candidate.choice == .podman, !isPodman { throw EngineError.refused("docker listens here, and podman was asked for") }
         let dialect = try isPodman ? podmanDialect(version) : dockerDialect(version)
-        let (weaknesses, driver) = try await examine(http, dialect)
-        for weakness in weaknesses { logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"]) }
+        let host = try await examine(http, dialect)
+        for weakness in host.weaknesses { logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"]) }
         return DockerEngine(
-            name: isPodman ? "podman" : "docker", weaknesses: weaknesses, worker: worker, dialect: dialect, http: http,
-            registry: registry, parentsAllowed: driver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
+            name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect, http: http,
+            registry: registry, dataFolder: host.dataFolder, parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
             logger: logger)
     }
 
@@ -113,8 +113,15 @@ package struct EngineDetection: Sendable {
         return .podman(prefix: "/v4.0.0/libpod")
     }
 
-    /// What the engine says that it cannot do here, and its control group driver.
-    private func examine(_ http: EngineHTTP, _ dialect: EngineDialect) async throws(EngineError) -> ([String], String?) {
+    private struct Host {
+        var weaknesses: [String]
+        var cgroupDriver: String?
+        /// dockerd's.
+        var dataFolder: String?
+    }
+
+    /// What the engine says that it cannot do here, and how it is set up.
+    private func examine(_ http: EngineHTTP, _ dialect: EngineDialect) async throws(EngineError) -> Host {
         let answer = try await http.exchange(.GET, dialect.prefix + "/info", within: .seconds(60))
         try answer.expect(200)
         var weaknesses: [String] = []
@@ -130,7 +137,7 @@ package struct EngineDetection: Sendable {
             require(info.pidsLimit, "the number of processes is not limited")
             require(info.securityOptions?.contains { $0.contains("name=seccomp") }, "no seccomp profile is in force")
             require(info.plugins?.log?.contains("local"), "the log driver 'local' is missing: containers cannot be created")
-            return (weaknesses, info.cgroupDriver)
+            return Host(weaknesses: weaknesses, cgroupDriver: info.cgroupDriver, dataFolder: info.dataFolder)
         case .podman:
             let info: PodmanInfo = try answer.decoded()
             let controllers = info.host.cgroupControllers ?? []
@@ -143,7 +150,10 @@ package struct EngineDetection: Sendable {
             if info.host.ociRuntime?.name.contains("crun") == true, unified.contains(where: { !$0.isWhitespace }) {
                 throw EngineError.refused("this host mixes cgroup versions, which podman's runtime crun refuses: start `podman --runtime runc system service`")
             }
-            return (weaknesses, info.host.cgroupManager)
+            if info.host.ociRuntime?.name.contains("runc") == true {
+                weaknesses.append("/tmp and /run keep the mode of the image's folders: runc overrides it, and podman cannot set their owner")
+            }
+            return Host(weaknesses: weaknesses, cgroupDriver: info.host.cgroupManager, dataFolder: nil)
         }
     }
 }
@@ -202,9 +212,10 @@ private struct DockerInfo: Decodable {
     let securityOptions: [String]?
     let plugins: Plugins?
     let cgroupDriver: String?
+    let dataFolder: String?
     private enum CodingKeys: String, CodingKey {
         case memoryLimit = "MemoryLimit", swapLimit = "SwapLimit", cpuCfsQuota = "CpuCfsQuota", pidsLimit = "PidsLimit"
-        case securityOptions = "SecurityOptions", plugins = "Plugins", cgroupDriver = "CgroupDriver"
+        case securityOptions = "SecurityOptions", plugins = "Plugins", cgroupDriver = "CgroupDriver", dataFolder = "DockerRootDir"
     }
 }
 
