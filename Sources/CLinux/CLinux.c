@@ -181,3 +181,10 @@ pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log) {
     posix_spawnattr_destroy(&attributes);
     return error == 0 ? process : -error;
 }
+
+int64_t jc_birth_milliseconds(const char *path) {
+    struct statx file;
+    if (statx(AT_FDCWD, path, 0, STATX_BTIME, &file) != 0) return -errno;
+    if (!(file.stx_mask & STATX_BTIME)) return -ENODATA;
+    return (int64_t)file.stx_btime.tv_sec * 1000 + file.stx_btime.tv_nsec / 1000000;
+}

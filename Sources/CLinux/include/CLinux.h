@@ -24,3 +24,6 @@ int64_t jc_boot_milliseconds(void);
 /// Starts `program` in a session of its own, with input from /dev/null, output appended to `log`, and no other open file.
 /// Returns the process id.
 pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
+
+/// When the file at `path` was made, in milliseconds since 1970 UTC, or -errno. -ENODATA where the file system does not say.
+int64_t jc_birth_milliseconds(const char *path);

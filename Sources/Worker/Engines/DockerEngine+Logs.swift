@@ -2,6 +2,7 @@
 // that are no UTF-8; podman keeps `k8s-file`, which conmon writes byte for byte. Invariant: between two gaps, the pieces of a
 // stream join to exactly what the program wrote, whoever died meanwhile.
 import AsyncHTTPClient
+import CLinux
 import Foundation
 import Glibc
 import JobModel
@@ -199,10 +200,8 @@ extension DockerEngine {
 
 /// When the file was made, where its file system knows.
 private func birthTime(of path: String) -> Timestamp? {
-    guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),  // allowed: unreadable is nil
-        let date = attributes[.creationDate] as? Date
-    else { return nil }
-    return Timestamp(millisecondsSinceEpoch: Int64(date.timeIntervalSince1970 * 1000))
+    let milliseconds = jc_birth_milliseconds(path)
+    return milliseconds > 0 ? Timestamp(millisecondsSinceEpoch: milliseconds) : nil
 }
 
 /// Ends the reading task when the stream that it feeds is dropped.
