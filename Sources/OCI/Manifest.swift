@@ -1,5 +1,5 @@
-// Image manifests and indexes (OCI image specification 1.1, Docker schema 2), read from bytes that nobody vouches for.
-import Foundation
+// Image manifests and indexes (OCI image specification 1.1, Docker schema 2), read from bytes that nobody vouches for:
+// every field is checked here, so that the rest may rely on it. What is on disk is StoredImage.swift's business.
 import JobModel
 
 package enum MediaType {
@@ -8,16 +8,23 @@ package enum MediaType {
     package static let dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
     package static let dockerIndex = "application/vnd.docker.distribution.manifest.list.v2+json"
     package static let configuration = "application/vnd.oci.image.config.v1+json"
+    package static let dockerConfiguration = "application/vnd.docker.container.image.v1+json"
     package static let layer = "application/vnd.oci.image.layer.v1.tar"
 
     /// What a registry is asked for.
     package static let accepted = [manifest, index, dockerManifest, dockerIndex]
+    static let configurations = [configuration, dockerConfiguration]
+    static let layers = [
+        layer, layer + "+gzip", layer + "+zstd", "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    ]
 }
 
 /// A reference to a blob: type, digest and size.
 package struct Descriptor: Hashable, Sendable {
     package var mediaType: String
     package var digest: Digest
+    /// In bytes, 0 to 16 TiB.
     package var size: Int64
     /// `linux/amd64`, in an index.
     package var platform: String?
@@ -35,8 +42,6 @@ package enum Manifest: Hashable, Sendable {
 
     /// The largest manifest that is read: what registries agree on.
     package static let sizeLimit = 4 << 20
-    private static let largestBlob: Int64 = 1 << 44
-    private static let mostDescriptors = 10_000
 
     package var mediaType: String {
         switch self {
@@ -46,55 +51,29 @@ package enum Manifest: Hashable, Sendable {
 
     /// - Throws: ``OCIError/malformed(what:why:)`` that names the field.
     package init(_ bytes: [UInt8], named what: String) throws(OCIError) {
-        func malformed(_ why: String) -> OCIError { .malformed(what: "the manifest of \(what)", why: why) }
-        var limits = DocumentLimits()
-        limits.size = Self.sizeLimit
-        let root: JSONValue
-        do {
-            root = try JSONParser.parse(bytes, limits: limits).json
-        } catch {
-            throw malformed("\(error)")
-        }
-        let isIndex = root[key: "manifests"] != nil
-        let declared = root[key: "mediaType"].flatMap(text)
-        let mediaType = declared ?? (isIndex ? MediaType.index : MediaType.manifest)
-        guard MediaType.accepted.contains(mediaType) else { throw malformed("mediaType \(quoted(mediaType)) is not supported") }
-        guard root[key: "schemaVersion"] == .number(2) else { throw malformed("schemaVersion must be 2") }
-        if isIndex {
-            self = .index(mediaType: mediaType, manifests: try descriptors(root[key: "manifests"], "manifests", malformed))
-        } else {
-            guard let configuration = root[key: "config"] else { throw malformed("config is missing") }
-            self = .image(
-                mediaType: mediaType, configuration: try descriptor(configuration, "config", malformed),
-                layers: try descriptors(root[key: "layers"], "layers", malformed))
-        }
+        let reader = ManifestReader(what: "the manifest of \(what)")
+        self = try reader.manifest(bytes)
+    }
 
-        func descriptors(_ value: JSONValue?, _ field: String, _ malformed: (String) -> OCIError) throws(OCIError) -> [Descriptor] {
-            guard case .array(let values) = value else { throw malformed("\(field) must be a list") }
-            guard values.count <= Self.mostDescriptors else { throw malformed("\(field) has more than \(Self.mostDescriptors) entries") }
-            var result: [Descriptor] = []
-            for (index, value) in values.enumerated() { result.append(try descriptor(value, "\(field)[\(index)]", malformed)) }
-            return result
+    /// Refuses what parses but is no container image: a chart, a signature, layers that are kept elsewhere.
+    func requireContainerImage(named what: String) throws(OCIError) {
+        guard !isContainerImage, case .image(_, let configuration, let layers) = self else { return }
+        func malformed(_ field: String, _ type: String) -> OCIError {
+            .malformed(what: what, why: "it is no container image: \(field) has the type \(quoted(type))")
         }
+        guard MediaType.configurations.contains(configuration.mediaType) else {
+            throw malformed("config", configuration.mediaType)
+        }
+        for (index, layer) in layers.enumerated() where !MediaType.layers.contains(layer.mediaType) {
+            throw malformed("layers[\(index)]", layer.mediaType)
+        }
+    }
 
-        func descriptor(_ value: JSONValue, _ field: String, _ malformed: (String) -> OCIError) throws(OCIError) -> Descriptor {
-            guard let mediaType = value[key: "mediaType"].flatMap(text) else { throw malformed("\(field).mediaType must be a string") }
-            guard let digest = value[key: "digest"].flatMap(text).flatMap({ Digest($0) }) else {
-                throw malformed("\(field).digest must be a sha256 digest")
-            }
-            guard case .number(let number) = value[key: "size"], let size = Int64(exactly: number), (0...Self.largestBlob).contains(size) else {
-                throw malformed("\(field).size must be a number of bytes")
-            }
-            var platform: String?
-            if let value = value[key: "platform"], let os = value[key: "os"].flatMap(text), let architecture = value[key: "architecture"].flatMap(text) {
-                platform = ([os, architecture] + (value[key: "variant"].flatMap(text).map { [$0] } ?? [])).joined(separator: "/")
-            }
-            return Descriptor(mediaType: mediaType, digest: digest, size: size, platform: platform)
-        }
-
-        func text(_ value: JSONValue) -> String? {
-            if case .string(let text) = value, text.utf8.count <= 1024 { text } else { nil }
-        }
+    /// Whether it is an index, or an image that a container engine can run.
+    var isContainerImage: Bool {
+        guard case .image(_, let configuration, let layers) = self else { return true }
+        return MediaType.configurations.contains(configuration.mediaType)
+            && layers.allSatisfy { MediaType.layers.contains($0.mediaType) }
     }
 
     /// The bytes of an image manifest, in canonical JSON, so that equal images have equal digests.
@@ -104,60 +83,133 @@ package enum Manifest: Hashable, Sendable {
             ("layers", .array(layers.map(\.json))),
         ]).canonical
     }
+
+    /// The bytes of an index, in canonical JSON.
+    static func indexBytes(manifests: [Descriptor]) -> [UInt8] {
+        JSONValue.object([
+            ("schemaVersion", .number(2)), ("mediaType", .string(MediaType.index)),
+            ("manifests", .array(manifests.map(\.json))),
+        ]).canonical
+    }
+}
+
+/// Names of platforms as containerd normalises them: what everybody has is not spelled out.
+enum Platform {
+    static func name(os: String, architecture: String, variant: String?) -> String? {
+        guard isWord(os), isWord(architecture), variant.map(isWord) ?? true else { return nil }
+        let plain = os + "/" + architecture
+        switch (architecture, variant) {
+        case (_, nil), ("arm64", "v8"), ("amd64", "v1"): return plain
+        case (_, let variant?): return plain + "/" + variant
+        }
+    }
+
+    private static func isWord(_ text: String) -> Bool {
+        (1...32).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: ".")
+                    || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+            }
+    }
+}
+
+/// Checks a document field by field.
+private struct ManifestReader {
+    let what: String
+    private static let largestBlob: Int64 = 1 << 44
+    private static let mostDescriptors = 10_000
+
+    func manifest(_ bytes: [UInt8]) throws(OCIError) -> Manifest {
+        let root = try parseJSON(bytes, limit: Manifest.sizeLimit, named: what)
+        guard case .object = root else { throw malformed("it must be an object") }
+        guard root[key: "schemaVersion"] != .number(1) else {
+            throw malformed("it is in Docker's schema 1, which pins nothing: push the image again with a current tool")
+        }
+        guard root[key: "schemaVersion"] == .number(2) else { throw malformed("schemaVersion must be 2") }
+        // A document that can be read as either would be one image here and another there (CVE-2021-41190).
+        let isIndex = root[key: "manifests"] != nil
+        guard !isIndex || (root[key: "config"] == nil && root[key: "layers"] == nil) else {
+            throw malformed("it has manifests as well as config or layers")
+        }
+        let types = isIndex ? [MediaType.index, MediaType.dockerIndex] : [MediaType.manifest, MediaType.dockerManifest]
+        let mediaType: String
+        switch root[key: "mediaType"] {
+        case nil: mediaType = types[0]
+        case .string(let declared) where types.contains(declared): mediaType = declared
+        case .string(let declared): throw malformed("mediaType \(quoted(declared)) is not supported")
+        default: throw malformed("mediaType must be a string")
+        }
+        if isIndex {
+            return .index(mediaType: mediaType, manifests: try descriptors(root[key: "manifests"], "manifests"))
+        }
+        guard let value = root[key: "config"] else { throw malformed("config is missing") }
+        let configuration = try descriptor(value, "config")
+        let layers = try descriptors(root[key: "layers"], "layers")
+        var sizes: [Digest: Int64] = [:]
+        for blob in [configuration] + layers where sizes.updateValue(blob.size, forKey: blob.digest) ?? blob.size != blob.size {
+            throw malformed("it gives two sizes for the blob \(blob.digest)")
+        }
+        return .image(mediaType: mediaType, configuration: configuration, layers: layers)
+    }
+
+    private func malformed(_ why: String) -> OCIError { .malformed(what: what, why: why) }
+
+    private func descriptors(_ value: JSONValue?, _ field: String) throws(OCIError) -> [Descriptor] {
+        guard case .array(let values) = value else { throw malformed("\(field) must be a list") }
+        guard values.count <= Self.mostDescriptors else {
+            throw malformed("\(field) has more than \(Self.mostDescriptors) entries")
+        }
+        var result: [Descriptor] = []
+        for (index, value) in values.enumerated() { result.append(try descriptor(value, "\(field)[\(index)]")) }
+        return result
+    }
+
+    private func descriptor(_ value: JSONValue, _ field: String) throws(OCIError) -> Descriptor {
+        guard case .string(let mediaType) = value[key: "mediaType"], mediaType.utf8.count <= 255 else {
+            throw malformed("\(field).mediaType must be a string")
+        }
+        guard case .string(let text) = value[key: "digest"], let digest = Digest(text) else {
+            throw malformed("\(field).digest must be a sha256 digest")
+        }
+        guard case .number(let number) = value[key: "size"], let size = Int64(exactly: number),
+            (0...Self.largestBlob).contains(size)
+        else { throw malformed("\(field).size must be a number of bytes from 0 to \(Self.largestBlob)") }
+        return Descriptor(
+            mediaType: mediaType, digest: digest, size: size, platform: value[key: "platform"].flatMap(platform))
+    }
+
+    private func platform(_ value: JSONValue) -> String? {
+        guard case .string(let os) = value[key: "os"], case .string(let architecture) = value[key: "architecture"] else {
+            return nil
+        }
+        if case .string(let variant) = value[key: "variant"], !variant.isEmpty {
+            return Platform.name(os: os, architecture: architecture, variant: variant)
+        }
+        return Platform.name(os: os, architecture: architecture, variant: nil)
+    }
 }
 
 extension Descriptor {
     fileprivate var json: JSONValue {
-        .object([("mediaType", .string(mediaType)), ("digest", .string(digest.description)), ("size", .number(Double(size)))])
-    }
-}
-
-/// An image as the archive has it.
-package struct StoredImage: Hashable, Sendable {
-    package var digest: Digest
-    package var mediaType: String
-    /// Manifests, configurations and layers, each counted once.
-    package var size: ByteCount
-    package var platforms: [String]
-    package var layers: [Digest]
-    /// Every blob that it needs is in the archive. Of an index, the platforms that were pulled.
-    package var isComplete: Bool
-}
-
-/// Describes the image or index with `digest` from its blobs.
-package func inspectImage(_ digest: Digest, in store: ContentStore) throws(OCIError) -> StoredImage {
-    let bytes = try store.read(digest, limit: Manifest.sizeLimit)
-    switch try Manifest(bytes, named: "\(digest)") {
-    case .image(let mediaType, let configuration, let layers):
-        let blobs = Set([configuration.digest] + layers.map(\.digest))
-        let sizes = blobs.map { store.size(of: $0) }
-        return StoredImage(
-            digest: digest, mediaType: mediaType, size: ByteCount(bytes: Int64(bytes.count) + sizes.reduce(0) { $0 + ($1 ?? 0) }),
-            platforms: try platform(of: configuration, in: store).map { [$0] } ?? [], layers: layers.map(\.digest),
-            isComplete: sizes.allSatisfy { $0 != nil })
-    case .index(let mediaType, let manifests):
-        var image = StoredImage(
-            digest: digest, mediaType: mediaType, size: ByteCount(bytes: Int64(bytes.count)), platforms: [], layers: [], isComplete: false)
-        for descriptor in manifests where store.size(of: descriptor.digest) != nil && MediaType.accepted.contains(descriptor.mediaType) {
-            let part = try inspectImage(descriptor.digest, in: store)
-            image.size.bytes += part.size.bytes
-            image.layers += part.layers.filter { !image.layers.contains($0) }
-            if part.isComplete {
-                image.platforms += descriptor.platform.map { [$0] } ?? part.platforms
-                image.isComplete = true
-            }
+        var members: [(key: String, value: JSONValue)] = [
+            ("mediaType", .string(mediaType)), ("digest", .string(digest.description)), ("size", .number(Double(size))),
+        ]
+        if let parts = platform?.split(separator: "/").map(String.init), parts.count >= 2 {
+            let names = ["os", "architecture", "variant"]
+            members.append(("platform", .object(zip(names, parts).map { ($0, .string($1)) })))
         }
-        return image
+        return .object(members)
     }
 }
 
-private func platform(of configuration: Descriptor, in store: ContentStore) throws(OCIError) -> String? {
-    guard store.size(of: configuration.digest) != nil else { return nil }
-    let bytes = try store.read(configuration.digest, limit: 16 << 20)
+/// - Throws: ``OCIError/malformed(what:why:)`` with line and JSON path.
+func parseJSON(_ bytes: [UInt8], limit: Int, named what: String) throws(OCIError) -> JSONValue {
     var limits = DocumentLimits()
-    limits.size = 16 << 20
-    guard let json = try? JSONParser.parse(bytes, limits: limits).json,  // allowed: an image's configuration may be any artifact's
-        case .string(let os) = json[key: "os"], case .string(let architecture) = json[key: "architecture"]
-    else { return nil }
-    return os + "/" + architecture
+    limits.size = limit
+    do {
+        return try JSONParser.parse(bytes, limits: limits).json
+    } catch {
+        throw OCIError.malformed(what: what, why: "\(error)")
+    }
 }

@@ -1,10 +1,18 @@
-// libarchive as a stream of members, and a file's content with its compression taken off. Nothing is ever extracted to disk here.
+// libarchive as a stream of members, and a file's content with its compression taken off. Nothing is ever extracted to disk
+// here, so member names are harmless. What an archive means stands in the other files of this folder.
 import CArchive
 import Glibc
 import JobModel
 
-/// Reads a tar, compressed or not, member by member.
+/// Reads a tar, or any one file, compressed or not.
 final class ArchiveReader {
+    enum Format {
+        /// Member by member.
+        case tar
+        /// The whole file as one member, without its compression.
+        case raw
+    }
+
     struct Entry {
         /// Without a leading `./`.
         let name: String
@@ -15,20 +23,29 @@ final class ArchiveReader {
     }
 
     private let handle: OpaquePointer
-    private let path: String
-    private var current = "the archive"
+    private let what: String
+    private var current: String
+    private var total: Int64 = 0
+    /// Against small files that never stop growing: the content of one reading, without its compression.
+    private static let largestContent: Int64 = 1 << 38
+    private static let mostEntries = 20_000_000
+    private var entries = 0
 
-    /// - Parameter compressedTarOnly: false reads any bytes as one member whose content is uncompressed.
-    init(path: String, compressedTarOnly: Bool) throws(OCIError) {
-        guard let handle = archive_read_new() else { throw OCIError.storage(operation: "set up libarchive", errno: ENOMEM) }
-        self.handle = handle
-        self.path = path
-        for filter in [archive_read_support_filter_gzip, archive_read_support_filter_zstd, archive_read_support_filter_xz, archive_read_support_filter_bzip2] {
-            _ = filter(handle)
+    /// - Parameter what: what messages call the file.
+    init(path: String, named what: String, format: Format) throws(OCIError) {
+        guard let handle = archive_read_new() else {
+            throw OCIError.storage(operation: "set up libarchive", errno: ENOMEM)
         }
-        if compressedTarOnly {
-            archive_read_support_format_tar(handle)
-        } else {
+        self.handle = handle
+        self.what = what
+        current = what
+        for filter in [
+            archive_read_support_filter_gzip, archive_read_support_filter_zstd, archive_read_support_filter_xz,
+            archive_read_support_filter_bzip2,
+        ] { _ = filter(handle) }
+        switch format {
+        case .tar: archive_read_support_format_tar(handle)
+        case .raw:
             archive_read_support_format_raw(handle)
             archive_read_support_format_empty(handle)
         }
@@ -47,66 +64,99 @@ final class ArchiveReader {
         var entry: OpaquePointer?
         let code = archive_read_next_header(handle, &entry)
         if code == ARCHIVE_EOF { return nil }
+        // A warning says that a name does not fit the locale, which nobody here cares about.
         guard code == ARCHIVE_OK || code == ARCHIVE_WARN, let entry else { throw failure() }
-        guard let raw = archive_entry_pathname(entry) else { throw OCIError.malformed(what: "the archive", why: "a member has no name") }
-        var name = String(cString: raw)
+        entries += 1
+        guard entries <= Self.mostEntries else {
+            throw OCIError.malformed(what: what, why: "it has more than \(Self.mostEntries) members")
+        }
+        // Names in pax headers are UTF-8 and those elsewhere mere bytes; only one of the two readings exists.
+        let raw = archive_entry_pathname_utf8(entry) ?? archive_entry_pathname(entry)
+        var name = raw.map { String(cString: $0) } ?? ""
         while name.hasPrefix("./") { name.removeFirst(2) }
-        current = "the member \(quoted(name)) of the archive"
-        let link = archive_entry_symlink(entry) ?? archive_entry_hardlink(entry)
+        current = "the member \(quoted(name)) of \(what)"
+        let link = archive_entry_symlink_utf8(entry) ?? archive_entry_hardlink_utf8(entry)
         return Entry(
-            name: name, size: archive_entry_size(entry), isFile: archive_entry_filetype(entry) == 0o100000, link: link.map { String(cString: $0) })
+            name: name, size: archive_entry_size(entry), isFile: archive_entry_filetype(entry) == 0o100000,
+            link: link.map { String(cString: $0) })
     }
 
     /// The content of the member that ``next()`` returned.
     func forEachPiece(_ body: (UnsafeRawBufferPointer) throws(OCIError) -> Void) throws(OCIError) {
-        var buffer = [UInt8](repeating: 0, count: 1 << 18)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+        defer { buffer.deallocate() }
         while true {
-            let count = buffer.withUnsafeMutableBytes { archive_read_data(handle, $0.baseAddress, $0.count) }
+            let count = archive_read_data(handle, buffer.baseAddress, buffer.count)
             if count == 0 { return }
             guard count > 0 else { throw failure() }
-            try buffer.withUnsafeBufferPointer { (bytes) throws(OCIError) in try body(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<count])) }
+            total += Int64(count)
+            guard total <= Self.largestContent else {
+                throw OCIError.tooLarge(what: "the content of \(what)", limit: Self.largestContent)
+            }
+            try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         }
     }
 
-    /// The name of the outermost compression: `gzip`, `zstd`, …, `none`. Known after the first ``next()``.
-    var compression: String {
-        archive_filter_name(handle, 0).map { String(cString: $0) } ?? "none"
+    /// Reads the member without keeping anything: a skipped one may be cut short, and nobody would know.
+    func readThrough() throws(OCIError) {
+        try forEachPiece { (_) throws(OCIError) in }
+    }
+
+    /// How the file is compressed. Known after the first ``next()``.
+    func compression() throws(OCIError) -> Compression {
+        guard archive_filter_count(handle) <= 2 else {
+            throw OCIError.malformed(what: what, why: "it is compressed more than once")
+        }
+        switch archive_filter_code(handle, 0) {
+        case ARCHIVE_FILTER_NONE: return .none
+        case ARCHIVE_FILTER_GZIP: return .gzip
+        case ARCHIVE_FILTER_ZSTD: return .zstd
+        default: return .foreign
+        }
     }
 }
 
-/// A file's bytes in pieces.
-func forEachPiece(of path: String, _ body: (UnsafeRawBufferPointer) throws(OCIError) -> Void) throws(OCIError) {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { throw OCIError.storage(operation: "open \(path)", errno: errno) }
-    defer { close(file) }
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    while true {
-        let count = buffer.withUnsafeMutableBytes { Glibc.read(file, $0.baseAddress, $0.count) }
-        if count < 0, errno == EINTR { continue }
-        guard count >= 0 else { throw OCIError.storage(operation: "read \(path)", errno: errno) }
-        if count == 0 { return }
-        try buffer.withUnsafeBufferPointer { (bytes) throws(OCIError) in try body(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<count])) }
+/// How a layer may be compressed.
+enum Compression {
+    case none
+    case gzip
+    case zstd
+    /// What archives have but layers may not: xz, bzip2.
+    case foreign
+
+    /// nil where there is none for a layer.
+    var layerType: String? {
+        switch self {
+        case .none: MediaType.layer
+        case .gzip: MediaType.layer + "+gzip"
+        case .zstd: MediaType.layer + "+zstd"
+        case .foreign: nil
+        }
     }
 }
 
-/// The digest of a layer's content without its compression: its diff id.
-func uncompressedDigest(of path: String) throws(OCIError) -> Digest {
-    let reader = try ArchiveReader(path: path, compressedTarOnly: false)
-    var builder = DigestBuilder()
-    while try reader.next() != nil {
-        try reader.forEachPiece { (piece) throws(OCIError) in builder.update(piece) }
-    }
-    return builder.finish()
-}
+/// A layer's content without its compression.
+struct UncompressedLayer {
+    let diffID: Digest
+    let compression: Compression
+    /// The two empty blocks that close every tar are there.
+    let isClosed: Bool
 
-/// The media type of a layer by its compression.
-func layerType(of path: String) throws(OCIError) -> String {
-    let reader = try ArchiveReader(path: path, compressedTarOnly: true)
-    _ = try reader.next()
-    switch reader.compression {
-    case "gzip": return MediaType.layer + "+gzip"
-    case "zstd": return MediaType.layer + "+zstd"
-    case "none": return MediaType.layer
-    case let other: throw OCIError.malformed(what: "the archive", why: "a layer compressed with \(other) cannot be used: use gzip, zstd or none")
+    /// Reads the file to its end.
+    /// - Parameter what: what messages call it.
+    init(path: String, named what: String) throws(OCIError) {
+        let reader = try ArchiveReader(path: path, named: what, format: .raw)
+        var builder = DigestBuilder()
+        var zeros = 0
+        while try reader.next() != nil {
+            try reader.forEachPiece { (piece) throws(OCIError) in
+                builder.update(piece)
+                let trailing = piece.reversed().prefix { $0 == 0 }.count
+                zeros = trailing == piece.count ? zeros + trailing : trailing
+            }
+        }
+        diffID = builder.finish()
+        compression = try reader.compression()
+        isClosed = zeros >= 1024
     }
 }

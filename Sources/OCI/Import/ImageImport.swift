@@ -1,201 +1,142 @@
-// Archives that people have, made into images of the archive: a root file system as a tar, `docker save`, an OCI layout. The same
-// input gives the same digest. Member names are only compared, never written to, so no archive can reach outside the store.
-import Foundation
+// Archives that people have, made into images of the archive: a root file system as a tar, `docker save`, an OCI layout. The
+// same input gives the same digest. Member names are only compared, never written to, so no archive can reach outside the
+// store. A failed import may leave whole blobs behind, which nothing names.
+import Glibc
 import JobModel
 
-/// Imports the archive in the file at `path`.
+/// Imports the archive in the file at `path`. Blocks for as long as reading the file takes.
 /// - Throws: ``OCIError`` that names the member at fault.
 package func importImage(archive path: String, into store: ContentStore) throws(OCIError) -> StoredImage {
-    switch try ArchiveKind.of(path) {
-    case .rootFileSystem: try importRootFileSystem(path, store)
-    case .dockerArchive: try importDockerArchive(path, store)
-    case .layout: try importLayout(path, store)
+    let archive = ImageArchiveFile(path: path, store: store)
+    let digest: Digest
+    switch try archive.kind() {
+    case .rootFileSystem: digest = try archive.importRootFileSystem()
+    case .dockerArchive: digest = try archive.importDockerArchive()
+    case .layout: digest = try archive.importLayout()
     }
+    let image = try inspectImage(digest, in: store)
+    guard image.isComplete else { throw OCIError.malformed(what: "the archive", why: "it holds no whole image") }
+    return image
 }
 
-private enum ArchiveKind {
-    case rootFileSystem
-    case dockerArchive
-    case layout
+/// The file and where its content goes.
+struct ImageArchiveFile {
+    let path: String
+    let store: ContentStore
 
-    private static let mostEntries = 20_000_000
+    enum Kind {
+        case rootFileSystem
+        case dockerArchive
+        case layout
+    }
 
-    /// By the names at the top: `oci-layout` and `index.json`, or `manifest.json`.
-    static func of(_ path: String) throws(OCIError) -> ArchiveKind {
-        let archive = try ArchiveReader(path: path, compressedTarOnly: true)
+    /// By the names at the top: `oci-layout` and `index.json`, or `manifest.json`. A tree with folders as every system has
+    /// them is a root file system, whatever else lies in it.
+    func kind() throws(OCIError) -> Kind {
+        let archive = try reader()
         var names: Set<String> = []
-        var entries = 0
+        var isEmpty = true
         while let entry = try archive.next() {
-            entries += 1
-            guard entries <= mostEntries else { throw OCIError.tooLarge(what: "the number of files in the archive", limit: Int64(mostEntries)) }
-            if ["oci-layout", "index.json", "manifest.json"].contains(entry.name) { names.insert(entry.name) }
+            isEmpty = false
+            let top = String(entry.name.prefix { $0 != "/" })
+            if Self.telling.contains(top) { names.insert(top) }
+            try archive.readThrough()
         }
-        guard entries > 0 else { throw OCIError.malformed(what: "the archive", why: "it is empty or no tar") }
-        if names.contains("oci-layout"), names.contains("index.json") { return .layout }
-        return names.contains("manifest.json") ? .dockerArchive : .rootFileSystem
-    }
-}
-
-/// A layer on its way in: stored as it came, with the digest of its uncompressed content.
-private struct Layer {
-    let descriptor: Descriptor
-    let diffID: Digest
-}
-
-private func importRootFileSystem(_ path: String, _ store: ContentStore) throws(OCIError) -> StoredImage {
-    let writer = try store.writer()
-    try forEachPiece(of: path) { (piece) throws(OCIError) in try writer.write(piece) }
-    let size = writer.size
-    let digest = try writer.commit(expecting: nil, size: nil)
-    let layer = Layer(
-        descriptor: Descriptor(mediaType: try layerType(of: store.path(of: digest)), digest: digest, size: size),
-        diffID: try uncompressedDigest(of: store.path(of: digest)))
-    return try storeImage(layers: [layer], store)
-}
-
-/// Writes configuration and manifest for layers that have none. Times are the epoch: the content alone decides the digest.
-private func storeImage(layers: [Layer], _ store: ContentStore) throws(OCIError) -> StoredImage {
-    let parts = RegistryClient.hostPlatform.split(separator: "/").map(String.init)
-    let configuration = JSONValue.object([
-        ("architecture", .string(parts[1])), ("os", .string(parts[0])), ("created", .string("1970-01-01T00:00:00Z")), ("config", .object([])),
-        ("rootfs", .object([("type", .string("layers")), ("diff_ids", .array(layers.map { .string($0.diffID.description) }))])),
-        ("history", .array(layers.map { _ in .object([("created", .string("1970-01-01T00:00:00Z")), ("created_by", .string("jobctl image import"))]) })),
-    ]).canonical
-    let digest = try store.put(configuration)
-    return try storeManifest(
-        configuration: Descriptor(mediaType: MediaType.configuration, digest: digest, size: Int64(configuration.count)), layers: layers.map(\.descriptor), store)
-}
-
-private func storeManifest(configuration: Descriptor, layers: [Descriptor], _ store: ContentStore) throws(OCIError) -> StoredImage {
-    let manifest = Manifest.imageBytes(configuration: configuration, layers: layers)
-    return try inspectImage(try store.put(manifest), in: store)
-}
-
-// MARK: docker save
-
-private func importDockerArchive(_ path: String, _ store: ContentStore) throws(OCIError) -> StoredImage {
-    let index = try json(of: try members(["manifest.json"], of: path), "manifest.json")
-    guard case .array(let images) = index, images.count == 1, case .string(let configurationName) = images[0][key: "Config"],
-        case .array(let layerValues) = images[0][key: "Layers"], layerValues.count <= 1_000
-    else { throw OCIError.malformed(what: "manifest.json", why: "it must describe exactly one image: save one at a time") }
-    let layerNames = layerValues.compactMap { if case .string(let name) = $0 { name } else { nil } }
-    let configuration = try members([configurationName], of: path)
-    guard let bytes = configuration[configurationName] else { throw missing(configurationName) }
-    let diffIDs = try diffIDs(in: try json(of: configuration, configurationName), configurationName)
-    guard diffIDs.count == layerNames.count else {
-        throw OCIError.malformed(what: configurationName, why: "it names \(diffIDs.count) layers, manifest.json names \(layerNames.count)")
+        guard !isEmpty else { throw OCIError.malformed(what: "the archive", why: "it is empty or no tar") }
+        if names.isDisjoint(with: Self.systemFolders) {
+            if names.contains("oci-layout"), names.contains("index.json") { return .layout }
+            if names.contains("manifest.json") { return .dockerArchive }
+        }
+        return .rootFileSystem
     }
 
-    let stored = try storeMembers(Set(layerNames), of: path, store)
-    var layers: [Descriptor] = []
-    for (name, diffID) in zip(layerNames, diffIDs) {
-        guard let digest = stored[name] else { throw missing(name) }
-        let found = try uncompressedDigest(of: store.path(of: digest))
-        guard found == diffID else { throw OCIError.mismatch(what: "the layer \(name)", expected: "\(diffID)", found: "\(found)") }
-        layers.append(Descriptor(mediaType: try layerType(of: store.path(of: digest)), digest: digest, size: store.size(of: digest) ?? 0))
-    }
-    let digest = try store.put(bytes)
-    return try storeManifest(
-        configuration: Descriptor(mediaType: MediaType.configuration, digest: digest, size: Int64(bytes.count)), layers: layers, store)
-}
+    private static let systemFolders: Set = ["bin", "etc", "lib", "sbin", "usr", "var"]
+    private static let telling = systemFolders.union(["oci-layout", "index.json", "manifest.json"])
 
-private func diffIDs(in configuration: JSONValue, _ name: String) throws(OCIError) -> [Digest] {
-    guard case .array(let values) = configuration[key: "rootfs"]?[key: "diff_ids"] else {
-        throw OCIError.malformed(what: name, why: "rootfs.diff_ids must be a list")
-    }
-    let digests = values.compactMap { value in if case .string(let text) = value { Digest(text) } else { nil } }
-    guard digests.count == values.count else { throw OCIError.malformed(what: name, why: "rootfs.diff_ids must be sha256 digests") }
-    return digests
-}
+    // MARK: A root file system
 
-// MARK: OCI layout
-
-private func importLayout(_ path: String, _ store: ContentStore) throws(OCIError) -> StoredImage {
-    guard let bytes = try members(["index.json"], of: path)["index.json"] else { throw missing("index.json") }
-    guard case .index(_, let manifests) = try Manifest(bytes, named: "index.json"), !manifests.isEmpty else {
-        throw OCIError.malformed(what: "index.json", why: "it names no image")
-    }
-    try storeLayoutBlobs(of: path, store)
-    for descriptor in manifests { try verify(descriptor, store) }
-    if manifests.count == 1 { return try inspectImage(manifests[0].digest, in: store) }
-    return try inspectImage(try store.put(bytes), in: store)
-}
-
-/// Every `blobs/sha256/<hex>` of the archive, under the digest that its name promises.
-private func storeLayoutBlobs(of path: String, _ store: ContentStore) throws(OCIError) {
-    let archive = try ArchiveReader(path: path, compressedTarOnly: true)
-    while let entry = try archive.next() {
-        guard entry.isFile, entry.name.hasPrefix("blobs/sha256/"), let digest = Digest("sha256:" + entry.name.dropFirst(13)),
-            store.size(of: digest) == nil
-        else { continue }
+    func importRootFileSystem() throws(OCIError) -> Digest {
+        let content = try UncompressedLayer(path: path, named: "the archive")
+        guard content.isClosed else {
+            let why = "it ends without the two empty blocks that close a tar: it was cut short"
+            throw OCIError.malformed(what: "the archive", why: why)
+        }
         let writer = try store.writer()
-        try archive.forEachPiece { (piece) throws(OCIError) in try writer.write(piece) }
-        _ = try writer.commit(expecting: digest, size: entry.size)
-    }
-}
-
-/// The manifest and all that it names must be there, with the sizes that it promises.
-private func verify(_ descriptor: Descriptor, _ store: ContentStore) throws(OCIError) {
-    guard MediaType.accepted.contains(descriptor.mediaType) else { return }
-    switch try Manifest(try store.read(descriptor.digest, limit: Manifest.sizeLimit), named: "\(descriptor.digest)") {
-    case .index(_, let manifests): for manifest in manifests where store.size(of: manifest.digest) != nil { try verify(manifest, store) }
-    case .image(_, let configuration, let layers):
-        for blob in [configuration] + layers {
-            guard let size = store.size(of: blob.digest) else { throw missing("blobs/sha256/\(blob.digest.hex)") }
-            guard size == blob.size else {
-                throw OCIError.mismatch(what: "the blob \(blob.digest)", expected: "\(blob.size) bytes", found: "\(size) bytes")
+        let type: String
+        if let kept = content.compression.layerType {
+            type = kept
+            try forEachPiece(of: path) { (piece) throws(OCIError) in try writer.write(piece) }
+        } else {
+            // No engine takes a layer in xz or bzip2, so it is kept as the tar that it holds.
+            type = MediaType.layer
+            let archive = try ArchiveReader(path: path, named: "the archive", format: .raw)
+            while try archive.next() != nil {
+                try archive.forEachPiece { (piece) throws(OCIError) in try writer.write(piece) }
             }
         }
+        let size = writer.size
+        let digest = try writer.commit(expecting: nil, size: nil)
+        let configuration = try store.put(Self.configuration(diffID: content.diffID))
+        return try putManifest(
+            configuration: configuration, layers: [Descriptor(mediaType: type, digest: digest, size: size)])
     }
-}
 
-// MARK: Members
+    /// Times are the epoch: the content alone decides the digest.
+    private static func configuration(diffID: Digest) -> [UInt8] {
+        let parts = RegistryClient.hostPlatform.split(separator: "/").map(String.init)
+        let epoch = JSONValue.string("1970-01-01T00:00:00Z")
+        return JSONValue.object([
+            ("architecture", .string(parts[1])), ("os", .string(parts[0])), ("created", epoch), ("config", .object([])),
+            ("rootfs", .object([("type", .string("layers")), ("diff_ids", .array([.string(diffID.description)]))])),
+            ("history", .array([.object([("created", epoch), ("created_by", .string("jobctl image import"))])])),
+        ]).canonical
+    }
 
-private func missing(_ name: String) -> OCIError { .malformed(what: "the archive", why: "it lacks \(quoted(name))") }
+    func putManifest(configuration: Digest, layers: [Descriptor]) throws(OCIError) -> Digest {
+        let size = store.size(of: configuration) ?? 0
+        let descriptor = Descriptor(mediaType: MediaType.configuration, digest: configuration, size: size)
+        return try store.put(Manifest.imageBytes(configuration: descriptor, layers: layers))
+    }
 
-/// The content of small members, by name.
-private func members(_ names: Set<String>, of path: String) throws(OCIError) -> [String: [UInt8]] {
-    let archive = try ArchiveReader(path: path, compressedTarOnly: true)
-    let limit = 16 << 20
-    var found: [String: [UInt8]] = [:]
-    while found.count < names.count, let entry = try archive.next() {
-        guard entry.isFile, names.contains(entry.name) else { continue }
-        var bytes: [UInt8] = []
-        try archive.forEachPiece { (piece) throws(OCIError) in
-            guard bytes.count + piece.count <= limit else { throw OCIError.tooLarge(what: entry.name, limit: Int64(limit)) }
-            bytes.append(contentsOf: piece)
+    // MARK: Members
+
+    func reader() throws(OCIError) -> ArchiveReader {
+        try ArchiveReader(path: path, named: "the archive", format: .tar)
+    }
+
+    func missing(_ name: String) -> OCIError { .malformed(what: "the archive", why: "it lacks \(quoted(name))") }
+
+    /// The content of a small member.
+    func content(of name: String) throws(OCIError) -> [UInt8] {
+        let archive = try reader()
+        let limit = ContentStore.configurationLimit
+        while let entry = try archive.next() {
+            guard entry.isFile, entry.name == name else { continue }
+            var bytes: [UInt8] = []
+            try archive.forEachPiece { (piece) throws(OCIError) in
+                guard bytes.count + piece.count <= limit else {
+                    throw OCIError.tooLarge(what: "the member \(quoted(name)) of the archive", limit: Int64(limit))
+                }
+                bytes.append(contentsOf: piece)
+            }
+            return bytes
         }
-        found[entry.name] = bytes
-    }
-    return found
-}
-
-private func json(of members: [String: [UInt8]], _ name: String) throws(OCIError) -> JSONValue {
-    guard let bytes = members[name] else { throw missing(name) }
-    var limits = DocumentLimits()
-    limits.size = 16 << 20
-    do {
-        return try JSONParser.parse(bytes, limits: limits).json
-    } catch {
-        throw OCIError.malformed(what: name, why: "\(error)")
+        throw missing(name)
     }
 }
 
-/// Stores members whole; their digests by name. A link (older `docker save`) counts as its target.
-private func storeMembers(_ names: Set<String>, of path: String, _ store: ContentStore) throws(OCIError) -> [String: Digest] {
-    var stored: [String: Digest] = [:]
-    var links: [String: String] = [:]
-    let archive = try ArchiveReader(path: path, compressedTarOnly: true)
-    while let entry = try archive.next() {
-        if let target = entry.link, names.contains(entry.name) { links[entry.name] = target }
-        guard entry.isFile, entry.link == nil, entry.name.hasSuffix(".tar") || names.contains(entry.name) else { continue }
-        let writer = try store.writer()
-        try archive.forEachPiece { (piece) throws(OCIError) in try writer.write(piece) }
-        stored[entry.name] = try writer.commit(expecting: nil, size: entry.size)
+/// A file's bytes in pieces.
+private func forEachPiece(of path: String, _ body: (UnsafeRawBufferPointer) throws(OCIError) -> Void) throws(OCIError) {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw OCIError.storage(operation: "open \(path)", errno: errno) }
+    defer { close(file) }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+    defer { buffer.deallocate() }
+    while true {
+        let count = read(file, buffer.baseAddress, buffer.count)
+        if count < 0, errno == EINTR { continue }
+        guard count >= 0 else { throw OCIError.storage(operation: "read \(path)", errno: errno) }
+        if count == 0 { return }
+        try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
     }
-    for (name, target) in links where stored[name] == nil {
-        let resolved = target.hasPrefix("../") ? String(target.dropFirst(3)) : target
-        stored[name] = stored[resolved]
-    }
-    return stored
 }

@@ -1,80 +1,130 @@
-// One HTTP exchange by libcurl on a thread of its own: proxies, certificates and stalls are its business. Bodies go to a callback in
-// pieces, never whole into memory. What the pieces mean stands in RegistryClient.swift.
+// One HTTP exchange by libcurl on a thread of its own: proxies, certificates, stalls and cancellation are its business. Bodies
+// go out in pieces, never whole into memory. Redirects, logins and retries stand in RegistrySession.swift.
 import CCurl
+import Dispatch
 import Foundation
 import JobModel
 import Synchronization
 
+/// How long the outside world may take.
+package struct RegistryTimeouts: Hashable, Sendable {
+    /// Seconds to connect, TLS included.
+    package var connect = 15
+    /// Seconds in which less than ``slowest`` a second may come before the transfer is given up.
+    package var stall = 30
+    /// Bytes a second.
+    package var slowest = 512
+    /// Seconds for the whole of a manifest or a token.
+    package var small = 60
+    /// Seconds that a call waits in sum where a registry asks for it, or between tries.
+    package var patience = 60.0
+    package init() {}
+}
+
 /// A request to the outside world.
 struct CurlRequest: Sendable {
-    var method = "GET"
-    var url: String
+    let address: WebAddress
     /// `Name: value`.
     var headers: [String] = []
-    /// Give up after this many seconds without a byte.
-    var stallSeconds = 30
-    /// Give up connecting after this many seconds.
-    var connectSeconds = 15
+    /// A form to be posted; nil for a GET.
+    var form: String?
     /// The most bytes that are taken of the body.
-    var bodyLimit: Int64
+    let bodyLimit: Int64
+    let timeouts: RegistryTimeouts
+    /// Whether ``RegistryTimeouts/small`` applies.
+    let isSmall: Bool
 }
 
 /// The head of an answer. Header names are in lower case; of equal names the last counts.
 struct CurlResponse: Sendable {
-    var status: Int
-    var headers: [String: String]
+    var status = 0
+    var headers: [String: String] = [:]
+    /// Every `WWW-Authenticate`.
+    var challenges: [String] = []
+    /// The begin of the body if the status is 300 or more.
+    var errorBody: [UInt8] = []
 }
 
 enum CurlFailure: Error, Sendable {
-    /// libcurl's own words.
-    case transport(String)
+    /// libcurl's own words. `isBroken`: there was a connection, and it broke. `isTimeout`: it was too slow.
+    case transport(String, isBroken: Bool, isTimeout: Bool)
     case bodyTooLarge
     case cancelled
-    /// The sink refused a piece.
-    case sink(OCIError)
+    /// The receiver refused the body.
+    case refused(OCIError)
+}
+
+/// Takes the body of an answer with a status of 200 to 299, on the transfer's thread.
+protocol BodyReceiver: AnyObject, Sendable {
+    /// Bytes that are here already; the next request asks for the rest.
+    var offset: Int64 { get }
+    /// False if the answer ended too early.
+    var isComplete: Bool { get }
+    func begin(_ head: CurlResponse) throws(OCIError)
+    func take(_ piece: UnsafeRawBufferPointer) throws(OCIError)
 }
 
 enum CurlTransfer {
-    /// Sends the request; gives each piece of the body of an answer with a status below 300 to `sink`, on the transfer's thread.
-    static func run(_ request: CurlRequest, sink: @escaping @Sendable (UnsafeRawBufferPointer) throws(OCIError) -> Void) async throws(CurlFailure) -> CurlResponse {
-        let state = TransferState(limit: request.bodyLimit, sink: sink)
+    static func run(_ request: CurlRequest, into receiver: any BodyReceiver) async throws(CurlFailure) -> CurlResponse {
+        let state = TransferState(limit: request.bodyLimit, receiver: receiver)
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Result<CurlResponse, CurlFailure>, Never>) in
-                transfers.async { continuation.resume(returning: perform(request, state)) }
-            }
+            await onOwnThread { perform(request, state) }
         } onCancel: {
             state.isCancelled.store(true, ordering: .relaxed)
         }
         return try result.get()
     }
 
-    private static let transfers: DispatchQueue = {
+    /// Runs what blocks away from Swift's own threads, which are as few as the processors.
+    static func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in threads.async { continuation.resume(returning: body()) } }
+    }
+
+    private static let threads: DispatchQueue = {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
         return DispatchQueue(label: "jobctl.registry", attributes: .concurrent)
     }()
 
     private static func perform(_ request: CurlRequest, _ state: TransferState) -> Result<CurlResponse, CurlFailure> {
-        guard let handle = curl_easy_init() else { return .failure(.transport("libcurl could not be set up")) }
+        if state.isCancelled.load(ordering: .relaxed) { return .failure(.cancelled) }
+        guard let handle = curl_easy_init() else {
+            return .failure(.transport("libcurl could not be set up", isBroken: false, isTimeout: false))
+        }
         defer { curl_easy_cleanup(handle) }
-        let context = Unmanaged.passUnretained(state).toOpaque()
         var list: UnsafeMutablePointer<curl_slist>?
         defer { curl_slist_free_all(list) }
         for header in request.headers { list = curl_slist_append(list, header) }
-        _ = jc_curl_setopt_string(handle, CURLOPT_URL, request.url)
+        _ = jc_curl_setopt_list(handle, CURLOPT_HTTPHEADER, list)
+        let words = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+        defer { words.deallocate() }
+        words.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+        _ = jc_curl_setopt_pointer(handle, CURLOPT_ERRORBUFFER, words)
+        setOptions(handle, request)
+        setCallbacks(handle, Unmanaged.passUnretained(state).toOpaque())
+        let code = withExtendedLifetime(state) { curl_easy_perform(handle) }
+        let detail = String(cString: words)
+        return state.result(code, detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail)
+    }
+
+    private static func setOptions(_ handle: UnsafeMutableRawPointer, _ request: CurlRequest) {
+        _ = jc_curl_setopt_string(handle, CURLOPT_URL, request.address.description)
         _ = jc_curl_setopt_string(handle, CURLOPT_USERAGENT, "jobctl")
         _ = jc_curl_setopt_string(handle, CURLOPT_PROTOCOLS_STR, "http,https")
-        _ = jc_curl_setopt_list(handle, CURLOPT_HTTPHEADER, list)
         _ = jc_curl_setopt_long(handle, CURLOPT_NOSIGNAL, 1)
-        // Redirects are followed by the client, which knows which credentials may go where.
+        // Redirects are followed by the session, which knows which credentials may go where.
         _ = jc_curl_setopt_long(handle, CURLOPT_FOLLOWLOCATION, 0)
-        _ = jc_curl_setopt_long(handle, CURLOPT_CONNECTTIMEOUT, request.connectSeconds)
-        _ = jc_curl_setopt_long(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
-        _ = jc_curl_setopt_long(handle, CURLOPT_LOW_SPEED_TIME, request.stallSeconds)
-        if request.method == "HEAD" {
-            _ = jc_curl_setopt_long(handle, CURLOPT_NOBODY, 1)
-        } else if request.method != "GET" {
-            _ = jc_curl_setopt_string(handle, CURLOPT_CUSTOMREQUEST, request.method)
-        }
+        _ = jc_curl_setopt_long(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+        _ = jc_curl_setopt_long(handle, CURLOPT_CONNECTTIMEOUT, request.timeouts.connect)
+        _ = jc_curl_setopt_long(handle, CURLOPT_LOW_SPEED_LIMIT, request.timeouts.slowest)
+        _ = jc_curl_setopt_long(handle, CURLOPT_LOW_SPEED_TIME, request.timeouts.stall)
+        if request.isSmall { _ = jc_curl_setopt_long(handle, CURLOPT_TIMEOUT, request.timeouts.small) }
+        _ = jc_curl_setopt_long(handle, CURLOPT_BUFFERSIZE, 1 << 18)
+        // No proxy can reach what listens on this machine alone.
+        if request.address.isLoopback { _ = jc_curl_setopt_string(handle, CURLOPT_PROXY, "") }
+        if let form = request.form { _ = jc_curl_setopt_string(handle, CURLOPT_COPYPOSTFIELDS, form) }
+    }
+
+    private static func setCallbacks(_ handle: UnsafeMutableRawPointer, _ context: UnsafeMutableRawPointer) {
         _ = jc_curl_setopt_data(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
             TransferState.of(context)?.body(bytes, size * count) ?? 0
         }
@@ -88,28 +138,27 @@ enum CurlTransfer {
             TransferState.of(context)?.isCancelled.load(ordering: .relaxed) == false ? 0 : 1
         }
         _ = jc_curl_setopt_pointer(handle, CURLOPT_XFERINFODATA, context)
-        let code = withExtendedLifetime(state) { curl_easy_perform(handle) }
-        return state.result(code)
     }
 }
 
 /// What the C callbacks of one transfer write to. Only the transfer's thread touches it, but for the flag.
 private final class TransferState: Sendable {
     private struct Progress {
-        var status = 0
-        var headers: [String: String] = [:]
+        var head = CurlResponse()
         var received: Int64 = 0
         var failure: CurlFailure?
     }
 
     let isCancelled = Atomic(false)
     private let limit: Int64
-    private let sink: @Sendable (UnsafeRawBufferPointer) throws(OCIError) -> Void
+    private let receiver: any BodyReceiver
     private let progress = Mutex(Progress())
+    private static let mostHeaders = 200
+    private static let longestErrorBody = 4096
 
-    init(limit: Int64, sink: @escaping @Sendable (UnsafeRawBufferPointer) throws(OCIError) -> Void) {
+    init(limit: Int64, receiver: any BodyReceiver) {
         self.limit = limit
-        self.sink = sink
+        self.receiver = receiver
     }
 
     static func of(_ context: UnsafeMutableRawPointer?) -> TransferState? {
@@ -120,17 +169,22 @@ private final class TransferState: Sendable {
     func body(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
         let buffer = UnsafeRawBufferPointer(start: bytes, count: count)
         return progress.withLock { progress in
+            guard progress.head.status < 300 else {
+                // The rest of an error page is worth nothing: ending the transfer here is no failure.
+                let room = Self.longestErrorBody - progress.head.errorBody.count
+                progress.head.errorBody.append(contentsOf: buffer.prefix(max(0, room)))
+                return room > 0 ? count : 0
+            }
             progress.received += Int64(count)
             guard progress.received <= limit else {
                 progress.failure = .bodyTooLarge
                 return 0
             }
-            guard progress.status < 300 else { return count }
             do throws(OCIError) {
-                try sink(buffer)
+                try receiver.take(buffer)
                 return count
             } catch {
-                progress.failure = .sink(error)
+                progress.failure = .refused(error)
                 return 0
             }
         }
@@ -138,23 +192,38 @@ private final class TransferState: Sendable {
 
     func header(_ bytes: UnsafeMutablePointer<CChar>?, _ count: Int) -> Int {
         let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
-        progress.withLock { progress in
+        return progress.withLock { progress in
             if line.hasPrefix("HTTP/") {
-                progress.status = line.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix(3)) } ?? 0
-                progress.headers = [:]
-            } else if let colon = line.firstIndex(of: ":"), progress.headers.count < 200, line.utf8.count < 16_384 {
-                progress.headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespacesAndNewlines)
+                progress.head = CurlResponse()
+                progress.head.status = line.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix(3)) } ?? 0
+            } else if let colon = line.firstIndex(of: ":") {
+                guard progress.head.headers.count < Self.mostHeaders, line.utf8.count < 16_384 else { return count }
+                let name = line[..<colon].lowercased()
+                let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespacesAndNewlines)
+                progress.head.headers[name] = value
+                if name == "www-authenticate", progress.head.challenges.count < 10 { progress.head.challenges.append(value) }
+            } else if line.allSatisfy(\.isNewline), (200..<300).contains(progress.head.status), progress.received == 0 {
+                do throws(OCIError) {
+                    try receiver.begin(progress.head)
+                } catch {
+                    progress.failure = .refused(error)
+                    return 0
+                }
             }
+            return count
         }
-        return count
     }
 
-    func result(_ code: CURLcode) -> Result<CurlResponse, CurlFailure> {
+    func result(_ code: CURLcode, _ words: String) -> Result<CurlResponse, CurlFailure> {
         progress.withLock { progress in
             if let failure = progress.failure { return .failure(failure) }
             if isCancelled.load(ordering: .relaxed) { return .failure(.cancelled) }
-            guard code == CURLE_OK else { return .failure(.transport(String(cString: curl_easy_strerror(code)))) }
-            return .success(CurlResponse(status: progress.status, headers: progress.headers))
+            if code == CURLE_OK || (code == CURLE_WRITE_ERROR && progress.head.status >= 300) { return .success(progress.head) }
+            let broken = [
+                CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2, CURLE_HTTP2_STREAM,
+            ]
+            return .failure(
+                .transport(words, isBroken: broken.contains(code), isTimeout: code == CURLE_OPERATION_TIMEDOUT))
         }
     }
 }

@@ -1,38 +1,45 @@
 // The pull side of the OCI distribution specification 1.1, as a client: resolve a tag once, then fetch by digest and verify.
-import Foundation
+// How a single answer is had stands in RegistrySession.swift.
 import JobModel
 
 /// Talks to registries. A value: it keeps nothing between calls but its options.
 package struct RegistryClient: Sendable {
     let credentials: RegistryCredentials
-    /// Registries that speak plain HTTP, besides those on this machine.
     let insecure: [String]
+    let timeouts: RegistryTimeouts
 
-    package init(credentials: RegistryCredentials, insecure: [String] = []) {
+    /// - Parameter insecure: registries (`host[:port]`) that speak plain HTTP, besides those on this machine.
+    package init(
+        credentials: RegistryCredentials, insecure: [String] = [], timeouts: RegistryTimeouts = RegistryTimeouts()
+    ) {
         self.credentials = credentials
         self.insecure = insecure
+        self.timeouts = timeouts
     }
 
-    /// The digest that a reference's tag points to now, verified against the manifest's bytes.
+    /// The digest that a reference's tag points to now, computed from the manifest's bytes.
     package func resolve(_ reference: ImageReference) async throws(OCIError) -> (digest: Digest, mediaType: String) {
-        let session = RegistrySession(client: self, reference: reference)
-        let (bytes, digest) = try await manifest(reference.digest?.description ?? reference.tag ?? "latest", session)
-        return (digest, try Manifest(bytes, named: reference.description).mediaType)
+        let session = try RegistrySession(client: self, reference: reference)
+        let (bytes, digest) = try await session.manifest(reference.digest?.description ?? reference.tag ?? "latest")
+        let manifest = try Manifest(bytes, named: reference.description)
+        try manifest.requireContainerImage(named: reference.description)
+        return (digest, manifest.mediaType)
     }
 
-    /// Copies the image or index with `digest` into the store: manifest, configuration and layers, each verified. Of an index, the
-    /// manifest of `platform` (nil: this machine's) with its blobs, and the index itself. What is there already is not fetched again.
-    /// - Parameter progress: called with the bytes received so far, from any thread.
+    /// Copies the image or index with `digest` into the store: manifest, configuration and layers, each verified. Of an index,
+    /// the manifest of `platform` (nil: this machine's) with its blobs, and the index itself. What is there already is not
+    /// fetched again. A failed pull leaves whole blobs, and the next one goes on from there.
+    /// - Parameter progress: called with the bytes received since the last call, from any thread; a negative number if a
+    ///   registry made a blob begin anew.
     package func pull(
         _ reference: ImageReference, digest: Digest, platform: String?, into store: ContentStore,
         progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws(OCIError) -> StoredImage {
-        let session = RegistrySession(client: self, reference: reference)
-        try await pullManifest(digest, platform: platform ?? Self.hostPlatform, session, store, progress)
+        let session = try RegistrySession(client: self, reference: reference)
+        let pull = ImagePull(session: session, store: store, platform: platform, progress: progress)
+        try await pull.image(digest, depth: 0)
         let image = try inspectImage(digest, in: store)
-        guard image.isComplete else {
-            throw OCIError.malformed(what: "the image \(reference)", why: "it has nothing for the platform \(platform ?? Self.hostPlatform)")
-        }
+        guard image.isComplete else { throw OCIError.malformed(what: "the image \(reference)", why: "it is not whole") }
         return image
     }
 
@@ -44,69 +51,115 @@ package struct RegistryClient: Sendable {
             "linux/amd64"
         #endif
     }
+}
 
-    private func pullManifest(
-        _ digest: Digest, platform: String, _ session: RegistrySession, _ store: ContentStore, _ progress: @escaping @Sendable (Int64) -> Void
-    ) async throws(OCIError) {
+extension RegistrySession {
+    /// A manifest's bytes and their digest. A digest that was asked for, or that the registry claims, must be theirs.
+    fileprivate func manifest(_ name: String) async throws(OCIError) -> ([UInt8], Digest) {
+        let body = CollectedBody()
+        let item = Item(
+            path: "manifests/\(name)", what: "\(reference)", accept: MediaType.accepted, limit: Int64(Manifest.sizeLimit),
+            isSmall: true)
+        let response = try await get(item, into: body)
+        let bytes = body.bytes
+        let digest = Digest(of: bytes)
+        let claimed = response.headers["docker-content-digest"].flatMap { Digest($0) }
+        for expected in [claimed, Digest(name)].compactMap(\.self) where expected != digest {
+            throw OCIError.mismatch(what: "the manifest of \(reference)", expected: "\(expected)", found: "\(digest)")
+        }
+        return (bytes, digest)
+    }
+}
+
+/// One image on its way into the store.
+private struct ImagePull: Sendable {
+    let session: RegistrySession
+    let store: ContentStore
+    /// What was asked for; nil for this machine's.
+    let platform: String?
+    let progress: @Sendable (Int64) -> Void
+    private static let parallelism = 4
+
+    private var what: String { "the image \(session.reference)" }
+
+    /// - Parameter digest: of a manifest or of an index.
+    func image(_ digest: Digest, depth: Int) async throws(OCIError) {
+        guard depth <= deepestIndex else {
+            throw OCIError.malformed(what: what, why: "indexes are nested more than \(deepestIndex) deep")
+        }
         let bytes: [UInt8]
         if store.size(of: digest) != nil {
             bytes = try store.read(digest, limit: Manifest.sizeLimit)
         } else {
-            let (fetched, found) = try await manifest(digest.description, session)
-            guard found == digest else {
-                throw OCIError.mismatch(what: "the manifest of \(session.reference)", expected: "\(digest)", found: "\(found)")
-            }
-            bytes = fetched
+            bytes = try await session.manifest(digest.description).0
         }
-        switch try Manifest(bytes, named: session.reference.description) {
+        let manifest = try Manifest(bytes, named: session.reference.description)
+        try manifest.requireContainerImage(named: session.reference.description)
+        switch manifest {
         case .image(_, let configuration, let layers):
-            try await pullBlobs([configuration] + layers, session, store, progress)
-        case .index(_, let manifests):
-            let candidates = manifests.filter { MediaType.accepted.contains($0.mediaType) }
-            let match = candidates.first { $0.platform == platform } ?? candidates.first { $0.platform?.hasPrefix(platform + "/") == true }
-            guard let chosen = match ?? (candidates.count == 1 && candidates[0].platform == nil ? candidates[0] : nil) else {
-                let offered = candidates.compactMap(\.platform).joined(separator: ", ")
-                throw OCIError.malformed(what: "the image \(session.reference)", why: "it has nothing for \(platform), only for \(offered)")
+            guard configuration.size <= ContentStore.configurationLimit else {
+                let limit = Int64(ContentStore.configurationLimit)
+                throw OCIError.tooLarge(what: "the configuration of \(what)", limit: limit)
             }
-            guard chosen.digest != digest else { throw OCIError.malformed(what: "the image \(session.reference)", why: "its index names itself") }
-            try await pullManifest(chosen.digest, platform: platform, session, store, progress)
+            // First, so that an image for other machines is refused before its layers are fetched.
+            try await blobs([configuration])
+            if depth == 0 { try requirePlatform(configuration) }
+            try await blobs(layers)
+        case .index(_, let manifests):
+            try await image(try choose(manifests).digest, depth: depth + 1)
         }
         // Last, so that a manifest in the store means that its blobs are there.
-        _ = try store.put(bytes)
+        let (store, result) = (store, bytes)
+        let failure = await CurlTransfer.onOwnThread { () -> OCIError? in
+            do throws(OCIError) {
+                _ = try store.put(result)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let failure { throw failure }
     }
 
-    /// Fetches what is missing, four at a time.
-    private func pullBlobs(
-        _ descriptors: [Descriptor], _ session: RegistrySession, _ store: ContentStore, _ progress: @escaping @Sendable (Int64) -> Void
-    ) async throws(OCIError) {
+    private func requirePlatform(_ configuration: Descriptor) throws(OCIError) {
+        guard let platform, let found = try store.platform(of: configuration), !Self.fits(found, platform) else { return }
+        throw OCIError.malformed(what: what, why: "it is for \(found), not for \(platform)")
+    }
+
+    private func choose(_ manifests: [Descriptor]) throws(OCIError) -> Descriptor {
+        let wanted = platform ?? RegistryClient.hostPlatform
+        let candidates = manifests.filter { MediaType.accepted.contains($0.mediaType) }
+        if let exact = candidates.first(where: { $0.platform == wanted }) { return exact }
+        if let close = candidates.first(where: { $0.platform.map { Self.fits($0, wanted) } ?? false }) { return close }
+        if candidates.count == 1, candidates[0].platform == nil { return candidates[0] }
+        let offered = candidates.compactMap(\.platform).prefix(20).joined(separator: ", ")
+        let why = "it has nothing for \(wanted), only for \(offered.isEmpty ? "unnamed platforms" : offered)"
+        throw OCIError.malformed(what: what, why: why)
+    }
+
+    /// `linux/arm` takes any variant; a variant takes the configuration that names none.
+    private static func fits(_ offered: String, _ wanted: String) -> Bool {
+        offered == wanted || offered.hasPrefix(wanted + "/") || wanted.hasPrefix(offered + "/")
+    }
+
+    /// Fetches what is missing, four at a time; after a failure the others are given up.
+    private func blobs(_ descriptors: [Descriptor]) async throws(OCIError) {
         var missing: [Descriptor] = []
+        var seen: Set<Digest> = []
         for descriptor in descriptors where store.size(of: descriptor.digest) != descriptor.size {
-            if !missing.contains(where: { $0.digest == descriptor.digest }) { missing.append(descriptor) }
+            if seen.insert(descriptor.digest).inserted { missing.append(descriptor) }
         }
-        let queue = missing
+        var rest = missing[...]
         let failure: OCIError? = await withTaskGroup(of: OCIError?.self) { group in
-            var next = 0
-            func startOne() {
-                guard next < queue.count else { return }
-                let descriptor = queue[next]
-                next += 1
-                group.addTask { () -> OCIError? in
-                    do throws(OCIError) {
-                        try await BlobFetch(session: session, store: store, descriptor: descriptor, progress: progress).run()
-                        return nil
-                    } catch {
-                        return error
-                    }
-                }
-            }
-            for _ in 0..<4 { startOne() }
             var first: OCIError?
+            for descriptor in rest.prefix(Self.parallelism) { group.addTask { await attempt(descriptor) } }
+            rest = rest.dropFirst(Self.parallelism)
             while let result = await group.next() {
                 if let error = result {
                     first = first ?? error
                     group.cancelAll()
-                } else if first == nil {
-                    startOne()
+                } else if first == nil, let descriptor = rest.popFirst() {
+                    group.addTask { await attempt(descriptor) }
                 }
             }
             return first
@@ -114,54 +167,23 @@ package struct RegistryClient: Sendable {
         if let failure { throw failure }
     }
 
-    /// A manifest's bytes and their digest. A digest that the registry claims must be theirs.
-    private func manifest(_ name: String, _ session: RegistrySession) async throws(OCIError) -> ([UInt8], Digest) {
-        let collected = Collected()
-        let response = try await session.get(
-            "/v2/\(session.reference.repository)/manifests/\(name)", accept: MediaType.accepted, limit: Int64(Manifest.sizeLimit),
-            headers: [], begin: { collected.clear() }, sink: { (piece) throws(OCIError) in collected.append(piece) })
-        let bytes = collected.bytes
-        let digest = Digest(of: bytes)
-        if let claimed = response.headers["docker-content-digest"].flatMap({ Digest($0) }), claimed != digest {
-            throw OCIError.mismatch(what: "the manifest of \(session.reference)", expected: "\(claimed)", found: "\(digest)")
-        }
-        if let wanted = Digest(name), wanted != digest {
-            throw OCIError.mismatch(what: "the manifest of \(session.reference)", expected: "\(wanted)", found: "\(digest)")
-        }
-        return (bytes, digest)
-    }
-}
-
-/// One blob from a registry to the store, taken up where it broke off.
-private struct BlobFetch: Sendable {
-    let session: RegistrySession
-    let store: ContentStore
-    let descriptor: Descriptor
-    let progress: @Sendable (Int64) -> Void
-    private static let tries = 5
-
-    func run() async throws(OCIError) {
-        let writer = SharedWriter(try store.writer(), limit: descriptor.size, progress: progress)
-        var attempt = 1
-        while true {
-            do throws(OCIError) {
-                let offset = writer.size
-                let headers = offset > 0 ? ["Range: bytes=\(offset)-"] : []
-                let response = try await session.get(
-                    "/v2/\(session.reference.repository)/blobs/\(descriptor.digest)", accept: [], limit: descriptor.size + 1, headers: headers,
-                    begin: {}, sink: { (piece) throws(OCIError) in try writer.write(piece) })
-                if offset > 0, response.status != 206 {
-                    throw OCIError.malformed(what: "the answer of \(session.reference.registry)", why: "it ignores ranges: the download cannot be resumed")
-                }
-                return try writer.commit(descriptor)
-            } catch let error where error.isTransient && attempt < Self.tries {
-                attempt += 1
-                do {
-                    try await Task.sleep(for: .milliseconds(200 << attempt))
+    private func attempt(_ descriptor: Descriptor) async -> OCIError? {
+        do throws(OCIError) {
+            let body = try BlobBody(descriptor, of: session.reference.registry, into: store, progress: progress)
+            let item = RegistrySession.Item(
+                path: "blobs/\(descriptor.digest)", what: "\(session.reference) (its blob \(descriptor.digest))",
+                limit: descriptor.size + 1, isSmall: false)
+            _ = try await session.get(item, into: body)
+            return await CurlTransfer.onOwnThread { () -> OCIError? in
+                do throws(OCIError) {
+                    try body.commit()
+                    return nil
                 } catch {
-                    throw OCIError.unreachable(registry: session.reference.registry, why: "the download was given up")
+                    return error
                 }
             }
+        } catch {
+            return error
         }
     }
 }

@@ -1,221 +1,169 @@
-// One registry for the length of one pull: which scheme, which token. Credentials go to the registry that they were given for and to
-// the token service that this registry names over HTTPS (or on the same host), and never along a redirect to another host.
-import Foundation
+// One registry for the length of one call: which scheme, which login, which redirects, when to try again. Credentials go to
+// the registry that they were given for (and to its token service, RegistrySession+Login.swift), never along a redirect.
 import JobModel
 import Synchronization
 
 final class RegistrySession: Sendable {
     let reference: ImageReference
-    private let client: RegistryClient
+    let client: RegistryClient
+    let base: WebAddress
     /// The Authorization header that the registry accepted.
     private let authorization = Mutex<String?>(nil)
 
     private static let mostRedirects = 5
-    private static let tries = 4
+    private static let tries = 5
+    /// So much of a blob makes a broken connection forgotten.
+    private static let goodProgress: Int64 = 1 << 20
 
-    init(client: RegistryClient, reference: ImageReference) {
+    init(client: RegistryClient, reference: ImageReference) throws(OCIError) {
         self.client = client
         self.reference = reference
-    }
-
-    /// `https://host`, or `http://host` on this machine and where it was allowed.
-    private var base: String {
         let host = reference.registry == "docker.io" ? "registry-1.docker.io" : reference.registry
         let name = host.split(separator: ":").first.map(String.init) ?? host
-        let isLocal = name == "localhost" || name.hasPrefix("127.")
-        return (isLocal || client.insecure.contains(host) ? "http://" : "https://") + host
+        let isPlain = isLoopbackHost(name) || client.insecure.contains(host) || client.insecure.contains(reference.registry)
+        guard let base = WebAddress((isPlain ? "http://" : "https://") + host) else {
+            throw OCIError.unreachable(registry: reference.registry, why: "\(quoted(host)) is no host")
+        }
+        self.base = base
     }
 
-    /// A GET that logs in where it must, follows redirects, and tries again after 429 and 5xx.
-    /// - Parameter begin: called before each answer's body.
-    func get(
-        _ path: String, accept: [String], limit: Int64, headers: [String], begin: @escaping @Sendable () -> Void,
-        sink: @escaping @Sendable (UnsafeRawBufferPointer) throws(OCIError) -> Void
-    ) async throws(OCIError) -> CurlResponse {
-        var url = base + path
+    /// What is fetched.
+    struct Item {
+        /// Below `/v2/<repository>/`.
+        let path: String
+        /// What messages call it.
+        let what: String
+        var accept: [String] = []
+        let limit: Int64
+        let isSmall: Bool
+    }
+
+    /// A GET that logs in where it must, follows redirects, goes on where a connection broke, and tries again after 429 and
+    /// 5xx as long as the client has patience.
+    func get(_ item: Item, into receiver: any BodyReceiver) async throws(OCIError) -> CurlResponse {
+        guard let start = WebAddress("/v2/\(reference.repository)/\(item.path)", relativeTo: base) else {
+            throw unreachable("\(quoted(item.path)) is no path")
+        }
+        var address = start
         var redirects = 0
-        var loggedIn = false
-        var attempt = 1
+        var isLoggedIn = false
+        var patience = Patience(seconds: client.timeouts.patience, tries: Self.tries)
+        var offset = receiver.offset
         while true {
-            begin()
-            var request = CurlRequest(url: url, headers: headers, bodyLimit: limit)
-            if !accept.isEmpty { request.headers.append("Accept: " + accept.joined(separator: ", ")) }
-            if Self.origin(url) == Self.origin(base), let value = authorization.withLock({ $0 }) { request.headers.append("Authorization: " + value) }
-            let response = try await send(request, sink)
+            let response: CurlResponse
+            do throws(CurlFailure) {
+                response = try await CurlTransfer.run(request(item, address, receiver), into: receiver)
+            } catch {
+                let why = try tryAgain(after: error, item, isResumable: receiver.offset > 0)
+                if receiver.offset - offset >= Self.goodProgress { patience.renew() }
+                offset = receiver.offset
+                try await wait(&patience, asked: nil, why)
+                // From the registry again: an address that it redirected to may be good for a few minutes only.
+                (address, redirects) = (start, 0)
+                continue
+            }
             switch response.status {
-            case 200..<300: return response
+            case 200..<300:
+                if receiver.isComplete { return response }
+                try await wait(&patience, asked: nil, "\(item.what) ended too early")
+                (address, redirects) = (start, 0)
             case 301, 302, 303, 307, 308:
                 redirects += 1
-                guard redirects <= Self.mostRedirects, let target = response.headers["location"].flatMap({ Self.absolute($0, from: url) }) else {
-                    throw OCIError.unreachable(registry: reference.registry, why: "it redirects to nowhere")
-                }
-                guard !(url.hasPrefix("https://") && target.hasPrefix("http://")) else {
-                    throw OCIError.unreachable(registry: reference.registry, why: "it redirects from https to http")
-                }
-                url = target
-            case 401 where !loggedIn:
-                loggedIn = true
-                try await logIn(response.headers["www-authenticate"] ?? "")
-            case 401, 403: throw OCIError.denied(registry: reference.registry)
-            case 404: throw OCIError.notFound(reference: reference.description)
+                address = try redirect(response, from: address, redirects)
+            case 401 where !isLoggedIn && address.hasOrigin(of: base):
+                isLoggedIn = true
+                let header = try await logIn(response.challenges)
+                authorization.withLock { $0 = header }
+            case 401 where address.hasOrigin(of: base), 403 where address.hasOrigin(of: base):
+                throw OCIError.denied(registry: reference.registry)
+            case 404: throw OCIError.notFound(reference: item.what)
             case 429, 500..<600:
-                guard attempt < Self.tries else {
-                    throw OCIError.unreachable(registry: reference.registry, why: "it answers \(response.status)")
-                }
-                try await pause(seconds: Self.pause(after: response, attempt: attempt))
-                attempt += 1
-            default: throw OCIError.unreachable(registry: reference.registry, why: "it answers \(response.status)")
+                try await wait(&patience, asked: response.headers["retry-after"], sentence(response, address))
+                (address, redirects) = (start, 0)
+            default: throw unreachable(sentence(response, address))
             }
         }
     }
 
-    private func send(
-        _ request: CurlRequest, _ sink: @escaping @Sendable (UnsafeRawBufferPointer) throws(OCIError) -> Void
-    ) async throws(OCIError) -> CurlResponse {
-        do {
-            return try await CurlTransfer.run(request, sink: sink)
-        } catch {
-            switch error {
-            case .transport(let why): throw OCIError.unreachable(registry: reference.registry, why: why)
-            case .bodyTooLarge: throw OCIError.tooLarge(what: "an answer of \(reference.registry)", limit: request.bodyLimit)
-            case .cancelled: throw OCIError.unreachable(registry: reference.registry, why: "the call was given up")
-            case .sink(let error): throw error
-            }
+    func unreachable(_ why: String) -> OCIError { .unreachable(registry: reference.registry, why: why) }
+
+    private func request(_ item: Item, _ address: WebAddress, _ receiver: any BodyReceiver) -> CurlRequest {
+        var request = CurlRequest(
+            address: address, bodyLimit: item.limit, timeouts: client.timeouts, isSmall: item.isSmall)
+        if !item.accept.isEmpty { request.headers.append("Accept: " + item.accept.joined(separator: ", ")) }
+        if receiver.offset > 0 { request.headers.append("Range: bytes=\(receiver.offset)-") }
+        if address.hasOrigin(of: base), let value = authorization.withLock({ $0 }) {
+            request.headers.append("Authorization: " + value)
+        }
+        return request
+    }
+
+    /// The words for a failure after which another try makes sense; throws those for any other.
+    private func tryAgain(after failure: CurlFailure, _ item: Item, isResumable: Bool) throws(OCIError) -> String {
+        switch failure {
+        case .transport(let why, let isBroken, let isTimeout):
+            guard isBroken || (isTimeout && isResumable) else { throw unreachable(why) }
+            return why
+        case .bodyTooLarge: throw OCIError.tooLarge(what: item.what, limit: item.limit)
+        case .cancelled: throw unreachable("the call was given up")
+        case .refused(let error): throw error
         }
     }
 
-    /// Answers a challenge: basic, or Docker's token flow (distribution's "Token Authentication Specification").
-    private func logIn(_ challenge: String) async throws(OCIError) {
-        let login = client.credentials.login(for: reference.registry)
-        let scheme = challenge.prefix { $0 != " " }.lowercased()
-        switch scheme {
-        case "basic":
-            guard let login else { throw OCIError.denied(registry: reference.registry) }
-            authorization.withLock { $0 = "Basic " + login.basic }
-        case "bearer":
-            let token = try await self.token(Self.parameters(challenge), login)
-            authorization.withLock { $0 = "Bearer " + token }
-        default: throw OCIError.denied(registry: reference.registry)
+    private func redirect(_ response: CurlResponse, from address: WebAddress, _ count: Int) throws(OCIError) -> WebAddress {
+        guard count <= Self.mostRedirects else { throw unreachable("it redirects more than \(Self.mostRedirects) times") }
+        guard let target = response.headers["location"].flatMap({ WebAddress($0, relativeTo: address) }) else {
+            throw unreachable("it redirects to nowhere")
         }
-    }
-
-    private func token(_ challenge: [String: String], _ login: RegistryLogin?) async throws(OCIError) -> String {
-        guard let realm = challenge["realm"], let host = Self.origin(realm) else {
-            throw OCIError.unreachable(registry: reference.registry, why: "its challenge names no token service")
+        guard address.scheme == "http" || target.scheme == "https" else {
+            throw unreachable("it redirects from https to http, to \(target.host)")
         }
-        // A plain-HTTP token service would read the password off the wire; one on the registry's own origin already could.
-        let mayHavePassword = realm.hasPrefix("https://") || host == Self.origin(base)
-        var items = [("service", challenge["service"]), ("scope", challenge["scope"] ?? "repository:\(reference.repository):pull")]
-        if let login { items.append(("account", login.user.isEmpty ? nil : login.user)) }
-        let query = items.compactMap { name, value in
-            value.flatMap { $0.addingPercentEncoding(withAllowedCharacters: .alphanumerics) }.map { "\(name)=\($0)" }
-        }.joined(separator: "&")
-        var request = CurlRequest(url: realm + (realm.contains("?") ? "&" : "?") + query, bodyLimit: 1 << 20)
-        if let login, mayHavePassword { request.headers.append("Authorization: Basic " + login.basic) }
-        let collected = Collected()
-        let response = try await send(request) { (piece) throws(OCIError) in collected.append(piece) }
-        guard response.status == 200 else { throw OCIError.denied(registry: reference.registry) }
-        guard let json = try? JSONParser.parse(collected.bytes).json,  // allowed: handled as a registry that answers nonsense
-            case .string(let token) = json[key: "token"] ?? json[key: "access_token"], !token.isEmpty,
-            token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
-        else { throw OCIError.unreachable(registry: reference.registry, why: "its token service gave no token") }
-        return token
-    }
-
-    private func pause(seconds: Double) async throws(OCIError) {
-        do {
-            try await Task.sleep(for: .seconds(seconds))
-        } catch {
-            throw OCIError.unreachable(registry: reference.registry, why: "the call was given up")
-        }
-    }
-
-    /// `Retry-After` in seconds, at most a minute; otherwise doubled from half a second.
-    private static func pause(after response: CurlResponse, attempt: Int) -> Double {
-        response.headers["retry-after"].flatMap { Double($0) }.map { min(60, max(0, $0)) } ?? 0.25 * Double(1 << attempt)
-    }
-
-    /// Scheme, host and port of an absolute URL, in lower case.
-    static func origin(_ url: String) -> String? {
-        guard let parts = URLComponents(string: url), let scheme = parts.scheme?.lowercased(), scheme == "http" || scheme == "https",
-            let host = parts.host?.lowercased(), !host.isEmpty
-        else { return nil }
-        return "\(scheme)://\(host):\(parts.port ?? (scheme == "https" ? 443 : 80))"
-    }
-
-    private static func absolute(_ location: String, from url: String) -> String? {
-        guard let base = URL(string: url), let target = URL(string: location, relativeTo: base)?.absoluteString, origin(target) != nil else { return nil }
         return target
     }
 
-    /// The parameters of `Bearer realm="…",service="…"` (RFC 9110, section 11.2), names in lower case.
-    static func parameters(_ challenge: String) -> [String: String] {
-        var result: [String: String] = [:]
-        var rest = challenge.drop { $0 != " " }.dropFirst()
-        while let equals = rest.firstIndex(of: "="), result.count < 20 {
-            let name = rest[..<equals].trimmingCharacters(in: CharacterSet(charactersIn: " ,")).lowercased()
-            rest = rest[rest.index(after: equals)...]
-            if rest.first == "\"" {
-                rest = rest.dropFirst()
-                let value = rest.prefix { $0 != "\"" }
-                result[name] = String(value)
-                rest = rest.dropFirst(value.count + 1)
-            } else {
-                let value = rest.prefix { $0 != "," }
-                result[name] = value.trimmingCharacters(in: .whitespaces)
-                rest = rest.dropFirst(value.count)
-            }
+    private func wait(_ patience: inout Patience, asked: String?, _ why: String) async throws(OCIError) {
+        guard let pause = patience.pause(asked: asked) else { throw unreachable(why) }
+        do {
+            try await Task.sleep(for: .seconds(pause))
+        } catch {
+            throw unreachable("the call was given up")
         }
-        return result
+    }
+
+    /// `it answers 429: You have reached your pull rate limit`.
+    private func sentence(_ response: CurlResponse, _ address: WebAddress) -> String {
+        let who = address.hasOrigin(of: base) ? "it answers" : "\(address.host), to which it redirects, answers"
+        let asked = response.headers["retry-after"].map { ", try again after \(quoted($0))" } ?? ""
+        guard let json = try? parseJSON(response.errorBody, limit: 4096, named: ""),  // allowed: the words are an extra
+            case .array(let errors) = json[key: "errors"], case .string(let words) = errors.first?[key: "message"],
+            !words.isEmpty
+        else { return "\(who) \(response.status)\(asked)" }
+        return "\(who) \(response.status): \(quoted(words))\(asked)"
     }
 }
 
-/// Bytes that arrive on a transfer's thread.
-final class Collected: Sendable {
-    private let content = Mutex<[UInt8]>([])
-    var bytes: [UInt8] { content.withLock { $0 } }
-    func append(_ piece: UnsafeRawBufferPointer) { content.withLock { $0.append(contentsOf: piece) } }
-    func clear() { content.withLock { $0.removeAll() } }
-}
+/// How often and how long one call waits before it tries again.
+struct Patience {
+    private var seconds: Double
+    private let tries: Int
+    private var count = 0
 
-/// A blob writer that transfers of one blob use one after the other, each on its own thread.
-final class SharedWriter: Sendable {
-    private let writer: Mutex<BlobWriter>
-    private let limit: Int64
-    private let progress: @Sendable (Int64) -> Void
-
-    init(_ writer: sending BlobWriter, limit: Int64, progress: @escaping @Sendable (Int64) -> Void) {
-        self.writer = Mutex(writer)
-        self.limit = limit
-        self.progress = progress
+    init(seconds: Double, tries: Int) {
+        self.seconds = seconds
+        self.tries = tries
     }
 
-    var size: Int64 { writer.withLock { $0.size } }
-
-    func write(_ piece: UnsafeRawBufferPointer) throws(OCIError) {
-        let bytes = Array(piece)  // A copy of libcurl's buffer: raw memory may not cross into the lock's region.
-        let error: OCIError? = writer.withLock { (writer) -> OCIError? in
-            guard writer.size + Int64(bytes.count) <= limit else { return .tooLarge(what: "a blob of the registry", limit: limit) }
-            do throws(OCIError) {
-                try writer.write(bytes)
-                return nil
-            } catch {
-                return error
-            }
-        }
-        if let error { throw error }
-        progress(Int64(bytes.count))
+    /// Seconds to wait now; nil if it is not worth it.
+    /// - Parameter asked: the value of `Retry-After`, in seconds (RFC 9110, section 10.2.3). A date counts as nothing.
+    mutating func pause(asked: String?) -> Double? {
+        count += 1
+        guard count < tries else { return nil }
+        let doubled = 0.1 * Double(1 << min(count, 10))
+        let pause = asked.flatMap { Int32($0) }.map { Double(max(0, $0)) } ?? doubled
+        guard pause <= seconds else { return nil }
+        seconds -= pause
+        return pause
     }
 
-    func commit(_ descriptor: Descriptor) throws(OCIError) {
-        let error: OCIError? = writer.withLock { (writer) -> OCIError? in
-            do throws(OCIError) {
-                _ = try writer.commit(expecting: descriptor.digest, size: descriptor.size)
-                return nil
-            } catch {
-                return error
-            }
-        }
-        if let error { throw error }
-    }
+    mutating func renew() { count = 0 }
 }

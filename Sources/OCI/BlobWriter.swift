@@ -1,0 +1,80 @@
+// A blob on its way into the content store: temporary file, verify, fsync, rename, fsync of the folder, in this order. A
+// writer that fails or is dropped leaves nothing behind; a crash leaves a file that the next start removes.
+import Glibc
+import JobModel
+
+/// A blob on its way in. Write all of it, then ``commit(expecting:size:)``. For one thread at a time.
+package final class BlobWriter {
+    private let store: ContentStore
+    private let temporary: String
+    /// -1 once the writer is done.
+    private var file: Int32
+    private var digest = DigestBuilder()
+    /// Bytes written so far.
+    package private(set) var size: Int64 = 0
+
+    init(store: ContentStore) throws(OCIError) {
+        self.store = store
+        temporary = "\(store.incoming)/\(getpid())-\(UInt64.random(in: 0 ... .max))"
+        file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw OCIError.storage(operation: "write to \(store.incoming)", errno: errno) }
+    }
+
+    deinit { abandon() }
+
+    /// Appends. A piece that could not be written makes the whole blob fail.
+    package func write(_ bytes: UnsafeRawBufferPointer) throws(OCIError) {
+        var done = 0
+        while done < bytes.count {
+            let count = Glibc.write(file, bytes.baseAddress?.advanced(by: done), bytes.count - done)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                let code = errno
+                abandon()
+                throw OCIError.storage(operation: "write a blob", errno: code)
+            }
+            done += count
+        }
+        digest.update(bytes)
+        size += Int64(bytes.count)
+    }
+
+    package func write(_ bytes: [UInt8]) throws(OCIError) {
+        try bytes.withUnsafeBufferPointer { (buffer) throws(OCIError) in try write(UnsafeRawBufferPointer(buffer)) }
+    }
+
+    /// Verifies, syncs and names the blob.
+    /// - Throws: ``OCIError/mismatch(what:expected:found:)`` if digest or size are not what was promised; nothing is kept
+    ///   then.
+    package func commit(expecting expected: Digest?, size expectedSize: Int64?) throws(OCIError) -> Digest {
+        guard file >= 0 else { throw OCIError.malformed(what: "a blob", why: "it was committed or given up already") }
+        defer { abandon() }
+        let found = digest.finish()
+        if let expectedSize, expectedSize != size {
+            let what = "the blob \(expected ?? found)"
+            throw OCIError.mismatch(what: what, expected: "\(expectedSize) bytes", found: "\(size) bytes")
+        }
+        if let expected, expected != found {
+            throw OCIError.mismatch(what: "the blob", expected: "\(expected)", found: "\(found)")
+        }
+        let folder = store.folder(of: found)
+        try makeFolder(folder)
+        guard fsync(file) == 0 else { throw OCIError.storage(operation: "sync a blob", errno: errno) }
+        guard rename(temporary, store.path(of: found)) == 0 else {
+            throw OCIError.storage(operation: "name a blob", errno: errno)
+        }
+        // The temporary name may belong to another writer from here on: only the descriptor is left to close.
+        close(file)
+        file = -1
+        try syncFolder(folder)
+        return found
+    }
+
+    /// Gives the blob up. Harmless after a commit.
+    package func abandon() {
+        guard file >= 0 else { return }
+        close(file)
+        file = -1
+        unlink(temporary)
+    }
+}
