@@ -17,10 +17,16 @@ package struct RegistryLogin: Sendable, CustomStringConvertible, CustomReflectab
 /// Looks logins up when they are needed, so that a `docker login` counts at once.
 package struct RegistryCredentials: Sendable {
     private let file: String?
+    private let searchPath: String?
     private static let largestFile = 1 << 20
 
-    /// - Parameter file: Docker's configuration file; nil for no credentials at all.
-    package init(file: String?) { self.file = file }
+    /// - Parameters:
+    ///   - file: Docker's configuration file; nil for no credentials at all.
+    ///   - searchPath: where credential helpers are looked for; nil for this process's `PATH`.
+    package init(file: String?, searchPath: String? = nil) {
+        self.file = file
+        self.searchPath = searchPath
+    }
 
     /// `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`.
     package static func standard(environment: [String: String]) -> RegistryCredentials {
@@ -41,10 +47,10 @@ package struct RegistryCredentials: Sendable {
         if case .object(let helpers) = json[key: "credHelpers"],
             case .string(let helper) = helpers.first(where: { names.contains(Self.host($0.key)) })?.value
         {
-            return CredentialHelper(name: helper)?.login(for: Self.server(registry))
+            return CredentialHelper(name: helper, searchPath: searchPath)?.login(for: Self.server(registry))
         }
         if case .string(let helper) = json[key: "credsStore"], !helper.isEmpty,
-            let login = CredentialHelper(name: helper)?.login(for: Self.server(registry))
+            let login = CredentialHelper(name: helper, searchPath: searchPath)?.login(for: Self.server(registry))
         {
             return login
         }
@@ -87,10 +93,11 @@ package struct RegistryCredentials: Sendable {
 /// Docker's credential helper protocol: `docker-credential-NAME get`, the server's name in, JSON out.
 private struct CredentialHelper {
     private let program: String
+    private let searchPath: String?
     /// Seconds that a helper may take.
     private static let patience = 20.0
 
-    init?(name: String) {
+    init?(name: String, searchPath: String?) {
         let isPlain = name.utf8.allSatisfy { byte in
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "-")
@@ -98,12 +105,16 @@ private struct CredentialHelper {
         }
         guard isPlain, (1...64).contains(name.utf8.count) else { return nil }
         program = "docker-credential-" + name
+        self.searchPath = searchPath
     }
 
     func login(for server: String) -> RegistryLogin? {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = [program, "get"]
+        if let searchPath {
+            process.environment = ProcessInfo.processInfo.environment.merging(["PATH": searchPath]) { $1 }
+        }
         let (input, output) = (Pipe(), Pipe())
         process.standardInput = input
         process.standardOutput = output
