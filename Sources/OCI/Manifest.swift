@@ -107,7 +107,8 @@ enum Platform {
     private static func isWord(_ text: String) -> Bool {
         (1...32).contains(text.utf8.count)
             && text.utf8.allSatisfy { byte in
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
                     || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: ".")
                     || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
             }
@@ -132,7 +133,8 @@ private struct ManifestReader {
         guard !isIndex || (root[key: "config"] == nil && root[key: "layers"] == nil) else {
             throw malformed("it has manifests as well as config or layers")
         }
-        let types = isIndex ? [MediaType.index, MediaType.dockerIndex] : [MediaType.manifest, MediaType.dockerManifest]
+        let types =
+            isIndex ? [MediaType.index, MediaType.dockerIndex] : [MediaType.manifest, MediaType.dockerManifest]
         let mediaType: String
         switch root[key: "mediaType"] {
         case nil: mediaType = types[0]
@@ -147,7 +149,8 @@ private struct ManifestReader {
         let configuration = try descriptor(value, "config")
         let layers = try descriptors(root[key: "layers"], "layers")
         var sizes: [Digest: Int64] = [:]
-        for blob in [configuration] + layers where sizes.updateValue(blob.size, forKey: blob.digest) ?? blob.size != blob.size {
+        for blob in [configuration] + layers
+        where sizes.updateValue(blob.size, forKey: blob.digest) ?? blob.size != blob.size {
             throw malformed("it gives two sizes for the blob \(blob.digest)")
         }
         return .image(mediaType: mediaType, configuration: configuration, layers: layers)
@@ -180,7 +183,8 @@ private struct ManifestReader {
     }
 
     private func platform(_ value: JSONValue) -> String? {
-        guard case .string(let os) = value[key: "os"], case .string(let architecture) = value[key: "architecture"] else {
+        guard case .string(let os) = value[key: "os"], case .string(let architecture) = value[key: "architecture"]
+        else {
             return nil
         }
         if case .string(let variant) = value[key: "variant"], !variant.isEmpty {

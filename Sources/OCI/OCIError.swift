@@ -26,7 +26,8 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
         case .malformed(let what, let why): "\(what) cannot be understood: \(why)"
         case .storage(let operation, let code): "the disk failed to \(operation): \(errorText(code))"
         case .notFound(let reference): "the registry has no image \(reference)"
-        case .denied(let registry): "the registry \(registry) wants other credentials: run 'docker login \(registry)' as the scheduler's user"
+        case .denied(let registry):
+            "the registry \(registry) wants other credentials: run 'docker login \(registry)' as the scheduler's user"
         case .unreachable(let registry, let why): "the registry \(registry) cannot be reached: \(why)"
         }
     }

@@ -42,7 +42,8 @@ private struct Inspection {
     ) throws(OCIError) -> (mediaType: String, isComplete: Bool) {
         if let known = known[digest] { return known }
         guard depth <= deepestIndex else {
-            throw OCIError.malformed(what: "the index \(digest)", why: "indexes are nested more than \(deepestIndex) deep")
+            throw OCIError.malformed(
+                what: "the index \(digest)", why: "indexes are nested more than \(deepestIndex) deep")
         }
         let bytes = try store.read(digest, limit: Manifest.sizeLimit)
         let manifest = try Manifest(bytes, named: "\(digest)")
@@ -56,7 +57,8 @@ private struct Inspection {
         case .image(_, let configuration, let blobs):
             isComplete = try image(configuration, blobs, platform)
         case .index(_, let parts):
-            for part in parts where MediaType.accepted.contains(part.mediaType) && store.size(of: part.digest) == part.size {
+            for part in parts
+            where MediaType.accepted.contains(part.mediaType) && store.size(of: part.digest) == part.size {
                 if try visit(part.digest, platform: part.platform, depth: depth + 1).isComplete { isComplete = true }
             }
         }

@@ -17,8 +17,14 @@ import Testing
         (": > bad", "the archive cannot be understood"),
         ("echo '<html>' > bad", "Unrecognized archive format"),
         ("yes text | head -c 4096 > bad", "Unrecognized archive format"),
-        ("gzip -kn rootfs.tar; head -c 100000 rootfs.tar.gz > bad", "'bin/busybox' of the archive cannot be understood: trunc"),
-        ("zstd -q rootfs.tar; head -c 100000 rootfs.tar.zst > bad", "'bin/busybox' of the archive cannot be understood: Trunc"),
+        (
+            "gzip -kn rootfs.tar; head -c 100000 rootfs.tar.gz > bad",
+            "'bin/busybox' of the archive cannot be understood: trunc"
+        ),
+        (
+            "zstd -q rootfs.tar; head -c 100000 rootfs.tar.zst > bad",
+            "'bin/busybox' of the archive cannot be understood: Trunc"
+        ),
         ("head -c 100000 rootfs.tar > bad", "'bin/busybox' of the archive cannot be understood: Trunc"),
         ("tar --format=ustar -C rootfs -cf c.tar etc/marker; head -c 1024 c.tar > bad", "it was cut short"),
         ("gzip -c rootfs.tar | gzip -c > bad", "it is compressed more than once"),
@@ -43,7 +49,10 @@ import Testing
             for f in s/*.tar; do [ -L $f ] || \(flip); done; tar -C s -cf bad .
             """, "is damaged: expected sha256:"
         ),
-        ("mkdir s; tar -C s -xf save.tar; rm s/*.tar; tar -C s -cf bad .", "the archive cannot be understood: it lacks '"),
+        (
+            "mkdir s; tar -C s -xf save.tar; rm s/*.tar; tar -C s -cf bad .",
+            "the archive cannot be understood: it lacks '"
+        ),
         ("echo '{}' > layout/index.json; tar -C layout -cf bad .", "schemaVersion must be 2"),
         (
             #"echo '{"schemaVersion":2,"manifests":[]}' > layout/index.json; tar -C layout -cf bad ."#,
@@ -51,7 +60,10 @@ import Testing
         ),
         ("rm -r layout/blobs; tar -C layout -cf bad .", "it lacks 'blobs/sha256/"),
         ("for f in layout/blobs/sha256/*; do printf x >> $f; done; tar -C layout -cf bad .", "is damaged: expected "),
-        ("for f in layout/blobs/sha256/*; do \(flip); done; tar -C layout -cf bad .", "the blob is damaged: expected sha256:"),
+        (
+            "for f in layout/blobs/sha256/*; do \(flip); done; tar -C layout -cf bad .",
+            "the blob is damaged: expected sha256:"
+        ),
         (
             "rm layout/blobs/sha256/$(ls -S layout/blobs/sha256 | head -1); tar -C layout -cf bad .",
             "it lacks 'blobs/sha256/"

@@ -26,14 +26,18 @@ struct ScriptedPull: Sendable {
         _ body: (ScriptedServer, Scratch) async throws -> Void
     ) async throws {
         try await Scratch.with { scratch in
-            try await ScriptedServer.with { isLayer($0) ? reply($0) : image.reply(to: $0) } _: { server in
+            try await ScriptedServer.with {
+                isLayer($0) ? reply($0) : image.reply(to: $0)
+            } _: { server in
                 try await body(server, scratch)
             }
         }
     }
 
     /// What such a pull ends with; nothing of the layer may be left.
-    func refused(layer reply: @escaping @Sendable (ScriptedServer.Request) -> ScriptedServer.Reply) async throws -> String {
+    func refused(layer reply: @escaping @Sendable (ScriptedServer.Request) -> ScriptedServer.Reply) async throws
+        -> String
+    {
         var why = ""
         try await with(layer: reply) { server, scratch in
             why = await refusal { _ = try await run(server, scratch) }
@@ -46,7 +50,9 @@ struct ScriptedPull: Sendable {
     /// What resolving a tag ends with at a registry that always answers the same.
     func refused(always answer: ScriptedServer.Reply) async throws -> String {
         var why = ""
-        try await ScriptedServer.with { _ in answer } _: { server in
+        try await ScriptedServer.with { _ in
+            answer
+        } _: { server in
             let reference = try #require(ImageReference("\(server.address)/app"))
             why = await refusal { _ = try await client.resolve(reference) }
         }
@@ -83,7 +89,9 @@ struct ScriptedPull: Sendable {
             #expect(why == "the manifest of \(tag) is damaged: expected \(claimed), found \(image.digest)")
         }
         let other = Digest(of: "other")
-        try await ScriptedServer.with { [image] _ in .init(200, image.manifest) } _: { server in
+        try await ScriptedServer.with { [image] _ in
+            .init(200, image.manifest)
+        } _: { server in
             let pinned = try #require(ImageReference("\(server.address)/app@\(other)"))
             #expect(await refusal { _ = try await pull.client.resolve(pinned) }.contains("expected \(other)"))
         }
@@ -102,7 +110,10 @@ struct ScriptedPull: Sendable {
         (.init(500, #"{"errors":[{"message":"out of order"}]}"#), "it answers 500: 'out of order'"),
         (.init(401, ""), "wants other credentials"), (.init(403, ""), "wants other credentials"),
         (.init(401, "", headers: ["WWW-Authenticate": "Bearer service=x"]), "names no token service"),
-        (.init(401, "", headers: ["WWW-Authenticate": #"Bearer realm="file:///etc/passwd""#]), "names no token service"),
+        (
+            .init(401, "", headers: ["WWW-Authenticate": #"Bearer realm="file:///etc/passwd""#]),
+            "names no token service"
+        ),
         (.init(401, "", headers: ["WWW-Authenticate": "Negotiate"]), "wants other credentials"),
         (.init(401, "", headers: ["WWW-Authenticate": #"Bearer realm="#]), "names no token service"),
     ]
@@ -133,7 +144,9 @@ struct ScriptedPull: Sendable {
 
     @Test("a cancelled call ends, though the registry is silent")
     func cancelled() async throws {
-        try await ScriptedServer.with { _ in .init(200, "{").with { ($0.claimedLength, $0.end) = (100, .silence) } } _: { server in
+        try await ScriptedServer.with { _ in
+            .init(200, "{").with { ($0.claimedLength, $0.end) = (100, .silence) }
+        } _: { server in
             let reference = try #require(ImageReference("\(server.address)/app"))
             let client = RegistryClient(credentials: RegistryCredentials(file: nil))
             let task = Task { await refusal { _ = try await client.resolve(reference) } }
@@ -150,7 +163,8 @@ struct ScriptedPull: Sendable {
     private var image: SmallImage { pull.image }
 
     @Test(
-        "a blob whose connection breaks is taken up where it broke off", arguments: [ScriptedServer.Reply.End.close, .reset])
+        "a blob whose connection breaks is taken up where it broke off",
+        arguments: [ScriptedServer.Reply.End.close, .reset])
     func resumed(end: ScriptedServer.Reply.End) async throws {
         try await pull.with { [image] request in
             let rest = image.layer(from: request)

@@ -60,7 +60,8 @@ import Testing
             try await scratch.shell(
                 "skopeo copy --quiet oci:layout:test docker-archive:save.tar:name:tag; gzip -k save.tar")
             for name in ["save.tar", "save.tar.gz"] {
-                let saved = try importImage(archive: scratch.folder + "/" + name, into: try scratch.store(name + ".store"))
+                let saved = try importImage(
+                    archive: scratch.folder + "/" + name, into: try scratch.store(name + ".store"))
                 #expect(saved.layers == image.layers && saved.isComplete)
                 #expect(saved.platforms == image.platforms)
             }

@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct ManifestTests {
     private static let digest = "sha256:" + String(repeating: "a", count: 64)
-    private static func blob(_ size: String = "1", _ digest: String = digest, type: String = MediaType.layer) -> String {
+    private static func blob(_ size: String = "1", _ digest: String = digest, type: String = MediaType.layer) -> String
+    {
         #"{"mediaType":"\#(type)","digest":"\#(digest)","size":\#(size)}"#
     }
     private static let config = blob(type: MediaType.configuration)
@@ -17,7 +18,8 @@ import Testing
     private static func layer(size: String) -> String { image(layers: "[\(blob(size))]") }
 
     private static let hostileManifests: [(String, String)] = [
-        ("", "the document ends too early"), ("<html>", "a JSON value is expected here"), ("[]", "it must be an object"),
+        ("", "the document ends too early"), ("<html>", "a JSON value is expected here"),
+        ("[]", "it must be an object"),
         ("{}", "schemaVersion must be 2"), (#"{"schemaVersion":1,"fsLayers":[]}"#, "schema 1"),
         (#"{"schemaVersion":"2"}"#, "schemaVersion must be 2"), (#"{"schemaVersion":2}"#, "config is missing"),
         (image(more: #","mediaType":"text/plain""#), "mediaType 'text/plain' is not supported"),
@@ -41,7 +43,10 @@ import Testing
         (#"{"schemaVersion":2,"manifests":[{"mediaType":"x"}]}"#, "manifests[0].digest must be a sha256 digest"),
         (String(repeating: "[", count: 100_000), "nested more than 64 deep"),
         (#"{"schemaVersion":2,"config":"# + String(repeating: " ", count: 4 << 20), "at most 4194304 are allowed"),
-        (image(layers: "[" + Array(repeating: "7", count: 10_001).joined(separator: ",") + "]"), "more than 10000 entries"),
+        (
+            image(layers: "[" + Array(repeating: "7", count: 10_001).joined(separator: ",") + "]"),
+            "more than 10000 entries"
+        ),
     ]
 
     @Test("a wrong manifest is refused with a sentence that names the field", arguments: hostileManifests.indices)

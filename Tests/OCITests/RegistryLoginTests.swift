@@ -10,7 +10,8 @@ import Testing
     private static let basic = "Basic " + Data("ada:secret".utf8).base64EncodedString()
     private static let login = #""username":"ada","password":"secret""#
 
-    private func client(for server: ScriptedServer, _ scratch: Scratch, entry: String = login) throws -> RegistryClient {
+    private func client(for server: ScriptedServer, _ scratch: Scratch, entry: String = login) throws -> RegistryClient
+    {
         let credentials = try scratch.credentials(#"{"auths":{"\#(server.address)":{\#(entry)}}}"#)
         return RegistryClient(credentials: credentials, timeouts: .short)
     }
@@ -38,7 +39,9 @@ import Testing
     @Test("the token flow: the password goes to the token service once, the token to the registry")
     func tokenFlow() async throws {
         try await Scratch.with { scratch in
-            try await ScriptedServer.with { tokenRegistry($0) } _: { server in
+            try await ScriptedServer.with {
+                tokenRegistry($0)
+            } _: { server in
                 let client = try client(for: server, scratch)
                 let store = try scratch.store()
                 let reference = try app(at: server)
@@ -56,7 +59,9 @@ import Testing
 
     @Test("without a login the token service is asked as nobody")
     func anonymous() async throws {
-        try await ScriptedServer.with { tokenRegistry($0) } _: { server in
+        try await ScriptedServer.with {
+            tokenRegistry($0)
+        } _: { server in
             let client = RegistryClient(credentials: RegistryCredentials(file: nil), timeouts: .short)
             let resolved = try await client.resolve(try app(at: server))
             #expect(resolved.digest == image.digest)
@@ -76,7 +81,8 @@ import Testing
                 #expect(resolved.digest == image.digest)
                 let asked = try #require(server.requests.first { $0.path == "/token" })
                 #expect(asked.method == "POST" && asked.query.isEmpty && asked.headers["authorization"] == nil)
-                #expect(asked.body.contains("refresh_token=re%2Bfresh") && asked.body.contains("grant_type=refresh_token"))
+                #expect(
+                    asked.body.contains("refresh_token=re%2Bfresh") && asked.body.contains("grant_type=refresh_token"))
             }
         }
     }
@@ -176,7 +182,9 @@ import Testing
     func badTokens(index: Int) async throws {
         let (answer, sentence) = Self.tokenAnswers[index]
         try await Scratch.with { scratch in
-            try await ScriptedServer.with { $0.path == "/token" ? answer : tokenRegistry($0) } _: { server in
+            try await ScriptedServer.with {
+                $0.path == "/token" ? answer : tokenRegistry($0)
+            } _: { server in
                 let why = await refusal { _ = try await client(for: server, scratch).resolve(try app(at: server)) }
                 #expect(why.contains(sentence) && !why.contains("secret"), "\(why)")
             }
@@ -185,7 +193,9 @@ import Testing
 
     @Test("plain http is for this machine: a host that only looks local is not asked by it")
     func plain() async throws {
-        try await ScriptedServer.with { [image] in image.reply(to: $0) } _: { server in
+        try await ScriptedServer.with { [image] in
+            image.reply(to: $0)
+        } _: { server in
             let client = RegistryClient(credentials: RegistryCredentials(file: nil), timeouts: .short)
             let local = try #require(ImageReference("localhost:\(server.port)/app"))
             #expect(try await client.resolve(local).digest == image.digest)

@@ -119,7 +119,8 @@ import Testing
                 #expect(arm.digest == index.digest && arm.platforms == ["linux/arm64"])
                 #expect(arm.layers == [parts[1].layerDigest] && store.size(of: parts[0].layerDigest) == nil)
                 #expect(
-                    try await nobody.pull(reference, digest: index.digest, platform: "linux/amd64", into: store) == index)
+                    try await nobody.pull(reference, digest: index.digest, platform: "linux/amd64", into: store)
+                        == index)
                 let absent = await refusal {
                     _ = try await nobody.pull(reference, digest: index.digest, platform: "linux/s390x", into: store)
                 }
@@ -149,7 +150,8 @@ extension Scratch {
         try writeLayout(
             "whole", blobs: [bytes] + parts.flatMap { [$0.manifest, $0.configuration, $0.layer] },
             images: [(MediaType.index, bytes)])
-        let pushed = try await registry.push("oci:\(folder)/whole:test", as: name, options: ["--all"])
+        let pushed = try await registry.push(
+            "oci:\(folder)/whole:test", as: name, options: ["--all", "--preserve-digests"])
         #expect(pushed == index.digest.description)
         return index
     }

@@ -68,7 +68,8 @@ struct Scratch: Sendable {
         }
         let entries = images.enumerated().map { index, image in
             let tag = index == 0 ? #","annotations":{"org.opencontainers.image.ref.name":"test"}"# : ""
-            return #"{"mediaType":"\#(image.type)","digest":"\#(Digest(of: image.bytes))","size":\#(image.bytes.count)\#(tag)}"#
+            return
+                #"{"mediaType":"\#(image.type)","digest":"\#(Digest(of: image.bytes))","size":\#(image.bytes.count)\#(tag)}"#
         }
         try write(#"{"schemaVersion":2,"manifests":[\#(entries.joined(separator: ","))]}"#, to: name + "/index.json")
         try write(#"{"imageLayoutVersion":"1.0.0"}"#, to: name + "/oci-layout")

@@ -88,12 +88,14 @@ package final class RegistryUnderTest: Sendable {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
-    /// Pushes with skopeo.
+    /// Pushes with skopeo; unchanged, unless `options` ask for a conversion.
     /// - Parameters:
     ///   - source: as skopeo names it: `oci:/path:tag`, `docker-archive:/path`.
     ///   - name: `repository:tag`.
     /// - Returns: the text of the digest that the registry has it under.
-    package func push(_ source: String, as name: String, options: [String] = []) async throws -> String {
+    package func push(_ source: String, as name: String, options: [String] = ["--preserve-digests"]) async throws
+        -> String
+    {
         var arguments = ["copy", "--dest-tls-verify=false"] + options
         if let login { arguments += ["--dest-creds", "\(login.user):\(login.password)"] }
         let digestFile = folder + "/digest"

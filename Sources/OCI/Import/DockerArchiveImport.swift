@@ -18,7 +18,8 @@ extension ImageArchiveFile {
         for (name, diffID) in zip(layerNames, diffIDs) {
             guard let layer = stored[name] else { throw missing(name) }
             guard layer.content.diffID == diffID else {
-                throw OCIError.mismatch(what: "the layer \(name)", expected: "\(diffID)", found: "\(layer.content.diffID)")
+                throw OCIError.mismatch(
+                    what: "the layer \(name)", expected: "\(diffID)", found: "\(layer.content.diffID)")
             }
             layers.append(layer.descriptor)
         }
@@ -88,7 +89,9 @@ extension ImageArchiveFile {
         var stored: [String: StoredLayer] = [:]
         let archive = try reader()
         while let entry = try archive.next() {
-            guard wanted.contains(entry.name), entry.isFile, entry.link == nil, stored[entry.name] == nil else { continue }
+            guard wanted.contains(entry.name), entry.isFile, entry.link == nil, stored[entry.name] == nil else {
+                continue
+            }
             let writer = try store.writer()
             try archive.forEachPiece { (piece) throws(OCIError) in try writer.write(piece) }
             let size = writer.size

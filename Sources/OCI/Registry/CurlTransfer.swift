@@ -201,7 +201,9 @@ private final class TransferState: Sendable {
                 let name = line[..<colon].lowercased()
                 let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespacesAndNewlines)
                 progress.head.headers[name] = value
-                if name == "www-authenticate", progress.head.challenges.count < 10 { progress.head.challenges.append(value) }
+                if name == "www-authenticate", progress.head.challenges.count < 10 {
+                    progress.head.challenges.append(value)
+                }
             } else if line.allSatisfy(\.isNewline), (200..<300).contains(progress.head.status), progress.received == 0 {
                 do throws(OCIError) {
                     try receiver.begin(progress.head)
@@ -218,9 +220,12 @@ private final class TransferState: Sendable {
         progress.withLock { progress in
             if let failure = progress.failure { return .failure(failure) }
             if isCancelled.load(ordering: .relaxed) { return .failure(.cancelled) }
-            if code == CURLE_OK || (code == CURLE_WRITE_ERROR && progress.head.status >= 300) { return .success(progress.head) }
+            if code == CURLE_OK || (code == CURLE_WRITE_ERROR && progress.head.status >= 300) {
+                return .success(progress.head)
+            }
             let broken = [
-                CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2, CURLE_HTTP2_STREAM,
+                CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_GOT_NOTHING, CURLE_HTTP2,
+                CURLE_HTTP2_STREAM,
             ]
             return .failure(
                 .transport(words, isBroken: broken.contains(code), isTimeout: code == CURLE_OPERATION_TIMEDOUT))

@@ -58,7 +58,8 @@ extension RegistrySession {
     fileprivate func manifest(_ name: String) async throws(OCIError) -> ([UInt8], Digest) {
         let body = CollectedBody()
         let item = Item(
-            path: "manifests/\(name)", what: "\(reference)", accept: MediaType.accepted, limit: Int64(Manifest.sizeLimit),
+            path: "manifests/\(name)", what: "\(reference)", accept: MediaType.accepted,
+            limit: Int64(Manifest.sizeLimit),
             isSmall: true)
         let response = try await get(item, into: body)
         let bytes = body.bytes
@@ -122,7 +123,9 @@ private struct ImagePull: Sendable {
     }
 
     private func requirePlatform(_ configuration: Descriptor) throws(OCIError) {
-        guard let platform, let found = try store.platform(of: configuration), !Self.fits(found, platform) else { return }
+        guard let platform, let found = try store.platform(of: configuration), !Self.fits(found, platform) else {
+            return
+        }
         throw OCIError.malformed(what: what, why: "it is for \(found), not for \(platform)")
     }
 

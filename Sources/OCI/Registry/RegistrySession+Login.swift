@@ -56,7 +56,9 @@ extension RegistrySession {
         realm.scheme == "https" || (base.scheme == "http" && realm.host == base.host)
     }
 
-    private func tokenRequest(_ realm: WebAddress, _ challenge: [String: String], _ login: RegistryLogin?) -> CurlRequest {
+    private func tokenRequest(_ realm: WebAddress, _ challenge: [String: String], _ login: RegistryLogin?)
+        -> CurlRequest
+    {
         var items = [("scope", challenge["scope"] ?? "repository:\(reference.repository):pull")]
         if let service = challenge["service"] { items.append(("service", service)) }
         func request(_ address: WebAddress) -> CurlRequest {
@@ -65,7 +67,8 @@ extension RegistrySession {
         // An identity token is an OAuth refresh token, and goes into the body, never into an address.
         if let token = login?.identityToken {
             var post = request(realm)
-            post.form = Self.form(items + [("grant_type", "refresh_token"), ("client_id", "jobctl"), ("refresh_token", token)])
+            post.form = Self.form(
+                items + [("grant_type", "refresh_token"), ("client_id", "jobctl"), ("refresh_token", token)])
             return post
         }
         if let login { items.append(("account", login.user)) }

@@ -20,7 +20,8 @@ final class RegistrySession: Sendable {
         self.reference = reference
         let host = reference.registry == "docker.io" ? "registry-1.docker.io" : reference.registry
         let name = host.split(separator: ":").first.map(String.init) ?? host
-        let isPlain = isLoopbackHost(name) || client.insecure.contains(host) || client.insecure.contains(reference.registry)
+        let isPlain =
+            isLoopbackHost(name) || client.insecure.contains(host) || client.insecure.contains(reference.registry)
         guard let base = WebAddress((isPlain ? "http://" : "https://") + host) else {
             throw OCIError.unreachable(registry: reference.registry, why: "\(quoted(host)) is no host")
         }
@@ -110,8 +111,12 @@ final class RegistrySession: Sendable {
         }
     }
 
-    private func redirect(_ response: CurlResponse, from address: WebAddress, _ count: Int) throws(OCIError) -> WebAddress {
-        guard count <= Self.mostRedirects else { throw unreachable("it redirects more than \(Self.mostRedirects) times") }
+    private func redirect(_ response: CurlResponse, from address: WebAddress, _ count: Int) throws(OCIError)
+        -> WebAddress
+    {
+        guard count <= Self.mostRedirects else {
+            throw unreachable("it redirects more than \(Self.mostRedirects) times")
+        }
         guard let target = response.headers["location"].flatMap({ WebAddress($0, relativeTo: address) }) else {
             throw unreachable("it redirects to nowhere")
         }

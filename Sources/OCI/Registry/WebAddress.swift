@@ -25,7 +25,9 @@ struct WebAddress: Hashable, Sendable, CustomStringConvertible {
         guard curl_url_set(handle, CURLUPART_FRAGMENT, nil, 0) == CURLUE_OK else { return nil }
         func part(_ which: CURLUPart) -> String? {
             var value: UnsafeMutablePointer<CChar>?
-            guard curl_url_get(handle, which, &value, UInt32(CURLU_DEFAULT_PORT)) == CURLUE_OK, let value else { return nil }
+            guard curl_url_get(handle, which, &value, UInt32(CURLU_DEFAULT_PORT)) == CURLUE_OK, let value else {
+                return nil
+            }
             defer { curl_free(value) }
             return String(cString: value)
         }
