@@ -32,6 +32,8 @@ package final class DaemonUnderTest: Sendable {
             """
         process.arguments = ["-c", watch, "watch", String(getpid()), path] + arguments
         process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": folder]
+        // conmon drops a file named "oom" into its working folder.
+        process.currentDirectoryURL = URL(filePath: folder)
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output
