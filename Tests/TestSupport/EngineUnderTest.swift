@@ -2,6 +2,7 @@
 // Invariant: whatever was started is gone afterwards — processes, containers, mounts, control groups, files — also when a test fails,
 // and soon after the test process died.
 import Foundation
+import Synchronization
 
 /// A daemon that ends with the test process.
 package final class DaemonUnderTest: Sendable {
@@ -55,17 +56,13 @@ package final class EngineUnderTest: Sendable {
     package let kind: Kind
     package let folder: String
     package var socketPath: String { folder + "/engine.sock" }
-    private let daemon: DaemonUnderTest
+    private let daemon: Mutex<DaemonUnderTest>
 
     /// Starts one and waits until it answers.
     package static func start(_ kind: Kind) async throws -> EngineUnderTest {
         let engine = try EngineUnderTest(kind)
         do {
-            try await eventually("\(kind) answers on its socket") {
-                guard FileManager.default.fileExists(atPath: engine.socketPath) else { return false }
-                let curl = try await runProcess("curl", ["-s", "--max-time", "5", "--unix-socket", engine.socketPath, "http://engine/version"])
-                return curl.exitCode == 0 && curl.output.contains("ApiVersion")
-            }
+            try await engine.waitUntilItAnswers()
             return engine
         } catch {
             let log = (try? String(contentsOfFile: engine.folder + "/\(kind).log", encoding: .utf8)) ?? ""
@@ -77,18 +74,52 @@ package final class EngineUnderTest: Sendable {
     private init(_ kind: Kind) throws {
         self.kind = kind
         folder = try temporaryFolder("engine")
+        daemon = Mutex(try Self.daemon(kind, folder))
+    }
+
+    private static func daemon(_ kind: Kind, _ folder: String) throws -> DaemonUnderTest {
         switch kind {
         case .docker:
-            daemon = try DaemonUnderTest(
+            try DaemonUnderTest(
                 "docker", "dockerd",
                 [
                     "-H", "unix://\(folder)/engine.sock", "--data-root", "\(folder)/data", "--exec-root", "\(folder)/exec", "-p", "\(folder)/pid",
                     "--iptables=false", "--ip6tables=false", "--bridge=none", "--exec-opt", "native.cgroupdriver=cgroupfs",
                 ], folder: folder)
         case .podman:
-            daemon = try DaemonUnderTest(
-                "podman", "podman", Self.podmanOptions(folder) + ["system", "service", "--time=0", "unix://\(folder)/engine.sock"],
-                folder: folder)
+            try DaemonUnderTest(
+                "podman", "podman", podmanOptions(folder) + ["system", "service", "--time=0", "unix://\(folder)/engine.sock"], folder: folder)
+        }
+    }
+
+    private func waitUntilItAnswers() async throws {
+        try await eventually("\(kind) answers on its socket") {
+            guard FileManager.default.fileExists(atPath: socketPath) else { return false }
+            let curl = try await runProcess("curl", ["-s", "--max-time", "5", "--unix-socket", socketPath, "http://engine/version"])
+            return curl.exitCode == 0 && curl.output.contains("ApiVersion")
+        }
+    }
+
+    /// Kills the engine and all that it runs, with no chance to write anything down, as a crash of the host would; then starts it again.
+    package func crash() async throws {
+        // Twice: the first round may have been overtaken by a fork.
+        for _ in 0..<2 {
+            for id in processes(mentioning: folder) + containerProcesses() { kill(id, SIGKILL) }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+        await daemon.withLock { $0 }.stop()
+        for file in ["engine.sock", "pid", "exec/containerd/containerd.pid"] { try? FileManager.default.removeItem(atPath: "\(folder)/\(file)") }
+        let next = try Self.daemon(kind, folder)
+        daemon.withLock { $0 = next }
+        try await waitUntilItAnswers()
+    }
+
+    /// The processes in containers: their root lies below the engine's folder.
+    private func containerProcesses() -> [pid_t] {
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return entries.compactMap { pid_t($0) }.filter { id in
+            let mounts = (try? String(contentsOfFile: "/proc/\(id)/mounts", encoding: .utf8)) ?? ""
+            return mounts.split(separator: "\n").first { $0.hasPrefix("overlay / ") }?.contains(folder + "/") ?? false
         }
     }
 
@@ -110,13 +141,8 @@ package final class EngineUnderTest: Sendable {
         case .podman:
             _ = try? await runProcess("podman", Self.podmanOptions(folder) + ["rm", "--all", "--force", "--time", "0"])
         }
-        await daemon.stop()
+        await daemon.withLock { $0 }.stop()
         await sweep(folder)
-    }
-
-    /// Kills the daemon without a chance to write anything down, and what it left running, as a crash of the host would.
-    package func killEverything() async throws {
-        for id in processes(mentioning: folder) { kill(id, SIGKILL) }
     }
 
     private func containers() async -> [String] {

@@ -20,7 +20,7 @@ struct EnginePromise: Sendable, CustomTestStringConvertible {
     static let all = ends + outputs + lives
 }
 
-@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker))
+@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker), .timeLimit(.minutes(2)))
 struct EngineDockerTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -29,7 +29,7 @@ struct EngineDockerTests {
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman))
+@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(2)))
 struct EnginePodmanTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -38,7 +38,7 @@ struct EnginePodmanTests {
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated))
+@Suite("the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated), .timeLimit(.minutes(2)))
 struct EngineSimulatedTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }

@@ -154,3 +154,42 @@ struct EngineDetectionTests {
         for text in ["", "1", "1.", ".1", "1.2.3", "-1.2", "1.99999999999999999999", "a.b"] { #expect(APIVersion(text) == nil) }
     }
 }
+
+@Suite("a crash of everything while a program runs is no success: dockerd", InEngineWorld(.docker), .timeLimit(.minutes(3)))
+struct EngineDockerCrashTests {
+    @Test("neither for one who waits, nor for one who asks later")
+    func crash() async throws { try await crashIsNoSuccess() }
+}
+
+@Suite("a crash of everything while a program runs is no success: podman", InEngineWorld(.podman), .timeLimit(.minutes(3)))
+struct EnginePodmanCrashTests {
+    @Test("neither for one who waits, nor for one who asks later")
+    func crash() async throws { try await crashIsNoSuccess() }
+}
+
+private func crashIsNoSuccess() async throws {
+    let world = try #require(EngineWorld.current)
+    try await world.withEngine { engine, worker in
+        let id = try await engine.begin(world.specification(["sh", "-c", "echo up; sleep 1000"]))
+        for try await _ in engine.logs(id, skip: [:]) { break }
+        let done = world.specification(["echo", "done"], task: 2)
+        let ended = try await engine.begin(done)
+        _ = try await engine.wait(ended)
+        async let waiting = verdict(of: id, engine)
+        try await #require(world.daemon).crash()
+        #expect(await waiting == nil)
+        #expect(await verdict(of: id, try await world.engine(worker)) == nil)
+        // What was proven before the crash still is.
+        #expect(await verdict(of: ended, engine) != nil)
+        #expect(try await engine.output(of: ended).text == "done\n")
+    }
+}
+
+/// The proof of exit code 0, if there is one.
+private func verdict(of id: String, _ engine: any ContainerEngine) async -> ExitRecord.Zero? {
+    do throws(EngineError) {
+        return ExitRecord.Zero(try await engine.wait(id))
+    } catch {
+        return nil
+    }
+}

@@ -160,6 +160,7 @@ extension DockerEngine {
     }
 
     private func hasEnded(_ id: String) async throws(EngineError) -> Bool {
+        let asked = ContinuousClock.now
         while true {
             let found: InspectedContainer?
             do throws(EngineError) {
@@ -174,7 +175,9 @@ extension DockerEngine {
             case .ended: return true
             case .notStarted, .running: return false
             // The last output may still be on its way into the log.
-            case .ending: try await pause(.milliseconds(50))
+            case .ending:
+                if .now - asked > Self.patience { return true }
+                try await pause(.milliseconds(50))
             }
         }
     }

@@ -182,7 +182,7 @@ package final class DockerEngine: ContainerEngine {
                 case .ending:
                     let since = endingSince ?? .now
                     endingSince = since
-                    if .now - since > .seconds(30) { throw .noProof("the engine has not recorded how the container ended") }
+                    if .now - since > Self.patience { throw .noProof("the engine has not recorded how the container ended") }
                     try await pause(.milliseconds(50))
                 }
                 delay = .milliseconds(50)
@@ -195,13 +195,27 @@ package final class DockerEngine: ContainerEngine {
         }
     }
 
-    /// Blocks until the engine thinks that the container does not run. Its answer is no proof, so it is not even read.
+    /// How long an engine may take to record an end.
+    static let patience = Duration.seconds(10)
+
+    /// Blocks until the engine thinks that the container does not run, or for a while: podman may think that it runs when nothing
+    /// is left of it. The answer is no proof, so it is not even read.
     private func waitAtEngine(_ id: String) async throws(EngineError) {
         let query = switch dialect {
         case .docker: [("condition", "not-running")]
         case .podman: [("condition", "stopped"), ("condition", "exited"), ("interval", "100ms")]
         }
-        _ = try await http.exchange(.POST, container(id, "/wait"), query: query, within: EngineHTTP.endless, answerLimit: 1 << 20)
+        let limit: TimeAmount = switch dialect {
+        case .docker: .minutes(10)
+        case .podman: .seconds(30)
+        }
+        do throws(EngineError) {
+            _ = try await http.exchange(.POST, container(id, "/wait"), query: query, within: limit, answerLimit: 1 << 20)
+        } catch {
+            // The limit looks like an engine that is away; if it is, the look at the state that follows says so.
+            guard error.isUnavailable, !Task.isCancelled else { throw error }
+            try await pause(.milliseconds(50))
+        }
     }
 
     /// The proof, with what the engine's record does not hold: OOM that the engine missed, and why a program was not started.
