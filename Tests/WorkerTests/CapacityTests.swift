@@ -27,7 +27,10 @@ struct CapacityTests {
     @Test("only a sane MemTotal counts")
     func meminfo() {
         #expect(Capacity.hostMemory(meminfo: "MemTotal:       16384 kB\nMemFree: 1 kB\n") == 16_777_216)
-        for text in ["", "MemFree: 1 kB", "MemTotal: x kB", "MemTotal: 1 MB", "MemTotal: -1 kB", "MemTotal: 99999999999999999999 kB", "MemTotal: 9223372036854775807 kB"] {
+        for text in [
+            "", "MemFree: 1 kB", "MemTotal: x kB", "MemTotal: 1 MB", "MemTotal: -1 kB",
+            "MemTotal: 99999999999999999999 kB", "MemTotal: 9223372036854775807 kB",
+        ] {
             #expect(Capacity.hostMemory(meminfo: text) == nil)
         }
     }
@@ -40,7 +43,9 @@ struct CapacityTests {
         limits.tighten(memory: 500)
         limits.tighten(memory: 700)
         #expect(limits.memory == 500)
-        for (quota, period) in [(-1, 100_000), (0, 0), (100, 0), (Int64.max, 1)] as [(Int64, Int64)] { limits.tighten(quota: quota, period: period) }
+        for (quota, period) in [(-1, 100_000), (0, 0), (100, 0), (Int64.max, 1)] as [(Int64, Int64)] {
+            limits.tighten(quota: quota, period: period)
+        }
         #expect(limits.cpus == nil)
         limits.tighten(quota: 150_000, period: 100_000)
         limits.tighten(quota: 400_000, period: 100_000)
@@ -49,15 +54,17 @@ struct CapacityTests {
 
     @Test("GPUs are known by their identity, and strange lines are left out and told")
     func gpus() {
-        let (gpus, note) = Capacity.parse(nvidiaSMI: """
-            GPU-5a9c0d2e-1111-2222-3333-444455556666, NVIDIA A100-SXM4-40GB, 40960 MiB
-            GPU-0, Tesla T4, 15360 MiB
+        let (gpus, note) = Capacity.parse(
+            nvidiaSMI: """
+                GPU-5a9c0d2e-1111-2222-3333-444455556666, NVIDIA A100-SXM4-40GB, 40960 MiB
+                GPU-0, Tesla T4, 15360 MiB
 
-            """)
+                """)
         #expect(gpus.map(\.uuid) == ["GPU-5a9c0d2e-1111-2222-3333-444455556666", "GPU-0"] && note == nil)
         #expect(gpus.first?.memory == ByteCount(bytes: 40_960 << 20) && gpus.first?.name == "NVIDIA A100-SXM4-40GB")
         for line in [
-            "No devices were found", "GPU-1, x", "GPU-1, x, 5 GiB", "GPU-1, x, -5 MiB", "GPU-1, x, 99999999999999999999 MiB", "GPU-a/b, x, 5 MiB",
+            "No devices were found", "GPU-1, x", "GPU-1, x, 5 GiB", "GPU-1, x, -5 MiB",
+            "GPU-1, x, 99999999999999999999 MiB", "GPU-a/b, x, 5 MiB",
             "GPU-\(String(repeating: "1", count: 100)), x, 5 MiB", "0, x, 5 MiB", ",,", "GPU-1,x,MiB 5",
         ] {
             let (gpus, note) = Capacity.parse(nvidiaSMI: line)

@@ -1,4 +1,5 @@
-// Around an engine: the registry proxy's guard, detection and its reasons, and an engine that crashes while a container runs.
+// Around an engine: the registry proxy's guard, detection and its reasons, and an engine that crashes while a
+// container runs.
 import Foundation
 import JobModel
 import Logging
@@ -17,7 +18,8 @@ struct EngineRegistryProxyTests {
         let result: Result<Void, any Error>
         do {
             let digest = try await EngineTestImage.push(to: registry.port)
-            let proxy = RegistryProxy(scheduler: registry.url, token: "secret", portFile: folder + "/port", logger: Logger(label: "test"))
+            let proxy = RegistryProxy(
+                scheduler: registry.url, token: "secret", portFile: folder + "/port", logger: Logger(label: "test"))
             result = .success(try await running(proxy) { try await body(proxy, $0, digest) })
         } catch {
             result = .failure(error)
@@ -35,7 +37,9 @@ struct EngineRegistryProxyTests {
         }
     }
 
-    private func status(_ address: String, _ path: String, _ options: [String] = [], by: [String] = []) async throws -> String {
+    private func status(_ address: String, _ path: String, _ options: [String] = [], by: [String] = []) async throws
+        -> String
+    {
         let curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"] + options + ["http://\(address)\(path)"]
         let command = by + curl
         return try await runProcess(command[0], Array(command.dropFirst())).output
@@ -58,8 +62,10 @@ struct EngineRegistryProxyTests {
             let stranger = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
             #expect(try await status(address, manifest, accept, by: stranger) == "403")
             for path in [
-                "/v1/jobs", "/v2/_catalog", "/v2/archive/tags/list", "/v2/archive/manifests/test", "/v2/other/manifests/\(digest)", "/",
-                "/v2/archive/blobs/\(Digest(of: "unknown"))", "/v2/archive/manifests/\(digest)/../../../v1/jobs", "/v2/archive/blobs/\(layer)%2f",
+                "/v1/jobs", "/v2/_catalog", "/v2/archive/tags/list", "/v2/archive/manifests/test",
+                "/v2/other/manifests/\(digest)", "/",
+                "/v2/archive/blobs/\(Digest(of: "unknown"))", "/v2/archive/manifests/\(digest)/../../../v1/jobs",
+                "/v2/archive/blobs/\(layer)%2f",
             ] {
                 #expect(try await status(address, path, ["--path-as-is"]) == "404", "\(path)")
             }
@@ -74,13 +80,16 @@ struct EngineRegistryProxyTests {
         let folder = try temporaryFolder("port")
         defer { try? FileManager.default.removeItem(atPath: folder) }
         func proxy() -> RegistryProxy {
-            RegistryProxy(scheduler: "http://127.0.0.1:1", token: "secret", portFile: folder + "/port", logger: Logger(label: "test"))
+            RegistryProxy(
+                scheduler: "http://127.0.0.1:1", token: "secret", portFile: folder + "/port",
+                logger: Logger(label: "test"))
         }
         var first = ""
         try await running(proxy()) { address in
             first = address
             try await running(proxy()) { #expect($0 != address) }
-            try first.split(separator: ":").last.map(String.init)?.write(toFile: folder + "/port", atomically: true, encoding: .utf8)
+            try first.split(separator: ":").last.map(String.init)?.write(
+                toFile: folder + "/port", atomically: true, encoding: .utf8)
         }
         try await running(proxy()) { #expect($0 == first) }
         try "no port".write(toFile: folder + "/port", atomically: true, encoding: .utf8)
@@ -89,7 +98,8 @@ struct EngineRegistryProxyTests {
 
     @Test("a scheduler that is away is a bad gateway")
     func away() async throws {
-        let proxy = RegistryProxy(scheduler: "http://127.0.0.1:1", token: "secret", portFile: nil, logger: Logger(label: "test"))
+        let proxy = RegistryProxy(
+            scheduler: "http://127.0.0.1:1", token: "secret", portFile: nil, logger: Logger(label: "test"))
         let digest = Digest(of: "x")
         await proxy.permit(digest)
         var answer = ""
@@ -107,11 +117,18 @@ struct EngineDetectionTests {
         let environment = ["DOCKER_HOST": "unix:///a", "CONTAINER_HOST": "unix:///b", "XDG_RUNTIME_DIR": "/run/user/7"]
         #expect(
             EngineDetection(.auto, environment: environment).candidates.map(\.socketPath) == [
-                "/a", "/var/run/docker.sock", "/run/user/7/docker.sock", "/b", "/run/podman/podman.sock", "/run/user/7/podman/podman.sock",
+                "/a", "/var/run/docker.sock", "/run/user/7/docker.sock", "/b", "/run/podman/podman.sock",
+                "/run/user/7/podman/podman.sock",
             ])
         #expect(EngineDetection(.podman, environment: environment).candidates.map(\.socketPath).first == "/b")
-        #expect(EngineDetection(.docker, environment: ["DOCKER_HOST": "tcp://far:2375"]).candidates.map(\.socketPath) == ["/var/run/docker.sock"])
-        #expect(EngineDetection(.docker, socketPath: "/mine", environment: environment).candidates.map(\.socketPath) == ["/mine"])
+        #expect(
+            EngineDetection(.docker, environment: ["DOCKER_HOST": "tcp://far:2375"]).candidates.map(\.socketPath) == [
+                "/var/run/docker.sock"
+            ])
+        #expect(
+            EngineDetection(.docker, socketPath: "/mine", environment: environment).candidates.map(\.socketPath) == [
+                "/mine"
+            ])
     }
 
     @Test("each engine that does not work is named with its reason")
@@ -120,16 +137,19 @@ struct EngineDetectionTests {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         _ = FileManager.default.createFile(atPath: folder + "/file", contents: nil)
         let detection = EngineDetection(candidates: [
-            .init(.docker, folder + "/missing"), .init(.podman, folder + "/file"), .init(.auto, folder + "/" + String(repeating: "x", count: 120)),
+            .init(.docker, folder + "/missing"), .init(.podman, folder + "/file"),
+            .init(.auto, folder + "/" + String(repeating: "x", count: 120)),
         ])
         await #expect {
             _ = try await detection.engine(worker: "w", registry: NoImages(), logger: logger)
         } throws: { error in
             guard case .unavailable(let text)? = error as? EngineError else { return false }
-            return text.contains("missing: no such socket") && text.contains("file: the container engine at") && text.contains("too long for a socket")
+            return text.contains("missing: no such socket") && text.contains("file: the container engine at")
+                && text.contains("too long for a socket")
         }
         await #expect(throws: EngineError.self) {
-            _ = try await EngineDetection(candidates: []).engine(worker: "no/name", registry: NoImages(), logger: logger)
+            _ = try await EngineDetection(candidates: []).engine(
+                worker: "no/name", registry: NoImages(), logger: logger)
         }
     }
 
@@ -138,7 +158,9 @@ struct EngineDetectionTests {
         let podman = try await EngineUnderTest.start(.podman)
         let result: Result<DockerEngine, EngineError>
         do throws(EngineError) {
-            let detection = EngineDetection(candidates: [.init(.docker, podman.socketPath), .init(.auto, podman.socketPath)])
+            let detection = EngineDetection(candidates: [
+                .init(.docker, podman.socketPath), .init(.auto, podman.socketPath),
+            ])
             result = .success(try await detection.engine(worker: "w", registry: NoImages(), logger: logger))
         } catch {
             result = .failure(error)
@@ -151,17 +173,22 @@ struct EngineDetectionTests {
     func versions() throws {
         #expect(try #require(APIVersion("1.5")) < #require(APIVersion("1.41")))
         #expect(APIVersion("1.41")?.description == "1.41")
-        for text in ["", "1", "1.", ".1", "1.2.3", "-1.2", "1.99999999999999999999", "a.b"] { #expect(APIVersion(text) == nil) }
+        for text in ["", "1", "1.", ".1", "1.2.3", "-1.2", "1.99999999999999999999", "a.b"] {
+            #expect(APIVersion(text) == nil)
+        }
     }
 }
 
-@Suite("a crash of everything while a program runs is no success: dockerd", InEngineWorld(.docker), .timeLimit(.minutes(3)))
+@Suite(
+    "a crash of everything while a program runs is no success: dockerd", InEngineWorld(.docker), .timeLimit(.minutes(3))
+)
 struct EngineDockerCrashTests {
     @Test("neither for one who waits, nor for one who asks later")
     func crash() async throws { try await crashIsNoSuccess() }
 }
 
-@Suite("a crash of everything while a program runs is no success: podman", InEngineWorld(.podman), .timeLimit(.minutes(3)))
+@Suite(
+    "a crash of everything while a program runs is no success: podman", InEngineWorld(.podman), .timeLimit(.minutes(3)))
 struct EnginePodmanCrashTests {
     @Test("neither for one who waits, nor for one who asks later")
     func crash() async throws { try await crashIsNoSuccess() }

@@ -1,5 +1,6 @@
-// The parts of the engines' JSON that are read, and the judgement of a container's recorded state. Docker and podman's libpod
-// name these fields alike. Invariant: `judge` finds an exit only in a record that says when and how the program ended.
+// The parts of the engines' JSON that are read, and the judgement of a container's recorded state. Docker and
+// podman's libpod name these fields alike. Invariant: `judge` finds an exit only in a record that says when and how
+// the program ended.
 import Foundation
 import Glibc
 import JobModel
@@ -26,12 +27,14 @@ struct RecordedState: Decodable, Sendable {
     var finishedAt: String
 
     private enum CodingKeys: String, CodingKey {
-        case status = "Status", exitCode = "ExitCode", oomKilled = "OOMKilled", error = "Error", pid = "Pid", monitor = "ConmonPid"
+        case status = "Status", exitCode = "ExitCode", oomKilled = "OOMKilled", error = "Error", pid = "Pid", monitor =
+            "ConmonPid"
         case startedAt = "StartedAt", finishedAt = "FinishedAt"
     }
 
     init(
-        status: String, exitCode: Int, oomKilled: Bool = false, error: String = "", pid: Int = 0, monitor: Int = 0, startedAt: String,
+        status: String, exitCode: Int, oomKilled: Bool = false, error: String = "", pid: Int = 0, monitor: Int = 0,
+        startedAt: String,
         finishedAt: String
     ) {
         self.status = status
@@ -64,8 +67,8 @@ struct RecordedState: Decodable, Sendable {
         case ended(ContainerEnd)
     }
 
-    /// What the record proves. After a crash of the host, dockerd 20.10 shows `exited`, code 0 and no time of the end, podman
-    /// `created` with a time of the start, or code −1: none of these is a success.
+    /// What the record proves. After a crash of the host, dockerd 20.10 shows `exited`, code 0 and no time of the
+    /// end, podman `created` with a time of the start, or code −1: none of these is a success.
     func judge() -> Judgement {
         let started = Self.time(startedAt)
         let finished = Self.time(finishedAt)
@@ -80,18 +83,23 @@ struct RecordedState: Decodable, Sendable {
         default: return .ended(.unproven("the engine shows the container as \(quoted(status))"))
         }
         if started == nil {
-            return .ended(.neverStarted("the engine could not start the container: \(error.isEmpty ? "it gives no reason" : error)"))
+            return .ended(
+                .neverStarted(
+                    "the engine could not start the container: \(error.isEmpty ? "it gives no reason" : error)"))
         }
         guard finished != nil else { return .ended(.unproven("the engine does not know when the container ended")) }
         guard (0...255).contains(exitCode) else {
             return .ended(.unproven("the engine recorded the impossible exit code \(exitCode)"))
         }
-        guard error.isEmpty else { return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)")) }
-        return .ended(.exited(ExitRecord(exitCode: exitCode, oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
+        guard error.isEmpty else {
+            return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)"))
+        }
+        return .ended(
+            .exited(ExitRecord(exitCode: exitCode, oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
     }
 
-    /// Podman says `running` for ever if its monitor was killed together with the container: nobody is left to write the end down.
-    /// The agent and the engine share the host, so they share process numbers.
+    /// Podman says `running` for ever if its monitor was killed together with the container: nobody is left to write
+    /// the end down. The agent and the engine share the host, so they share process numbers.
     private var isAbandoned: Bool { monitor > 0 && isGone(monitor) && (pid <= 0 || isGone(pid)) }
 
     private func isGone(_ process: Int) -> Bool { kill(pid_t(clamping: process), 0) != 0 && errno == ESRCH }
@@ -124,7 +132,9 @@ struct InspectedContainer: Decodable, Sendable {
     let state: RecordedState
     let settings: Settings
     let host: HostSettings?
-    private enum CodingKeys: String, CodingKey { case id = "Id", state = "State", settings = "Config", host = "HostConfig" }
+    private enum CodingKeys: String, CodingKey {
+        case id = "Id", state = "State", settings = "Config", host = "HostConfig"
+    }
 
     var attempt: AttemptID? { settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) } }
 }
@@ -150,7 +160,9 @@ struct InspectedImage: Decodable, Sendable {
     let os: String?
     let architecture: String?
     let settings: Settings?
-    private enum CodingKeys: String, CodingKey { case id = "Id", os = "Os", architecture = "Architecture", settings = "Config" }
+    private enum CodingKeys: String, CodingKey {
+        case id = "Id", os = "Os", architecture = "Architecture", settings = "Config"
+    }
 
     /// The names of the variables that the image sets.
     var environmentNames: [String] {
