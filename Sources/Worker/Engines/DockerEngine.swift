@@ -160,7 +160,7 @@ package final class DockerEngine: ContainerEngine {
             try await pause(.milliseconds(100))
         }
         guard let found, let attempt = found.attempt else { return }
-        try await removeVolumes(of: attempt)
+        try await removeVolumes(of: found, attempt)
         await cgroups.remove(attempt, container: found.id, logger: logger)
     }
 
@@ -286,24 +286,11 @@ package final class DockerEngine: ContainerEngine {
     }
 
     /// The volumes that stood in for the image's VOLUMEs (docker only; see ``ContainerPlan``).
-    private func removeVolumes(of attempt: AttemptID) async throws(EngineError) {
+    private func removeVolumes(of container: InspectedContainer, _ attempt: AttemptID) async throws(EngineError) {
         guard case .docker = dialect else { return }
-        struct Volumes: Decodable {
-            struct Volume: Decodable {
-                let name: String
-                private enum CodingKeys: String, CodingKey { case name = "Name" }
-            }
-            let volumes: [Volume]?
-            private enum CodingKeys: String, CodingKey { case volumes = "Volumes" }
-        }
-        let name = containerName(of: attempt)
-        let filter = "{\"label\":[\"\(ContainerLabel.attempt)=\(attempt)\",\"\(ContainerLabel.worker)=\(worker)\"]}"
-        let answer = try await http.exchange(.GET, path("/volumes"), query: [("filters", filter)])
-        try answer.expect(200)
-        let found: Volumes = try answer.decoded()
-        for volume in found.volumes ?? [] where volume.name.hasPrefix(name) {
-            try await http.exchange(.DELETE, path("/volumes/" + percentEncoded(volume.name)), query: [("force", "1")])
-                .expect(204, 404)
+        for volume in container.volumes where volume.hasPrefix(containerName(of: attempt) + "-") {
+            let path = path("/volumes/" + percentEncoded(volume))
+            try await http.exchange(.DELETE, path, query: [("force", "1")]).expect(204, 404)
         }
     }
 

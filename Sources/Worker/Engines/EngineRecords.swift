@@ -128,14 +128,21 @@ struct InspectedContainer: Decodable, Sendable {
         let log: Log?
         private enum CodingKeys: String, CodingKey { case log = "LogConfig" }
     }
+    struct Mount: Decodable, Sendable {
+        /// Of a volume.
+        let name: String?
+        private enum CodingKeys: String, CodingKey { case name = "Name" }
+    }
     let id: String
     let state: RecordedState
     let settings: Settings
     let host: HostSettings?
+    private let mounts: [Mount]?
     private enum CodingKeys: String, CodingKey {
-        case id = "Id", state = "State", settings = "Config", host = "HostConfig"
+        case id = "Id", state = "State", settings = "Config", host = "HostConfig", mounts = "Mounts"
     }
 
+    var volumes: [String] { (mounts ?? []).compactMap(\.name) }
     var attempt: AttemptID? { settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) } }
 }
 
