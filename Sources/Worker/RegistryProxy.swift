@@ -1,10 +1,12 @@
-// The agent's only listener: a loopback registry from which the engine pulls, so that no engine needs any configuration (docker
-// trusts 127.0.0.0/8 over plain HTTP; podman is told per pull). It adds the worker's token and passes on to the scheduler's archive.
+// The agent's only listener: a loopback registry from which the engine pulls, so that no engine needs any
+// configuration (docker trusts 127.0.0.0/8 over plain HTTP; podman is told per pull). It adds the worker's token and
+// passes on to the scheduler's archive.
 //
-// Who else on the host could pull through it? Engines send no secret, so the proxy looks at what it can see: it answers only
-// connections of root and of the agent's own user (by the kernel's table of sockets), and only for images that the engine is pulling
-// at that moment on the agent's behalf (the manifest's digest, and the digests named in manifests that went through). Nothing else
-// of the scheduler's API is reachable. Invariant: what is forwarded is a GET or HEAD of a manifest or blob by a permitted digest.
+// Who else on the host could pull through it? Engines send no secret, so the proxy looks at what it can see: it
+// answers only connections of root and of the agent's own user (by the kernel's table of sockets), and only for
+// images that the engine is pulling at that moment on the agent's behalf (the manifest's digest, and the digests
+// named in manifests that went through). Nothing else of the scheduler's API is reachable. Invariant: what is
+// forwarded is a GET or HEAD of a manifest or blob by a permitted digest.
 import AsyncHTTPClient
 import Foundation
 import HTTPTypes
@@ -38,7 +40,8 @@ package final class RegistryProxy: Service, ImageSource {
 
     /// - Parameters:
     ///   - scheduler: the scheduler's URL without a trailing slash.
-    ///   - portFile: where the port is kept over restarts, so that engines know images by the same reference; nil: nowhere.
+    ///   - portFile: where the port is kept over restarts, so that engines know images by the same reference; nil:
+    ///     nowhere.
     package init(scheduler: String, token: String, portFile: String?, logger: Logger) {
         self.scheduler = scheduler
         self.token = token
@@ -91,7 +94,9 @@ package final class RegistryProxy: Service, ImageSource {
     // MARK: One request
 
     private func answer(_ request: Request, _ context: ProxyContext) async -> Response {
-        guard request.method == .get || request.method == .head else { return refusal(.methodNotAllowed, "UNSUPPORTED") }
+        guard request.method == .get || request.method == .head else {
+            return refusal(.methodNotAllowed, "UNSUPPORTED")
+        }
         guard let peer = context.peer, let port = await state.port, mayPull(peer: peer, port: port) else {
             return refusal(.forbidden, "DENIED")
         }
@@ -102,19 +107,22 @@ package final class RegistryProxy: Service, ImageSource {
                 body: ResponseBody(byteBuffer: ByteBuffer(string: request.method == .head ? "" : "{}")))
         }
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 5, parts[0].isEmpty, parts[1] == "v2", parts[2] == "archive", parts[3] == "manifests" || parts[3] == "blobs",
+        guard parts.count == 5, parts[0].isEmpty, parts[1] == "v2", parts[2] == "archive",
+            parts[3] == "manifests" || parts[3] == "blobs",
             let digest = Digest(parts[4]), await state.permits(digest)
         else { return refusal(.notFound, "MANIFEST_UNKNOWN") }
         do {
             return try await forward(request, isManifest: parts[3] == "manifests", digest)
         } catch {
-            logger.warning("the scheduler's archive could not be reached", metadata: ["digest": "\(digest)", "reason": "\(error)"])
+            logger.warning(
+                "the scheduler's archive could not be reached", metadata: ["digest": "\(digest)", "reason": "\(error)"])
             return refusal(.badGateway, "UNKNOWN")
         }
     }
 
     private func forward(_ request: Request, isManifest: Bool, _ digest: Digest) async throws -> Response {
-        var call = HTTPClientRequest(url: scheduler + "/v2/archive/" + (isManifest ? "manifests/" : "blobs/") + digest.description)
+        var call = HTTPClientRequest(
+            url: scheduler + "/v2/archive/" + (isManifest ? "manifests/" : "blobs/") + digest.description)
         call.method = request.method == .head ? .HEAD : .GET
         call.headers.add(name: "Authorization", value: "Bearer " + token)
         for name in [HTTPField.Name.accept, .range, .ifRange] {
@@ -137,16 +145,19 @@ package final class RegistryProxy: Service, ImageSource {
             return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: body))
         }
         let body = response.body
-        return Response(status: status, headers: headers, body: ResponseBody(contentLength: length) { writer in
-            for try await piece in body { try await writer.write(piece) }
-            try await writer.finish(nil)
-        })
+        return Response(
+            status: status, headers: headers,
+            body: ResponseBody(contentLength: length) { writer in
+                for try await piece in body { try await writer.write(piece) }
+                try await writer.finish(nil)
+            })
     }
 
     private func refusal(_ status: HTTPResponse.Status, _ code: String) -> Response {
         Response(
             status: status, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: #"{"errors":[{"code":"\#(code)","message":"refused"}]}"#)))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: #"{"errors":[{"code":"\#(code)","message":"refused"}]}"#))
+        )
     }
 
     // MARK: The port
@@ -164,7 +175,8 @@ package final class RegistryProxy: Service, ImageSource {
             try Data("\(port)\n".utf8).write(to: URL(filePath: portFile), options: .atomic)
         } catch {
             // The next life takes another port and pulls manifests again: no harm.
-            logger.warning("the registry proxy's port could not be saved", metadata: ["path": "\(portFile)", "reason": "\(error)"])
+            logger.warning(
+                "the registry proxy's port could not be saved", metadata: ["path": "\(portFile)", "reason": "\(error)"])
         }
     }
 }
@@ -187,7 +199,9 @@ private struct ProxyContext: RequestContext {
 
 /// Whether root or the agent's own user holds the other end of the connection.
 private func mayPull(peer: SocketAddress, port: Int) -> Bool {
-    guard let peerPort = peer.port, peer.ipAddress == "127.0.0.1", let table = CgroupBook.text("/proc/net/tcp", limit: 64 << 20) else {
+    guard let peerPort = peer.port, peer.ipAddress == "127.0.0.1",
+        let table = CgroupBook.text("/proc/net/tcp", limit: 64 << 20)
+    else {
         return false
     }
     // `sl local remote state queues timer retransmits uid …`, addresses as little-endian hexadecimal.
@@ -254,6 +268,8 @@ private actor ProxyState {
     }
 
     private func digests(in text: [UInt8]) -> [Digest] {
-        String(decoding: text, as: UTF8.self).split(separator: "\"").filter { $0.hasPrefix("sha256:") }.compactMap { Digest($0) }
+        String(decoding: text, as: UTF8.self).split(separator: "\"").filter { $0.hasPrefix("sha256:") }.compactMap {
+            Digest($0)
+        }
     }
 }

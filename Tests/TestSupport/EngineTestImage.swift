@@ -1,4 +1,5 @@
-// The image that engine tests run: Debian's static busybox, and a configuration full of things that a container must ignore.
+// The image that engine tests run: Debian's static busybox, and a configuration full of things that a container must
+// ignore.
 import Foundation
 import JobModel
 
@@ -17,7 +18,8 @@ package enum EngineTestImage {
                 "docker://127.0.0.1:\(port)/archive:test\(marker)",
             ])
         guard copy.exitCode == 0 else { throw ProcessFailure(description: "skopeo: \(copy)") }
-        let text = try String(contentsOfFile: folder + "/digest", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        let text = try String(contentsOfFile: folder + "/digest", encoding: .utf8).trimmingCharacters(
+            in: .whitespacesAndNewlines)
         guard let digest = Digest(text) else { throw ProcessFailure(description: "skopeo wrote the digest '\(text)'") }
         return digest
     }
@@ -25,7 +27,8 @@ package enum EngineTestImage {
     private static func writeLayout(_ layout: String, scratch: String, marker: String) async throws {
         let build = """
             set -e
-            cd "$1"; mkdir -p rootfs/bin rootfs/etc rootfs/volume rootfs/tmp rootfs/data rootfs/out rootfs/run; chmod 1777 rootfs/tmp; chmod 755 rootfs/run
+            cd "$1"; for f in bin etc volume tmp data out run; do mkdir -p rootfs/$f; done
+            chmod 1777 rootfs/tmp; chmod 755 rootfs/run
             cp /bin/busybox rootfs/bin/busybox
             for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -s busybox rootfs/bin/$name; done
             echo 'root:x:0:0::/:/bin/sh' > rootfs/etc/passwd
@@ -33,7 +36,9 @@ package enum EngineTestImage {
             tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C rootfs -cf layer.tar .
             """
         let made = try await runProcess("sh", ["-c", build, "build", scratch])
-        guard made.exitCode == 0 else { throw ProcessFailure(description: "the test image could not be built: \(made)") }
+        guard made.exitCode == 0 else {
+            throw ProcessFailure(description: "the test image could not be built: \(made)")
+        }
         let blobs = layout + "/blobs/sha256"
         try FileManager.default.createDirectory(atPath: blobs, withIntermediateDirectories: true)
         func put(_ bytes: Data) throws -> (digest: Digest, size: Int) {
@@ -42,23 +47,34 @@ package enum EngineTestImage {
             return (digest, bytes.count)
         }
         let layer = try put(try Data(contentsOf: URL(filePath: scratch + "/layer.tar")))
-        let configuration = try put(Data("""
-            {"architecture":"\(architecture)","os":"linux","created":"2020-01-01T00:00:00Z","config":{
-            "Entrypoint":["/bin/echo","the ENTRYPOINT ran"],"Cmd":["the CMD ran"],"User":"4242","WorkingDir":"/data","StopSignal":"SIGUSR1",
-            "Env":["PATH=/bin","FROM_IMAGE=yes","LANG=en_GB.UTF-8"],"Volumes":{"/volume":{}},
-            "Healthcheck":{"Test":["CMD-SHELL","false"],"Interval":1000000000}},
-            "rootfs":{"type":"layers","diff_ids":["\(layer.digest)"]},"history":[{"created":"2020-01-01T00:00:00Z"}]}
-            """.utf8))
-        let manifest = try put(Data("""
-            {"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
-            "config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"\(configuration.digest)","size":\(configuration.size)},
-            "layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"\(layer.digest)","size":\(layer.size)}]}
-            """.utf8))
+        let configuration = try put(
+            Data(
+                """
+                {"architecture":"\(architecture)","os":"linux","created":"2020-01-01T00:00:00Z","config":{
+                "Entrypoint":["/bin/echo","the ENTRYPOINT ran"],"Cmd":["the CMD ran"],"User":"4242",
+                "WorkingDir":"/data","StopSignal":"SIGUSR1",
+                "Env":["PATH=/bin","FROM_IMAGE=yes","LANG=en_GB.UTF-8"],"Volumes":{"/volume":{}},
+                "Healthcheck":{"Test":["CMD-SHELL","false"],"Interval":1000000000}},
+                "rootfs":{"type":"layers","diff_ids":["\(layer.digest)"]},
+                "history":[{"created":"2020-01-01T00:00:00Z"}]}
+                """.utf8))
+        let manifest = try put(
+            Data(
+                """
+                {"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+                "config":{"mediaType":"application/vnd.oci.image.config.v1+json",
+                "digest":"\(configuration.digest)","size":\(configuration.size)},
+                "layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar",
+                "digest":"\(layer.digest)","size":\(layer.size)}]}
+                """.utf8))
         try Data(#"{"imageLayoutVersion":"1.0.0"}"#.utf8).write(to: URL(filePath: layout + "/oci-layout"))
-        try Data("""
-            {"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"\(manifest.digest)",
+        try Data(
+            """
+            {"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+            "digest":"\(manifest.digest)",
             "size":\(manifest.size),"annotations":{"org.opencontainers.image.ref.name":"test"}}]}
-            """.utf8).write(to: URL(filePath: layout + "/index.json"))
+            """.utf8
+        ).write(to: URL(filePath: layout + "/index.json"))
     }
 
     package static var architecture: String {

@@ -1,7 +1,8 @@
-// Private daemons for tests: dockerd, `podman system service`, docker-registry, each with its own socket or port and its own folders.
-// Invariant: whatever was started is gone afterwards — processes, containers, mounts, control groups, files — also when a test fails,
-// and soon after the test process died.
+// Private daemons for tests: dockerd, `podman system service`, docker-registry, each with its own socket or port and
+// its own folders. Invariant: whatever was started is gone afterwards — processes, containers, mounts, control
+// groups, files — also when a test fails, and soon after the test process died.
 import Foundation
+import Synchronization
 
 /// A daemon that ends with the test process.
 package final class DaemonUnderTest: Sendable {
@@ -9,7 +10,8 @@ package final class DaemonUnderTest: Sendable {
     private let process: Process
 
     /// Starts `program` with output to `folder/<name>.log`.
-    /// - Throws: ``ProcessFailure`` if the program is not installed: a missing engine is a failure, never a skipped test.
+    /// - Throws: ``ProcessFailure`` if the program is not installed: a missing engine is a failure, never a skipped
+    ///   test.
     init(_ name: String, _ program: String, _ arguments: [String], folder: String) throws {
         self.folder = folder
         guard let path = findProgram(program) else {
@@ -27,11 +29,13 @@ package final class DaemonUnderTest: Sendable {
             trap 'kill $daemon 2>/dev/null' TERM
             while kill -0 $owner 2>/dev/null && kill -0 $daemon 2>/dev/null; do sleep 0.3; done
             kill $daemon 2>/dev/null
-            for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 $daemon 2>/dev/null || exit 0; sleep 0.5; done
+            for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $daemon 2>/dev/null || exit 0; sleep 1; done
             kill -9 $daemon
             """
         process.arguments = ["-c", watch, "watch", String(getpid()), path] + arguments
         process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": folder]
+        // conmon drops a file named "oom" into its working folder.
+        process.currentDirectoryURL = URL(filePath: folder)
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output
@@ -53,17 +57,13 @@ package final class EngineUnderTest: Sendable {
     package let kind: Kind
     package let folder: String
     package var socketPath: String { folder + "/engine.sock" }
-    private let daemon: DaemonUnderTest
+    private let daemon: Mutex<DaemonUnderTest>
 
     /// Starts one and waits until it answers.
     package static func start(_ kind: Kind) async throws -> EngineUnderTest {
         let engine = try EngineUnderTest(kind)
         do {
-            try await eventually("\(kind) answers on its socket") {
-                guard FileManager.default.fileExists(atPath: engine.socketPath) else { return false }
-                let curl = try await runProcess("curl", ["-s", "--max-time", "5", "--unix-socket", engine.socketPath, "http://engine/version"])
-                return curl.exitCode == 0 && curl.output.contains("ApiVersion")
-            }
+            try await engine.waitUntilItAnswers()
             return engine
         } catch {
             let log = (try? String(contentsOfFile: engine.folder + "/\(kind).log", encoding: .utf8)) ?? ""
@@ -75,18 +75,60 @@ package final class EngineUnderTest: Sendable {
     private init(_ kind: Kind) throws {
         self.kind = kind
         folder = try temporaryFolder("engine")
+        daemon = Mutex(try Self.daemon(kind, folder))
+    }
+
+    private static func daemon(_ kind: Kind, _ folder: String) throws -> DaemonUnderTest {
         switch kind {
         case .docker:
-            daemon = try DaemonUnderTest(
+            try DaemonUnderTest(
                 "docker", "dockerd",
                 [
-                    "-H", "unix://\(folder)/engine.sock", "--data-root", "\(folder)/data", "--exec-root", "\(folder)/exec", "-p", "\(folder)/pid",
-                    "--iptables=false", "--ip6tables=false", "--bridge=none", "--exec-opt", "native.cgroupdriver=cgroupfs",
+                    "-H", "unix://\(folder)/engine.sock", "--data-root", "\(folder)/data", "--exec-root",
+                    "\(folder)/exec", "-p", "\(folder)/pid",
+                    "--iptables=false", "--ip6tables=false", "--bridge=none", "--exec-opt",
+                    "native.cgroupdriver=cgroupfs",
                 ], folder: folder)
         case .podman:
-            daemon = try DaemonUnderTest(
-                "podman", "podman", Self.podmanOptions(folder) + ["system", "service", "--time=0", "unix://\(folder)/engine.sock"],
+            try DaemonUnderTest(
+                "podman", "podman",
+                podmanOptions(folder) + ["system", "service", "--time=0", "unix://\(folder)/engine.sock"],
                 folder: folder)
+        }
+    }
+
+    private func waitUntilItAnswers() async throws {
+        try await eventually("\(kind) answers on its socket") {
+            guard FileManager.default.fileExists(atPath: socketPath) else { return false }
+            let curl = try await runProcess(
+                "curl", ["-s", "--max-time", "5", "--unix-socket", socketPath, "http://engine/version"])
+            return curl.exitCode == 0 && curl.output.contains("ApiVersion")
+        }
+    }
+
+    /// Kills the engine and all that it runs, with no chance to write anything down, as a crash of the host would;
+    /// then starts it again.
+    package func crash() async throws {
+        // Twice: the first round may have been overtaken by a fork.
+        for _ in 0..<2 {
+            for id in processes(mentioning: folder) + containerProcesses() { kill(id, SIGKILL) }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+        await daemon.withLock { $0 }.stop()
+        for file in ["engine.sock", "pid", "exec/containerd/containerd.pid"] {
+            try? FileManager.default.removeItem(atPath: "\(folder)/\(file)")
+        }
+        let next = try Self.daemon(kind, folder)
+        daemon.withLock { $0 = next }
+        try await waitUntilItAnswers()
+    }
+
+    /// The processes in containers: their root lies below the engine's folder.
+    private func containerProcesses() -> [pid_t] {
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return entries.compactMap { pid_t($0) }.filter { id in
+            let mounts = (try? String(contentsOfFile: "/proc/\(id)/mounts", encoding: .utf8)) ?? ""
+            return mounts.split(separator: "\n").first { $0.hasPrefix("overlay / ") }?.contains(folder + "/") ?? false
         }
     }
 
@@ -95,7 +137,8 @@ package final class EngineUnderTest: Sendable {
         let unified = (try? String(contentsOfFile: "/sys/fs/cgroup/unified/cgroup.controllers", encoding: .utf8)) ?? ""
         let isMixed = !unified.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty
         return [
-            "--root", folder + "/data", "--runroot", folder + "/run", "--tmpdir", folder + "/tmp", "--cgroup-manager", "cgroupfs",
+            "--root", folder + "/data", "--runroot", folder + "/run", "--tmpdir", folder + "/tmp", "--cgroup-manager",
+            "cgroupfs",
             "--events-backend", "file", "--runtime", isMixed ? "runc" : "crun",
         ]
     }
@@ -108,13 +151,8 @@ package final class EngineUnderTest: Sendable {
         case .podman:
             _ = try? await runProcess("podman", Self.podmanOptions(folder) + ["rm", "--all", "--force", "--time", "0"])
         }
-        await daemon.stop()
+        await daemon.withLock { $0 }.stop()
         await sweep(folder)
-    }
-
-    /// Kills the daemon without a chance to write anything down, and what it left running, as a crash of the host would.
-    package func killEverything() async throws {
-        for id in processes(mentioning: folder) { kill(id, SIGKILL) }
     }
 
     private func containers() async -> [String] {
@@ -125,7 +163,9 @@ package final class EngineUnderTest: Sendable {
     }
 
     private func curl(_ method: String, _ path: String) async throws -> String {
-        try await runProcess("curl", ["-s", "--max-time", "30", "-X", method, "--unix-socket", socketPath, "http://engine" + path]).output
+        try await runProcess(
+            "curl", ["-s", "--max-time", "30", "-X", method, "--unix-socket", socketPath, "http://engine" + path]
+        ).output
     }
 }
 
@@ -186,7 +226,9 @@ package func freePort() throws -> Int {
     address.sin_addr.s_addr = inet_addr("127.0.0.1")
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)
     let status = withUnsafeMutablePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(handle, $0, size) == 0 && getsockname(handle, $0, &size) == 0 }
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            bind(handle, $0, size) == 0 && getsockname(handle, $0, &size) == 0
+        }
     }
     guard handle >= 0, status else { throw ProcessFailure(description: "no port is free") }
     return Int(UInt16(bigEndian: address.sin_port))
@@ -201,7 +243,9 @@ private func findProgram(_ name: String) -> String? {
 private func processes(mentioning folder: String) -> [pid_t] {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return entries.compactMap { pid_t($0) }.filter { id in
-        guard id != getpid(), let data = FileManager.default.contents(atPath: "/proc/\(id)/cmdline") else { return false }
+        guard id != getpid(), let data = FileManager.default.contents(atPath: "/proc/\(id)/cmdline") else {
+            return false
+        }
         return String(decoding: data, as: UTF8.self).contains(folder + "/")
     }
 }
@@ -216,8 +260,10 @@ private func sweep(_ folder: String) async {
     }
     for _ in 0..<5 {
         let table = (try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? ""
-        let mounts = table.split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map(String.init) }
-            .filter { $0 == folder || $0.hasPrefix(folder + "/") }
+        let mounts = table.split(separator: "\n").compactMap {
+            $0.split(separator: " ").dropFirst(4).first.map(String.init)
+        }
+        .filter { $0 == folder || $0.hasPrefix(folder + "/") }
         if mounts.isEmpty { break }
         for mount in mounts.reversed() { _ = umount2(mount, Int32(MNT_DETACH)) }
     }
@@ -227,11 +273,14 @@ private func sweep(_ folder: String) async {
 /// Removes the control groups of a test's worker.
 package func removeGroups(of worker: String) {
     let root = "/sys/fs/cgroup"
-    let hierarchies = [root] + ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []).map { root + "/" + $0 }
+    let hierarchies =
+        [root] + ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []).map { root + "/" + $0 }
     for hierarchy in hierarchies {
         let top = hierarchy + "/jobctl-" + worker
         guard FileManager.default.fileExists(atPath: top) else { continue }
-        let folders = (FileManager.default.enumerator(atPath: top)?.allObjects as? [String] ?? []).map { top + "/" + $0 }
+        let folders = (FileManager.default.enumerator(atPath: top)?.allObjects as? [String] ?? []).map {
+            top + "/" + $0
+        }
         for folder in folders.sorted(by: { $0.count > $1.count }) { _ = rmdir(folder) }
         _ = rmdir(top)
     }

@@ -1,5 +1,5 @@
-// The promises of ContainerEngine, one check each, held by every engine. What only a real container can show stands in
-// EngineContainerRules.swift.
+// The promises of ContainerEngine, one check each, held by every engine. What only a real container can show stands
+// in EngineContainerRules.swift.
 import Foundation
 import JobModel
 import TestSupport
@@ -20,7 +20,7 @@ struct EnginePromise: Sendable, CustomTestStringConvertible {
     static let all = ends + outputs + lives
 }
 
-@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker))
+@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker), .timeLimit(.minutes(2)))
 struct EngineDockerTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -29,7 +29,7 @@ struct EngineDockerTests {
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman))
+@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(2)))
 struct EnginePodmanTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -38,7 +38,9 @@ struct EnginePodmanTests {
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated))
+@Suite(
+    "the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated),
+    .timeLimit(.minutes(2)))
 struct EngineSimulatedTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -50,14 +52,16 @@ extension EnginePromise {
     private static let ends = [
         EnginePromise("exit code 0 is proven, with the times of start and end") { world in
             try await world.withEngine { engine, _ in
-                let record = try await engine.run(world.specification(TestProgram(shell: "exit 0", steps: ["exit:0"]))).record
+                let record = try await engine.run(world.specification(TestProgram(shell: "exit 0", steps: ["exit:0"])))
+                    .record
                 #expect(ExitRecord.Zero(record) != nil)
                 #expect(record.startedAt != nil && record.finishedAt != nil)
             }
         },
         EnginePromise("another exit code is told as it is") { world in
             try await world.withEngine { engine, _ in
-                let record = try await engine.run(world.specification(TestProgram(shell: "exit 3", steps: ["exit:3"]))).record
+                let record = try await engine.run(world.specification(TestProgram(shell: "exit 3", steps: ["exit:3"])))
+                    .record
                 #expect(record.exitCode == 3 && record.signal == nil && !record.oomKilled && record.message == nil)
                 #expect(ExitRecord.Zero(record) == nil)
             }
@@ -71,7 +75,9 @@ extension EnginePromise {
         },
         EnginePromise("a signal is told from an exit code") { world in
             try await world.withEngine { engine, _ in
-                let record = try await engine.run(world.specification(TestProgram(shell: "kill -9 $$", steps: ["kill:9"]))).record
+                let record = try await engine.run(
+                    world.specification(TestProgram(shell: "kill -9 $$", steps: ["kill:9"]))
+                ).record
                 #expect(record.signal == 9 && record.exitCode == 137 && !record.oomKilled)
             }
         },
@@ -134,14 +140,18 @@ extension EnginePromise {
         },
         EnginePromise("the first bytes can be skipped at any point") { world in
             try await world.withEngine { engine, _ in
-                let program = TestProgram(shell: "seq 1 3000; seq 5 9 >&2", steps: ["lines:3000", "err:5\n6\n7\n8\n9\n"])
+                let program = TestProgram(
+                    shell: "seq 1 3000; seq 5 9 >&2", steps: ["lines:3000", "err:5\n6\n7\n8\n9\n"])
                 let id = try await engine.begin(world.specification(program))
                 _ = try await engine.wait(id)
                 let whole = try await engine.output(of: id)
                 #expect(whole.stdout.count == 13_893 && whole.errors == "5\n6\n7\n8\n9\n")
                 for (out, err) in [(0, 10), (1, 1), (8191, 3), (13_892, 9), (13_893, 10)] {
                     let rest = try await engine.output(of: id, skip: [.stdout: Int64(out), .stderr: Int64(err)])
-                    #expect(rest == Output(stdout: Array(whole.stdout.dropFirst(out)), stderr: Array(whole.stderr.dropFirst(err))))
+                    #expect(
+                        rest
+                            == Output(
+                                stdout: Array(whole.stdout.dropFirst(out)), stderr: Array(whole.stderr.dropFirst(err))))
                 }
             }
         },
@@ -173,7 +183,8 @@ extension EnginePromise {
         EnginePromise("a stop asks first, and the program may answer") { world in
             try await world.withEngine { engine, _ in
                 let polite = TestProgram(
-                    shell: "trap 'echo bye; exit 143' TERM; echo up; while :; do sleep 0.05; done", steps: ["out:up\n", "sleep:1000000"])
+                    shell: "trap 'echo bye; exit 143' TERM; echo up; while :; do sleep 0.05; done",
+                    steps: ["out:up\n", "sleep:1000000"])
                 let id = try await engine.begin(world.specification(polite))
                 try await firstOutput(of: id, engine)
                 try await engine.stop(id, grace: .seconds(30))
@@ -185,7 +196,8 @@ extension EnginePromise {
         EnginePromise("a program that does not listen is killed after the grace") { world in
             try await world.withEngine { engine, _ in
                 let deaf = TestProgram(
-                    shell: "trap '' TERM; echo up; while :; do sleep 0.05; done", steps: ["ignore-term", "out:up\n", "sleep:1000000"])
+                    shell: "trap '' TERM; echo up; while :; do sleep 0.05; done",
+                    steps: ["ignore-term", "out:up\n", "sleep:1000000"])
                 let id = try await engine.begin(world.specification(deaf))
                 try await firstOutput(of: id, engine)
                 try await engine.stop(id, grace: .seconds(1))
@@ -225,7 +237,8 @@ extension EnginePromise {
         EnginePromise("a new agent finds its containers, running or not, and no others") { world in
             try await world.withEngine { engine, worker in
                 let running = try await engine.begin(world.specification(forever, task: 1))
-                let ended = try await engine.begin(world.specification(TestProgram(shell: "exit 0", steps: ["exit:0"]), task: 2))
+                let ended = try await engine.begin(
+                    world.specification(TestProgram(shell: "exit 0", steps: ["exit:0"]), task: 2))
                 _ = try await engine.wait(ended)
                 let created = try await engine.create(world.specification(forever, task: 3))
                 let found = try await world.engine(worker).list()
@@ -255,7 +268,9 @@ extension EnginePromise {
         },
         EnginePromise("an image that nobody has is an image error") { world in
             try await world.withEngine { engine, _ in
-                await #expect { try await engine.ensureImage(PinnedImage(digest: Digest(of: "nobody has it"), platform: nil)) } throws: { error in
+                await #expect {
+                    try await engine.ensureImage(PinnedImage(digest: Digest(of: "nobody has it"), platform: nil))
+                } throws: { error in
                     if case .image? = error as? EngineError { true } else { false }
                 }
             }

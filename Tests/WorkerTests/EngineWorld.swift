@@ -1,4 +1,5 @@
-// What the conformance suite runs against: an engine of each kind, with the image that its programs need. Started once for a suite.
+// What the conformance suite runs against: an engine of each kind, with the image that its programs need. Started
+// once for a suite.
 import Foundation
 import JobModel
 import Logging
@@ -44,20 +45,24 @@ struct EngineWorld: Sendable {
     }
 
     func specification(
-        _ command: [String], task: Int64 = 1, memory: Int64 = 64 << 20, environment: [String: String] = [:], mounts: [ContainerMount] = [],
+        _ command: [String], task: Int64 = 1, memory: Int64 = 64 << 20, environment: [String: String] = [:],
+        mounts: [ContainerMount] = [],
         workingDirectory: String? = nil, network: NetworkMode = .none
     ) -> ContainerSpecification {
         ContainerSpecification(
-            attempt: AttemptID(task: TaskID(job: JobID(rawValue: 42), index: task), number: 2), image: image, command: command,
+            attempt: AttemptID(task: TaskID(job: JobID(rawValue: 42), index: task), number: 2), image: image,
+            command: command,
             environment: environment, workingDirectory: workingDirectory,
             user: Identity(name: UserName(unchecked: "ada"), uid: 1234, gid: 5678), mounts: mounts, network: network,
-            resources: Resources(cpus: CPUAmount(thousandths: 500), memory: ByteCount(bytes: memory), gpus: 0), gpus: [],
+            resources: Resources(cpus: CPUAmount(thousandths: 500), memory: ByteCount(bytes: memory), gpus: 0),
+            gpus: [],
             logLimit: ByteCount(bytes: 64 << 20))
     }
 
     /// The program in this engine's language.
     func specification(_ program: TestProgram, task: Int64 = 1, memory: Int64 = 64 << 20) -> ContainerSpecification {
-        specification(daemon == nil ? ["simulate"] + program.steps : ["sh", "-c", program.shell], task: task, memory: memory)
+        specification(
+            daemon == nil ? ["simulate"] + program.steps : ["sh", "-c", program.shell], task: task, memory: memory)
     }
 }
 
@@ -106,7 +111,9 @@ struct InEngineWorld: SuiteTrait, TestScoping {
 
     init(_ kind: Kind) { self.kind = kind }
 
-    func provideScope(for test: Test, testCase: Test.Case?, performing body: @Sendable () async throws -> Void) async throws {
+    func provideScope(for test: Test, testCase: Test.Case?, performing body: @Sendable () async throws -> Void)
+        async throws
+    {
         switch kind {
         case .simulated: try await simulated(body)
         case .docker: try await real(.docker, body)
@@ -117,7 +124,9 @@ struct InEngineWorld: SuiteTrait, TestScoping {
     private func simulated(_ body: @Sendable () async throws -> Void) async throws {
         let digest = Digest(of: "an image")
         let host = SimulatedHost(available: [digest])
-        let world = EngineWorld(image: PinnedImage(digest: digest, platform: nil), daemon: nil, registry: nil, folder: "/nowhere") {
+        let world = EngineWorld(
+            image: PinnedImage(digest: digest, platform: nil), daemon: nil, registry: nil, folder: "/nowhere"
+        ) {
             SimulatedEngine(host: host, worker: $0)
         }
         try await EngineWorld.$current.withValue(world) { try await body() }
@@ -140,7 +149,8 @@ struct InEngineWorld: SuiteTrait, TestScoping {
     }
 
     private func within(
-        _ kind: EngineUnderTest.Kind, _ daemon: EngineUnderTest, _ registry: PlainRegistryUnderTest, _ digest: Digest, _ folder: String,
+        _ kind: EngineUnderTest.Kind, _ daemon: EngineUnderTest, _ registry: PlainRegistryUnderTest, _ digest: Digest,
+        _ folder: String,
         _ body: @Sendable () async throws -> Void
     ) async throws {
         let logger = Logger(label: "test")
@@ -148,7 +158,8 @@ struct InEngineWorld: SuiteTrait, TestScoping {
         let image = PinnedImage(digest: digest, platform: "linux/\(EngineTestImage.architecture)")
         let world = EngineWorld(image: image, daemon: daemon, registry: registry, folder: folder) { worker in
             let candidate = EngineDetection.Candidate(kind == .docker ? .docker : .podman, daemon.socketPath)
-            return try await EngineDetection(candidates: [candidate]).engine(worker: worker, registry: proxy, logger: logger)
+            return try await EngineDetection(candidates: [candidate]).engine(
+                worker: worker, registry: proxy, logger: logger)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await proxy.run() }

@@ -1,6 +1,6 @@
-// What this host can give: processors by the agent's affinity and its control group's quota, memory by /proc/meminfo and the
-// group's limit, minus a reserve for the host, and GPUs as nvidia-smi names them. Invariant: never more than the kernel would let
-// the containers have; a file or program that says nonsense counts as absent, with a note.
+// What this host can give: processors by the agent's affinity and its control group's quota, memory by /proc/meminfo
+// and the group's limit, minus a reserve for the host, and GPUs as nvidia-smi names them. Invariant: never more than
+// the kernel would let the containers have; a file or program that says nonsense counts as absent, with a note.
 import Foundation
 import JobModel
 import Subprocess
@@ -43,7 +43,8 @@ extension Capacity {
         return max(CPUAmount(thousandths: 100), min(all, quota))
     }
 
-    /// What is left of the smaller amount after the reserve: a twentieth, at least 256 MiB and at most 4 GiB, never more than half.
+    /// What is left of the smaller amount after the reserve: a twentieth, at least 256 MiB and at most 4 GiB, never
+    /// more than half.
     static func offered(total: Int64, limit: Int64?) -> ByteCount {
         let usable = max(0, min(total, limit ?? total))
         let reserve = min(max(usable / 20, 256 << 20), 4 << 30, usable / 2)
@@ -54,7 +55,9 @@ extension Capacity {
     static func hostMemory(meminfo: String) -> Int64? {
         for line in meminfo.split(separator: "\n") where line.hasPrefix("MemTotal:") {
             let words = line.split(separator: " ")
-            guard words.count == 3, words[2] == "kB", let kibibytes = Int64(words[1]), kibibytes > 0, kibibytes < 1 << 42 else { return nil }
+            guard words.count == 3, words[2] == "kB", let kibibytes = Int64(words[1]), kibibytes > 0,
+                kibibytes < 1 << 42
+            else { return nil }
             return kibibytes * 1024
         }
         return nil
@@ -70,7 +73,8 @@ extension Capacity {
             let result = try await withThrowingTaskGroup(of: String?.self) { group in
                 group.addTask {
                     let run = try await Subprocess.run(
-                        .name("nvidia-smi"), arguments: Arguments(query), output: .string(limit: 1 << 20), error: .discarded)
+                        .name("nvidia-smi"), arguments: Arguments(query), output: .string(limit: 1 << 20),
+                        error: .discarded)
                     guard case .exited(0) = run.terminationStatus else { return nil }
                     return run.standardOutput
                 }
@@ -100,20 +104,27 @@ extension Capacity {
             guard gpus.count < largestGPUCount else {
                 return (gpus, "nvidia-smi lists more than \(largestGPUCount) GPUs: the rest is not offered")
             }
-            let fields = line.split(separator: ",", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
+            let fields = line.split(separator: ",", omittingEmptySubsequences: false).map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
             let uuid = fields[0]
             let amount = fields.count == 3 ? fields[2].split(separator: " ") : []
             guard fields.count == 3, uuid.hasPrefix("GPU-"), (5...80).contains(uuid.utf8.count),
-                uuid.utf8.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5a) || ($0 >= 0x61 && $0 <= 0x7a) || $0 == 0x2d }),
+                uuid.utf8.allSatisfy({
+                    ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5a) || ($0 >= 0x61 && $0 <= 0x7a) || $0 == 0x2d
+                }),
                 !gpus.contains(where: { $0.uuid == uuid }), amount.count == 2, amount[1] == "MiB",
                 let mebibytes = Int64(amount[0]), (1...(1 << 30)).contains(mebibytes)
             else {
                 strange += 1
                 continue
             }
-            gpus.append(DetectedGPU(uuid: uuid, name: String(fields[1].prefix(200)), memory: ByteCount(bytes: mebibytes << 20)))
+            gpus.append(
+                DetectedGPU(uuid: uuid, name: String(fields[1].prefix(200)), memory: ByteCount(bytes: mebibytes << 20)))
         }
-        return (gpus, strange == 0 ? nil : "nvidia-smi printed \(strange) lines that describe no GPU: they are not offered")
+        return (
+            gpus, strange == 0 ? nil : "nvidia-smi printed \(strange) lines that describe no GPU: they are not offered"
+        )
     }
 }
 
@@ -158,7 +169,9 @@ struct GroupLimits: Hashable, Sendable {
     }
 
     /// The group and all above it: each may limit.
-    private mutating func forEachGroup(_ controller: String, _ group: String, _ look: (inout GroupLimits, String) -> Void) {
+    private mutating func forEachGroup(
+        _ controller: String, _ group: String, _ look: (inout GroupLimits, String) -> Void
+    ) {
         var parts = group.split(separator: "/").prefix(64)
         let root = CgroupBook.root + (controller.isEmpty ? "" : "/" + controller)
         while true {

@@ -1,7 +1,8 @@
-// What the kernel's control groups tell about a container: processor time, peak memory, OOM kills. Where the engine uses plain
-// cgroupfs, each attempt gets a parent group of the agent's, which outlives the container: a container that lived for a millisecond
-// is measured exactly, and by the kernel. Elsewhere (systemd) the container's own group is read while it runs.
-// Invariant: nothing here decides whether an attempt succeeded. Groups are created by the engines and removed here.
+// What the kernel's control groups tell about a container: processor time, peak memory, OOM kills. Where the engine
+// uses plain cgroupfs, each attempt gets a parent group of the agent's, which outlives the container: a container
+// that lived for a millisecond is measured exactly, and by the kernel. Elsewhere (systemd) the container's own group
+// is read while it runs. Invariant: nothing here decides whether an attempt succeeded. Groups are created by the
+// engines and removed here.
 import Foundation
 import Glibc
 import JobModel
@@ -54,7 +55,8 @@ actor CgroupBook {
         }
     }
 
-    /// The figures up to now, or the last that were seen, and when the container was started; nil if nothing was learnt.
+    /// The figures up to now, or the last that were seen, and when the container was started; nil if nothing was
+    /// learnt.
     func consumption(of container: String) -> (figures: Consumption, startedAt: Timestamp?)? {
         guard let entry = entries[container] else { return nil }
         let merged = Self.read(entry.group)?.merged(with: entry.last) ?? entry.last
@@ -62,8 +64,8 @@ actor CgroupBook {
         return merged.map { ($0, entry.startedAt) }
     }
 
-    /// Whether the kernel killed a process of the container for its memory limit. Asked where an engine says no: podman 4.3 misses
-    /// it with runc and on version 1 groups.
+    /// Whether the kernel killed a process of the container for its memory limit. Asked where an engine says no:
+    /// podman 4.3 misses it with runc and on version 1 groups.
     func wasOutOfMemory(_ attempt: AttemptID?, container: String) -> Bool {
         if Self.isUnified {
             guard let attempt, let group = parent(of: attempt),
@@ -85,14 +87,15 @@ actor CgroupBook {
             if remaining.isEmpty { return }
             do { try await Task.sleep(for: .milliseconds(round < 10 ? 10 : 50)) } catch { break }
         }
-        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)", "reason": "\(remaining)"])
+        logger.warning(
+            "a control group could not be removed", metadata: ["attempt": "\(attempt)", "reason": "\(remaining)"])
     }
 
     // MARK: Leaves
 
     private static let hierarchies: [String] = {
         guard !isUnified else { return [root] }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []  // allowed: no groups, nothing to remove
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []  // allowed: no groups
         return names.map { root + "/" + $0 }.filter { path in
             var status = stat()
             return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
@@ -102,18 +105,23 @@ actor CgroupBook {
     /// True if it is gone.
     private static func removeTree(_ path: String, depth: Int = 0) -> Bool {
         if rmdir(path) == 0 || errno == ENOENT { return true }
-        guard depth < 4, let entries = try? FileManager.default.contentsOfDirectory(atPath: path) else { return false }  // allowed
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // allowed: tried again
+        guard depth < 4 else { return false }
         for entry in entries {
             var status = stat()
             let child = path + "/" + entry
-            if lstat(child, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { _ = removeTree(child, depth: depth + 1) }
+            if lstat(child, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+                _ = removeTree(child, depth: depth + 1)
+            }
         }
         return rmdir(path) == 0 || errno == ENOENT
     }
 
     private static func read(_ group: String) -> Consumption? {
         if isUnified {
-            guard let cpu = text(root + group + "/cpu.stat"), let microseconds = value(of: "usage_usec", in: cpu) else { return nil }
+            guard let cpu = text(root + group + "/cpu.stat"), let microseconds = value(of: "usage_usec", in: cpu) else {
+                return nil
+            }
             // memory.peak is there since Linux 5.19.
             let peak = number(root + group + "/memory.peak") ?? number(root + group + "/memory.current") ?? 0
             return Consumption(cpuSeconds: Double(microseconds) / 1e6, peakMemory: peak)
@@ -155,8 +163,9 @@ actor CgroupBook {
     }
 }
 
-/// Whether the kernel's log holds an OOM kill in the group of the container. The engines name the group by the container's id,
-/// which nobody can choose. The log is a ring: what is long past may be gone, so this may miss a kill, and never invents one.
+/// Whether the kernel's log holds an OOM kill in the group of the container. The engines name the group by the
+/// container's id, which nobody can choose. The log is a ring: what is long past may be gone, so this may miss a
+/// kill, and never invents one.
 private func kernelLogTellsOutOfMemory(container: String) -> Bool {
     guard container.utf8.count >= 32 else { return false }
     let log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)
@@ -171,7 +180,9 @@ private func kernelLogTellsOutOfMemory(container: String) -> Bool {
             return false
         }
         let line = String(decoding: record.prefix(count), as: UTF8.self)
-        guard line.contains("oom-kill:"), let group = line.split(separator: ",").first(where: { $0.hasPrefix("oom_memcg=") }) else {
+        guard line.contains("oom-kill:"),
+            let group = line.split(separator: ",").first(where: { $0.hasPrefix("oom_memcg=") })
+        else {
             continue
         }
         if group.contains(container) { return true }

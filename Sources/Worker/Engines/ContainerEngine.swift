@@ -1,6 +1,7 @@
-// What the agent needs of whatever runs containers. Docker and Podman are behind DockerEngine; one conformance suite holds for each
-// and for the simulated engine (Tests/WorkerTests/EngineConformance.swift). Invariant: an end is told only from the engine's own
-// durable record; what the record does not prove is thrown as `noProof`, never returned. No policy (retries, reports) belongs here.
+// What the agent needs of whatever runs containers. Docker and Podman are behind DockerEngine; one conformance suite
+// holds for each and for the simulated engine (Tests/WorkerTests/EngineConformance.swift). Invariant: an end is told
+// only from the engine's own durable record; what the record does not prove is thrown as `noProof`, never returned.
+// No policy (retries, reports) belongs here.
 import JobModel
 
 /// A host path that a container sees. The agent has resolved and mounted it: the engine looks nothing up.
@@ -32,7 +33,8 @@ package struct ContainerSpecification: Hashable, Sendable {
     package var logLimit: ByteCount
 
     package init(
-        attempt: AttemptID, image: PinnedImage, command: [String], environment: [String: String], workingDirectory: String?, user: Identity,
+        attempt: AttemptID, image: PinnedImage, command: [String], environment: [String: String],
+        workingDirectory: String?, user: Identity,
         mounts: [ContainerMount], network: NetworkMode, resources: Resources, gpus: [String], logLimit: ByteCount
     ) {
         self.attempt = attempt
@@ -55,10 +57,12 @@ package struct ExitRecord: Hashable, Codable, Sendable {
     package var oomKilled: Bool
     package var startedAt: Timestamp?
     package var finishedAt: Timestamp?
-    /// One sentence for the user where the code alone does not explain it, for example that the command was not found.
+    /// One sentence for the user where the code alone does not explain it, for example that the command was not
+    /// found.
     package var message: String?
 
-    package init(exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?, message: String? = nil) {
+    package init(exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?, message: String? = nil)
+    {
         self.exitCode = exitCode
         self.oomKilled = oomKilled
         self.startedAt = startedAt
@@ -74,7 +78,9 @@ package struct ExitRecord: Hashable, Codable, Sendable {
         package let record: ExitRecord
         /// Nil unless the engine recorded exit code 0, when it was, and nothing that went wrong.
         package init?(_ record: ExitRecord) {
-            guard record.exitCode == 0, !record.oomKilled, record.message == nil, record.finishedAt != nil else { return nil }
+            guard record.exitCode == 0, !record.oomKilled, record.message == nil, record.finishedAt != nil else {
+                return nil
+            }
             self.record = record
         }
     }
@@ -138,16 +144,17 @@ package protocol ContainerEngine: Sendable {
     func ensureImage(_ image: PinnedImage) async throws(EngineError)
     /// Creates a container, not started. One that exists for this attempt is returned as it is.
     func create(_ specification: ContainerSpecification) async throws(EngineError) -> String
-    /// Starts it. A container that was started already stays as it is. A command that is not found shows itself in ``wait(_:)``,
-    /// today and after a crash of the agent: the container's init starts it.
+    /// Starts it. A container that was started already stays as it is. A command that is not found shows itself in
+    /// ``wait(_:)``, today and after a crash of the agent: the container's init starts it.
     func start(_ id: String) async throws(EngineError)
     /// Waits for its end, also while the engine restarts; returns at once if it has ended.
     /// - Throws: ``EngineError/noProof(_:)`` if the engine cannot prove how it ended.
     func wait(_ id: String) async throws(EngineError) -> ExitRecord
     /// SIGTERM, `grace`, SIGKILL.
     func stop(_ id: String, grace: TimeSpan) async throws(EngineError)
-    /// The exact bytes of both streams beyond those skipped, until the container has ended and all is read. Pieces are read from the
-    /// engine as they are taken. Where the engine has dropped output, a line on stderr says so; after it, `skip` is not exact.
+    /// The exact bytes of both streams beyond those skipped, until the container has ended and all is read. Pieces
+    /// are read from the engine as they are taken. Where the engine has dropped output, a line on stderr says so;
+    /// after it, `skip` is not exact.
     func logs(_ id: String, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error>
     /// What a container has used so far, or until it ended; nil if that cannot be told. Ask before ``remove(_:)``.
     func usage(_ id: String) async throws(EngineError) -> Usage?

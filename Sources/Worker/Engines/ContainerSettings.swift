@@ -1,8 +1,10 @@
-// The container rules (DESIGN section 5) as the engines' create documents: one plan, two notations. Invariant: whatever an image
-// or an engine would add by itself is set here or switched off here. What an engine cannot express is a weakness (EngineDetection).
+// The container rules (DESIGN section 5) as the engines' create documents: one plan, two notations. Invariant:
+// whatever an image or an engine would add by itself is set here or switched off here. What an engine cannot express
+// is a weakness (EngineDetection).
 //
-// Left to the engines: masked paths, the default seccomp profile, `HOSTNAME` in the environment, /etc/{hosts,hostname,resolv.conf}.
-// The image's ENV stays: it is part of the pinned image, and wins over the defaults but not over the configuration.
+// Left to the engines: masked paths, the default seccomp profile, `HOSTNAME` in the environment,
+// /etc/{hosts,hostname,resolv.conf}. The image's ENV stays: it is part of the pinned image, and wins over the
+// defaults but not over the configuration.
 import Foundation
 import Glibc
 import JobModel
@@ -84,18 +86,22 @@ struct ContainerPlan: Sendable {
 
     /// The body of `POST /containers/create`.
     ///
-    /// dockerd mounts a writable volume wherever the image has a VOLUME and cannot be told not to. A volume of ours, read-only and
-    /// filled by dockerd from the image, takes its place: the path shows the image's content and cannot be written to.
+    /// dockerd mounts a writable volume wherever the image has a VOLUME and cannot be told not to. A volume of ours,
+    /// read-only and filled by dockerd from the image, takes its place: the path shows the image's content and cannot
+    /// be written to.
     func dockerJSON() throws(EngineError) -> [UInt8] {
         let binds = specification.mounts.map {
             DockerCreate.Mount(
-                type: "bind", source: $0.source, target: $0.target, readOnly: $0.readOnly, bindOptions: .init(propagation: "rprivate"))
+                type: "bind", source: $0.source, target: $0.target, readOnly: $0.readOnly,
+                bindOptions: .init(propagation: "rprivate"))
         }
         let stand = imageVolumes.enumerated().map {
             DockerCreate.Mount(
-                type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true, volumeOptions: .init(labels: labels))
+                type: "volume", source: "\(name)-\($0.offset)", target: $0.element, readOnly: true,
+                volumeOptions: .init(labels: labels))
         }
-        // runc gives a tmpfs the mode of the image's folder instead of the one that is asked for: so it belongs to the user.
+        // runc gives a tmpfs the mode of the image's folder instead of the one that is asked for: so it belongs to
+        // the user.
         let owner = ["uid=\(specification.user.uid)", "gid=\(specification.user.gid)"]
         let host = DockerCreate.Host(
             networkMode: specification.network.rawValue, memory: memory, memorySwap: memory,
@@ -104,17 +110,24 @@ struct ContainerPlan: Sendable {
                 .init(name: "core", soft: 0, hard: 0),
                 .init(name: "nofile", soft: Int64(clamping: limits.openFiles), hard: Int64(clamping: limits.openFiles)),
             ],
-            tmpfs: Dictionary(uniqueKeysWithValues: temporaryFolders.map { ($0.target, ($0.options + owner).joined(separator: ",")) }),
+            tmpfs: Dictionary(
+                uniqueKeysWithValues: temporaryFolders.map {
+                    ($0.target, ($0.options + owner).joined(separator: ","))
+                }),
             shmSize: memory, mounts: binds + stand,
-            logConfig: .init(type: "local", config: [
-                "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles), "compress": "false",
-            ]),
+            logConfig: .init(
+                type: "local",
+                config: [
+                    "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles),
+                    "compress": "false",
+                ]),
             cgroupParent: cgroupParent,
             deviceRequests: specification.gpus.isEmpty
                 ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
         return try encode(
             DockerCreate(
-                hostname: specification.attempt.description, user: "\(specification.user.uid):\(specification.user.gid)",
+                hostname: specification.attempt.description,
+                user: "\(specification.user.uid):\(specification.user.gid)",
                 env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
                 image: image.id, workingDir: specification.workingDirectory, labels: labels, hostConfig: host),
             keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
@@ -137,7 +150,8 @@ struct ContainerPlan: Sendable {
         return try encode(
             PodmanCreate(
                 name: name, image: image.id, command: specification.command, env: environment,
-                user: "\(specification.user.uid):\(specification.user.gid)", hostname: specification.attempt.description,
+                user: "\(specification.user.uid):\(specification.user.gid)",
+                hostname: specification.attempt.description,
                 workDir: specification.workingDirectory, labels: labels, mounts: temporary + binds,
                 netns: .init(nsmode: specification.network.rawValue), shmSize: memory,
                 rLimits: [
@@ -150,18 +164,22 @@ struct ContainerPlan: Sendable {
                     pids: .init(limit: Self.processLimit)),
                 logConfiguration: .init(size: Self.logFileSize(specification.logLimit).multipliedClamping(by: 4)),
                 cgroupParent: cgroupParent,
-                devices: specification.gpus.isEmpty ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
+                devices: specification.gpus.isEmpty
+                    ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
             keys: snakeCase)
     }
 
-    private func encode(_ document: any Encodable & Sendable, keys: @escaping @Sendable (String) -> String) throws(EngineError) -> [UInt8] {
+    private func encode(_ document: any Encodable & Sendable, keys: @escaping @Sendable (String) -> String)
+        throws(EngineError) -> [UInt8]
+    {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .custom { path in EngineKey(stringValue: keys(path.last?.stringValue ?? "")) }
         do {
             return Array(try encoder.encode(document))
         } catch {
-            throw EngineError(EngineError.refused, "the container's settings could not be written as JSON", cause: "\(error)")
+            throw EngineError(
+                EngineError.refused, "the container's settings could not be written as JSON", cause: "\(error)")
         }
     }
 }
@@ -181,7 +199,9 @@ private func snakeCase(_ name: String) -> String {
 }
 
 extension Int64 {
-    fileprivate func clamped(to range: ClosedRange<Int64>) -> Int64 { Swift.min(Swift.max(self, range.lowerBound), range.upperBound) }
+    fileprivate func clamped(to range: ClosedRange<Int64>) -> Int64 {
+        Swift.min(Swift.max(self, range.lowerBound), range.upperBound)
+    }
     fileprivate func multipliedClamping(by factor: Int64) -> Int64 {
         let (product, overflowed) = multipliedReportingOverflow(by: factor)
         return overflowed ? .max : product

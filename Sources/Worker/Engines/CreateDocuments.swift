@@ -1,5 +1,6 @@
-// The engines' create documents, field by field. Names are the engines', with the case that ContainerPlan gives them on encoding.
-// Constants that hold for each container stand here as defaults; what depends on the attempt comes from ContainerPlan.
+// The engines' create documents, field by field. Names are the engines', with the case that ContainerPlan gives them
+// on encoding. Constants that hold for each container stand here as defaults; what depends on the attempt comes from
+// ContainerPlan.
 
 /// Docker Engine API, `ContainerCreateRequest`.
 struct DockerCreate: Encodable, Sendable {

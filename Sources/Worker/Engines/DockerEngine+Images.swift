@@ -1,5 +1,6 @@
-// Images: pulled by digest through the agent's loopback registry proxy, once, however many attempts ask at the same time.
-// Invariant: what is given to `create` is the engine's id of an image whose reference names the digest that was pinned.
+// Images: pulled by digest through the agent's loopback registry proxy, once, however many attempts ask at the same
+// time. Invariant: what is given to `create` is the engine's id of an image whose reference names the digest that was
+// pinned.
 import Foundation
 import JobModel
 import NIOCore
@@ -47,7 +48,8 @@ actor ImageBook {
 
 extension DockerEngine {
     package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
-        // Somebody may have removed it since: a look at the engine is cheap beside a container that cannot be created.
+        // Somebody may have removed it since: a look at the engine is cheap beside a container that cannot be
+        // created.
         if let id = await images.knownID(image), try await inspectImage(id) == nil { await images.forget(image) }
         _ = try await present(image)
     }
@@ -76,10 +78,14 @@ extension DockerEngine {
         await registry.revoke(image.digest)
         try outcome.get()
         guard let found = try await inspectImage(reference) else {
-            throw EngineError(EngineError.image, "the engine pulled the image \(image.digest) and does not have it", cause: reference)
+            throw EngineError(
+                EngineError.image, "the engine pulled the image \(image.digest) and does not have it", cause: reference)
         }
         guard fits(found, image.platform) else {
-            throw EngineError.image("the image \(image.digest) is for \(found.os ?? "?")/\(found.architecture ?? "?"), not for \(image.platform ?? "?")")
+            throw EngineError.image(
+                "the image \(image.digest) is for \(found.os ?? "?")/\(found.architecture ?? "?"), "
+                    + "not for \(image.platform ?? "?")"
+            )
         }
         return presentImage(found)
     }
@@ -91,7 +97,10 @@ extension DockerEngine {
         switch dialect {
         case .docker:
             path = "/images/create"
-            query = [("fromImage", reference.split(separator: "@").first.map(String.init) ?? reference), ("tag", image.digest.description)]
+            query = [
+                ("fromImage", reference.split(separator: "@").first.map(String.init) ?? reference),
+                ("tag", image.digest.description),
+            ]
             if let platform = image.platform { query.append(("platform", platform)) }
         case .podman:
             path = "/images/pull"
@@ -104,22 +113,27 @@ extension DockerEngine {
             guard response.status.code == 200 else {
                 let body = try await response.body.collect(upTo: 1 << 20)
                 let answer = EngineAnswer(call: "pull of \(reference)", status: Int(response.status.code), body: body)
-                throw EngineError(EngineError.image, "the image \(image.digest) could not be pulled: \(answer.complaint)", cause: answer.call)
+                throw EngineError(
+                    EngineError.image, "the image \(image.digest) could not be pulled: \(answer.complaint)",
+                    cause: answer.call)
             }
             try await readProgress(response.body, image)
         } catch let error as EngineError {
             throw error
         } catch {
-            throw EngineError(EngineError.unavailable, "the engine broke off the pull of \(image.digest)", cause: "\(error)")
+            throw EngineError(
+                EngineError.unavailable, "the engine broke off the pull of \(image.digest)", cause: "\(error)")
         }
     }
 
-    /// Reads a pull's progress to its end. The status is 200 even if the pull fails: the failure is a line of the progress.
+    /// Reads a pull's progress to its end. The status is 200 even if the pull fails: the failure is a line of the
+    /// progress.
     private func readProgress(_ body: some AsyncSequence<ByteBuffer, any Error>, _ image: PinnedImage) async throws {
         var line: [UInt8] = []
         func judge() throws {
             defer { line.removeAll(keepingCapacity: true) }
-            guard !line.isEmpty, let step = try? JSONDecoder().decode(PullStep.self, from: Data(line)) else { return }  // allowed: noise
+            let step = try? JSONDecoder().decode(PullStep.self, from: Data(line))  // allowed: noise
+            guard let step else { return }
             if let reason = step.errorDetail?.message ?? step.error, !reason.isEmpty {
                 throw EngineError.image("the image \(image.digest) could not be pulled: \(reason.prefix(1000))")
             }
@@ -152,7 +166,8 @@ extension DockerEngine {
 
     private func presentImage(_ found: InspectedImage) -> PresentImage {
         PresentImage(
-            id: found.id, environmentNames: found.environmentNames, volumes: (found.settings?.volumes ?? [:]).keys.sorted())
+            id: found.id, environmentNames: found.environmentNames,
+            volumes: (found.settings?.volumes ?? [:]).keys.sorted())
     }
 }
 

@@ -1,6 +1,6 @@
-// A container's exact output from the engine's log. dockerd keeps it with its `local` driver, because `json-file` replaces bytes
-// that are no UTF-8; podman keeps `k8s-file`, which conmon writes byte for byte. Invariant: between two gaps, the pieces of a
-// stream join to exactly what the program wrote, whoever died meanwhile.
+// A container's exact output from the engine's log. dockerd keeps it with its `local` driver, because `json-file`
+// replaces bytes that are no UTF-8; podman keeps `k8s-file`, which conmon writes byte for byte. Invariant: between
+// two gaps, the pieces of a stream join to exactly what the program wrote, whoever died meanwhile.
 import AsyncHTTPClient
 import CLinux
 import Foundation
@@ -14,7 +14,9 @@ extension DockerEngine {
     }
 
     /// Without `follow` it ends with what the engine has now.
-    private func logs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error> {
+    private func logs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<
+        LogPiece, any Error
+    > {
         let handoff = Handoff<LogPiece>()
         let reader = Task { [self] in
             do {
@@ -31,9 +33,11 @@ extension DockerEngine {
         }
     }
 
-    /// Hands out the log: once while it grows, and again from where that ended until a reading after the end brings nothing new,
-    /// because both engines may close a followed log before its last lines.
-    private func readLogs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64], _ give: @Sendable (LogPiece) async throws -> Void) async throws {
+    /// Hands out the log: once while it grows, and again from where that ended until a reading after the end brings
+    /// nothing new, because both engines may close a followed log before its last lines.
+    private func readLogs(
+        _ id: String, follow: Bool, skip: [LogPiece.Stream: Int64], _ give: @Sendable (LogPiece) async throws -> Void
+    ) async throws {
         guard let found = try await inspect(id) else {
             throw EngineError.noProof("the container \(id.prefix(12)) is gone")
         }
@@ -105,12 +109,17 @@ extension DockerEngine {
     private struct InterruptedReading: Error { let position: [LogPiece.Stream: Int64] }
 
     /// Reads the log once from its beginning, and hands out what lies beyond `position`.
-    private func readOnce(_ found: InspectedContainer, follow: Bool, from position: [LogPiece.Stream: Int64], _ give: (LogPiece) async throws -> Void) async throws
+    private func readOnce(
+        _ found: InspectedContainer, follow: Bool, from position: [LogPiece.Stream: Int64],
+        _ give: (LogPiece) async throws -> Void
+    ) async throws
         -> [LogPiece.Stream: Int64]
     {
         let flag = follow ? "true" : "false"
         let isDocker = if case .docker = dialect { true } else { false }
-        let query = [("stdout", "true"), ("stderr", "true"), ("follow", flag), ("timestamps", isDocker ? "true" : "false")]
+        let query = [
+            ("stdout", "true"), ("stderr", "true"), ("follow", flag), ("timestamps", isDocker ? "true" : "false"),
+        ]
         let response = try await http.open(.GET, container(found.id, "/logs"), query: query, within: EngineHTTP.endless)
         guard response.status.code == 200 else {
             let body = try await response.body.collect(upTo: 1 << 20)
@@ -152,14 +161,16 @@ extension DockerEngine {
         return given
     }
 
-    /// Whether a long last line of an ended container has a line feed. Where dockerd's file cannot be read it is taken to have one,
-    /// as nearly all output does.
+    /// Whether a long last line of an ended container has a line feed. Where dockerd's file cannot be read it is
+    /// taken to have one, as nearly all output does.
     private func endsWithLineFeed(_ found: InspectedContainer, _ stream: LogPiece.Stream) -> Bool {
         guard let dataFolder else { return true }
-        return LocalLogFile.lastLineIsComplete(folder: "\(dataFolder)/containers/\(found.id)/local-logs", stream) ?? true
+        return LocalLogFile.lastLineIsComplete(folder: "\(dataFolder)/containers/\(found.id)/local-logs", stream)
+            ?? true
     }
 
     private func hasEnded(_ id: String) async throws(EngineError) -> Bool {
+        let asked = ContinuousClock.now
         while true {
             let found: InspectedContainer?
             do throws(EngineError) {
@@ -174,22 +185,25 @@ extension DockerEngine {
             case .ended: return true
             case .notStarted, .running: return false
             // The last output may still be on its way into the log.
-            case .ending: try await pause(.milliseconds(50))
+            case .ending:
+                if .now - asked > Self.patience { return true }
+                try await pause(.milliseconds(50))
             }
         }
     }
 
     /// How much of its log dockerd holds at least, once it has dropped some: a log that is shorter is whole.
     private func keptAtLeast(_ found: InspectedContainer) -> Int64? {
-        guard case .docker = dialect, let options = found.host?.log?.options, let size = options["max-size"].flatMap({ Int64($0) }),
+        guard case .docker = dialect, let options = found.host?.log?.options,
+            let size = options["max-size"].flatMap({ Int64($0) }),
             let files = options["max-file"].flatMap({ Int64($0) }), size > 0, files > 1
         else { return nil }
         let (least, overflowed) = size.multipliedReportingOverflow(by: files - 1)
         return overflowed ? nil : least
     }
 
-    /// Whether podman's log was begun anew. conmon replaces the file when it is full, so a file that is younger than the
-    /// container's start is not the first. Only told where the agent may look at the file.
+    /// Whether podman's log was begun anew. conmon replaces the file when it is full, so a file that is younger than
+    /// the container's start is not the first. Only told where the agent may look at the file.
     private func wasRotated(_ found: InspectedContainer) throws -> Bool {
         guard case .podman = dialect, let path = found.host?.log?.path, path.hasPrefix("/"),
             let started = RecordedState.time(found.state.startedAt), let born = birthTime(of: path)
@@ -214,7 +228,8 @@ private final class CancelOnDeinit: Sendable {
 extension DockerEngine {
     /// What the init says if it could not start the program: the program's fault, told like a shell tells it.
     ///
-    /// docker's tini exits with 126 or 127, podman's catatonit with 1; both write one line to stderr and nothing else was written.
+    /// docker's tini exits with 126 or 127, podman's catatonit with 1; both write one line to stderr and nothing else
+    /// was written.
     func initFailure(of id: String) async throws(EngineError) -> (exitCode: Int, message: String)? {
         var output: [UInt8] = []
         do {
@@ -242,6 +257,7 @@ extension DockerEngine {
             return nil
         }
         return reason == "No such file or directory"
-            ? (127, "the command was not found in the image") : (126, "the command could not be started: \(reason.prefix(200))")
+            ? (127, "the command was not found in the image")
+            : (126, "the command could not be started: \(reason.prefix(200))")
     }
 }

@@ -1,4 +1,5 @@
-// What a container used: by control groups (CgroupBook), or by the engine's statistics where the agent cannot read them.
+// What a container used: by control groups (CgroupBook), or by the engine's statistics where the agent cannot read
+// them.
 import Foundation
 import JobModel
 
@@ -35,12 +36,14 @@ extension DockerEngine {
             let memory_stats: Memory?
         }
         // Podman answers this Docker path too.
-        let prefix = switch dialect {
-        case .docker(let prefix): prefix
-        case .podman: "/v1.41"
-        }
+        let prefix =
+            switch dialect {
+            case .docker(let prefix): prefix
+            case .podman: "/v1.41"
+            }
         let answer = try await http.exchange(
-            .GET, prefix + "/containers/" + percentEncoded(id) + "/stats", query: [("stream", "false"), ("one-shot", "true")])
+            .GET, prefix + "/containers/" + percentEncoded(id) + "/stats",
+            query: [("stream", "false"), ("one-shot", "true")])
         guard answer.status == 200 else { return nil }
         let found: Statistics = try answer.decoded()
         guard let nanoseconds = found.cpu_stats?.cpu_usage?.total_usage, nanoseconds >= 0 else { return nil }

@@ -1,7 +1,8 @@
-// Station 8: an attempt's container through the API of dockerd or of `podman system service`. Docker is spoken to in the Docker
-// Engine API, podman in its own libpod API, because podman 4.3's Docker-compatible answers are wrong or silent about init, OOM,
-// image volumes and pulls. Invariant: a container is found again by its name and labels alone; the engine keeps nothing that a
-// restart of the agent would lose. Settings stand in ContainerSettings.swift, images, logs and usage in the + files.
+// Station 8 of 8. An attempt's container through the API of dockerd or of `podman system service`. Docker is spoken
+// to in the Docker Engine API, podman in its own libpod API, because podman 4.3's Docker-compatible answers are wrong
+// or silent about init, OOM, image volumes and pulls. Invariant: a container is found again by its name and labels
+// alone; the engine keeps nothing that a restart of the agent would lose. Settings stand in ContainerSettings.swift,
+// images, logs and usage in the + files.
 import Foundation
 import JobModel
 import Logging
@@ -46,7 +47,8 @@ package final class DockerEngine: ContainerEngine {
     let logger: Logger
 
     init(
-        name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP, registry: any ImageSource,
+        name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP,
+        registry: any ImageSource,
         dataFolder: String?, parentsAllowed: Bool, logger: Logger
     ) {
         self.name = name
@@ -75,13 +77,16 @@ package final class DockerEngine: ContainerEngine {
             }
             let created: Created = try answer.decoded()
             for warning in created.warnings ?? [] {
-                logger.warning("the engine created a container with a reservation", metadata: [
-                    "attempt": "\(specification.attempt)", "reason": "\(warning)",
-                ])
+                logger.warning(
+                    "the engine created a container with a reservation",
+                    metadata: [
+                        "attempt": "\(specification.attempt)", "reason": "\(warning)",
+                    ])
             }
             return created.id
         }
-        // A create that was repeated after a crash of the agent finds its own container; podman says so with status 500.
+        // A create that was repeated after a crash of the agent finds its own container; podman says so with status
+        // 500.
         if let found = try await inspect(name), found.settings.labels?[ContainerLabel.worker] == worker,
             found.attempt == specification.attempt
         {
@@ -89,14 +94,18 @@ package final class DockerEngine: ContainerEngine {
         }
         if answer.status == 404 {
             await images.forget(specification.image)
-            throw EngineError(EngineError.image, "the image \(specification.image.digest) is gone: \(answer.complaint)", cause: answer.call)
+            throw EngineError(
+                EngineError.image, "the image \(specification.image.digest) is gone: \(answer.complaint)",
+                cause: answer.call)
         }
-        // The specification itself is wrong in the engine's eyes: a working directory that is a file, a mount over `/`.
+        // The specification itself is wrong in the engine's eyes: a working directory that is a file, a mount over
+        // `/`.
         if answer.status == 400 { throw .program("the engine refuses the container: \(answer.complaint)") }
         throw answer.failure
     }
 
-    private func sendCreate(_ specification: ContainerSpecification, name: String, image: PresentImage) async throws(EngineError)
+    private func sendCreate(_ specification: ContainerSpecification, name: String, image: PresentImage)
+        async throws(EngineError)
         -> EngineAnswer
     {
         let plan = ContainerPlan(
@@ -104,7 +113,8 @@ package final class DockerEngine: ContainerEngine {
             cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess)
         switch dialect {
         case .docker:
-            return try await http.exchange(.POST, path("/containers/create"), query: [("name", name)], body: try plan.dockerJSON())
+            return try await http.exchange(
+                .POST, path("/containers/create"), query: [("name", name)], body: try plan.dockerJSON())
         case .podman:
             return try await http.exchange(.POST, path("/containers/create"), body: try plan.podmanJSON())
         }
@@ -121,12 +131,14 @@ package final class DockerEngine: ContainerEngine {
 
     package func stop(_ id: String, grace: TimeSpan) async throws(EngineError) {
         let seconds = max(0, (grace.milliseconds + 999) / 1000)
-        let parameter = switch dialect {
-        case .docker: "t"
-        case .podman: "timeout"
-        }
+        let parameter =
+            switch dialect {
+            case .docker: "t"
+            case .podman: "timeout"
+            }
         let answer = try await http.exchange(
-            .POST, container(id, "/stop"), query: [(parameter, String(seconds))], within: .seconds(seconds) + EngineHTTP.quick)
+            .POST, container(id, "/stop"), query: [(parameter, String(seconds))],
+            within: .seconds(seconds) + EngineHTTP.quick)
         if answer.status == 204 || answer.status == 304 || answer.status == 404 { return }
         // Podman answers 500 for a container that does not run.
         guard let found = try await inspect(id), found.state.judge() == .running else { return }
@@ -135,10 +147,11 @@ package final class DockerEngine: ContainerEngine {
 
     package func remove(_ id: String) async throws(EngineError) {
         let found = try await inspect(id)
-        let query = switch dialect {
-        case .docker: [("v", "1"), ("force", "1")]
-        case .podman: [("v", "true"), ("force", "true"), ("timeout", "0")]
-        }
+        let query =
+            switch dialect {
+            case .docker: [("v", "1"), ("force", "1")]
+            case .podman: [("v", "true"), ("force", "true"), ("timeout", "0")]
+            }
         for _ in 0..<100 {
             let answer = try await http.exchange(.DELETE, container(id, ""), query: query)
             if answer.status == 404 || answer.status == 204 || answer.status == 200 { break }
@@ -147,21 +160,25 @@ package final class DockerEngine: ContainerEngine {
             try await pause(.milliseconds(100))
         }
         guard let found, let attempt = found.attempt else { return }
-        try await removeVolumes(of: attempt)
+        try await removeVolumes(of: found, attempt)
         await cgroups.remove(attempt, container: found.id, logger: logger)
     }
 
     package func list() async throws(EngineError) -> [FoundContainer] {
         let label = ContainerLabel.worker + "=" + worker
         let filter: [UInt8]
-        do { filter = try WireJSON.encode(["label": [label]]) } catch { throw EngineError.refused("the label \(label) is no text") }
+        do { filter = try WireJSON.encode(["label": [label]]) } catch {
+            throw EngineError.refused("the label \(label) is no text")
+        }
         let answer = try await http.exchange(
-            .GET, path("/containers/json"), query: [("all", "true"), ("filters", String(decoding: filter, as: UTF8.self))])
+            .GET, path("/containers/json"),
+            query: [("all", "true"), ("filters", String(decoding: filter, as: UTF8.self))])
         try answer.expect(200)
         let listed: [ListedContainer]? = try answer.decoded()
         return (listed ?? []).compactMap { container in
             guard container.labels?[ContainerLabel.worker] == worker else { return nil }
-            return FoundContainer(id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) })
+            return FoundContainer(
+                id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) })
         }
     }
 
@@ -172,7 +189,9 @@ package final class DockerEngine: ContainerEngine {
         var delay = Duration.milliseconds(50)
         while true {
             do throws(EngineError) {
-                guard let found = try await inspect(id) else { throw .noProof("the container \(id.prefix(12)) is gone") }
+                guard let found = try await inspect(id) else {
+                    throw .noProof("the container \(id.prefix(12)) is gone")
+                }
                 switch found.state.judge() {
                 case .notStarted: throw .refused("the container \(id.prefix(12)) has not been started")
                 case .ended(let end): return try await completed(end, of: found)
@@ -182,7 +201,9 @@ package final class DockerEngine: ContainerEngine {
                 case .ending:
                     let since = endingSince ?? .now
                     endingSince = since
-                    if .now - since > .seconds(30) { throw .noProof("the engine has not recorded how the container ended") }
+                    if .now - since > Self.patience {
+                        throw .noProof("the engine has not recorded how the container ended")
+                    }
                     try await pause(.milliseconds(50))
                 }
                 delay = .milliseconds(50)
@@ -195,16 +216,34 @@ package final class DockerEngine: ContainerEngine {
         }
     }
 
-    /// Blocks until the engine thinks that the container does not run. Its answer is no proof, so it is not even read.
+    /// How long an engine may take to record an end.
+    static let patience = Duration.seconds(10)
+
+    /// Blocks until the engine thinks that the container does not run, or for a while: podman may think that it runs
+    /// when nothing is left of it. The answer is no proof, so it is not even read.
     private func waitAtEngine(_ id: String) async throws(EngineError) {
-        let query = switch dialect {
-        case .docker: [("condition", "not-running")]
-        case .podman: [("condition", "stopped"), ("condition", "exited"), ("interval", "100ms")]
+        let query =
+            switch dialect {
+            case .docker: [("condition", "not-running")]
+            case .podman: [("condition", "stopped"), ("condition", "exited"), ("interval", "100ms")]
+            }
+        let limit: TimeAmount =
+            switch dialect {
+            case .docker: .minutes(10)
+            case .podman: .seconds(30)
+            }
+        do throws(EngineError) {
+            _ = try await http.exchange(
+                .POST, container(id, "/wait"), query: query, within: limit, answerLimit: 1 << 20)
+        } catch {
+            // The limit looks like an engine that is away; if it is, the look at the state that follows says so.
+            guard error.isUnavailable, !Task.isCancelled else { throw error }
+            try await pause(.milliseconds(50))
         }
-        _ = try await http.exchange(.POST, container(id, "/wait"), query: query, within: EngineHTTP.endless, answerLimit: 1 << 20)
     }
 
-    /// The proof, with what the engine's record does not hold: OOM that the engine missed, and why a program was not started.
+    /// The proof, with what the engine's record does not hold: OOM that the engine missed, and why a program was not
+    /// started.
     private func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ExitRecord {
         var record: ExitRecord
         switch end {
@@ -247,23 +286,11 @@ package final class DockerEngine: ContainerEngine {
     }
 
     /// The volumes that stood in for the image's VOLUMEs (docker only; see ``ContainerPlan``).
-    private func removeVolumes(of attempt: AttemptID) async throws(EngineError) {
+    private func removeVolumes(of container: InspectedContainer, _ attempt: AttemptID) async throws(EngineError) {
         guard case .docker = dialect else { return }
-        struct Volumes: Decodable {
-            struct Volume: Decodable {
-                let name: String
-                private enum CodingKeys: String, CodingKey { case name = "Name" }
-            }
-            let volumes: [Volume]?
-            private enum CodingKeys: String, CodingKey { case volumes = "Volumes" }
-        }
-        let name = containerName(of: attempt)
-        let filter = "{\"label\":[\"\(ContainerLabel.attempt)=\(attempt)\",\"\(ContainerLabel.worker)=\(worker)\"]}"
-        let answer = try await http.exchange(.GET, path("/volumes"), query: [("filters", filter)])
-        try answer.expect(200)
-        let found: Volumes = try answer.decoded()
-        for volume in found.volumes ?? [] where volume.name.hasPrefix(name) {
-            try await http.exchange(.DELETE, path("/volumes/" + percentEncoded(volume.name)), query: [("force", "1")]).expect(204, 404)
+        for volume in container.volumes where volume.hasPrefix(containerName(of: attempt) + "-") {
+            let path = path("/volumes/" + percentEncoded(volume))
+            try await http.exchange(.DELETE, path, query: [("force", "1")]).expect(204, 404)
         }
     }
 

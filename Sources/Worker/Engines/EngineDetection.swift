@@ -1,5 +1,6 @@
-// Which container engine this host has: tries sockets in order, proves by calls that one works, and says why the others do not.
-// Invariant: an engine that is returned has answered; each container rule that it cannot hold is among its weaknesses.
+// Which container engine this host has: tries sockets in order, proves by calls that one works, and says why the
+// others do not. Invariant: an engine that is returned has answered; each container rule that it cannot hold is among
+// its weaknesses.
 import Foundation
 import JobModel
 import Logging
@@ -29,14 +30,19 @@ package struct EngineDetection: Sendable {
     ///   - choice: `auto` tries docker, then podman.
     ///   - socketPath: what `--engine-socket` said; then no other is tried.
     ///   - environment: `DOCKER_HOST` (unix only), `CONTAINER_HOST` and `XDG_RUNTIME_DIR` are read.
-    package init(_ choice: EngineChoice, socketPath: String? = nil, environment: [String: String] = ProcessInfo.processInfo.environment) {
+    package init(
+        _ choice: EngineChoice, socketPath: String? = nil,
+        environment: [String: String] = ProcessInfo.processInfo.environment
+    ) {
         if let socketPath {
             candidates = [Candidate(choice, socketPath)]
             return
         }
         var all: [Candidate] = []
         func add(_ choice: EngineChoice, _ path: String?) {
-            if let path, path.hasPrefix("/"), !all.contains(where: { $0.socketPath == path }) { all.append(Candidate(choice, path)) }
+            if let path, path.hasPrefix("/"), !all.contains(where: { $0.socketPath == path }) {
+                all.append(Candidate(choice, path))
+            }
         }
         func unixPath(_ variable: String) -> String? {
             environment[variable].flatMap { $0.hasPrefix("unix://") ? String($0.dropFirst("unix://".count)) : nil }
@@ -54,54 +60,77 @@ package struct EngineDetection: Sendable {
     /// The first engine that works.
     /// - Parameter worker: the id of the agent's data folder: 1 to 64 letters, digits, `_`, `-`.
     /// - Throws: kind `unavailable`, with one sentence that says for each candidate what was wrong.
-    package func engine(worker: String, registry: any ImageSource, logger: Logger) async throws(EngineError) -> DockerEngine {
+    package func engine(worker: String, registry: any ImageSource, logger: Logger) async throws(EngineError)
+        -> DockerEngine
+    {
         guard (1...64).contains(worker.utf8.count), worker.utf8.allSatisfy(isNameByte) else {
-            throw EngineError.refused("\(quoted(worker)) cannot mark containers: use 1 to 64 letters, digits, '_' or '-'")
+            throw EngineError.refused(
+                "\(quoted(worker)) cannot mark containers: use 1 to 64 letters, digits, '_' or '-'")
         }
         var reasons: [String] = []
         for candidate in candidates {
             do throws(EngineError) {
                 let engine = try await connect(candidate, worker: worker, registry: registry, logger: logger)
-                if !reasons.isEmpty { logger.info("other container engines do not work", metadata: ["reason": "\(reasons.joined(separator: "; "))"]) }
+                if !reasons.isEmpty {
+                    logger.info(
+                        "other container engines do not work",
+                        metadata: ["reason": "\(reasons.joined(separator: "; "))"])
+                }
                 return engine
             } catch {
                 reasons.append("\(candidate.socketPath): \(error)")
             }
         }
         let tried = reasons.isEmpty ? "no socket to try" : reasons.joined(separator: "; ")
-        throw EngineError.unavailable("no container engine works on this host (\(tried)): start dockerd or `podman system service`")
+        throw EngineError.unavailable(
+            "no container engine works on this host (\(tried)): start dockerd or `podman system service`")
     }
 
     // MARK: One candidate
 
-    private func connect(_ candidate: Candidate, worker: String, registry: any ImageSource, logger: Logger) async throws(EngineError)
+    private func connect(_ candidate: Candidate, worker: String, registry: any ImageSource, logger: Logger)
+        async throws(EngineError)
         -> DockerEngine
     {
-        guard candidate.socketPath.utf8.count < 108 else { throw EngineError.unavailable("the path is too long for a socket") }
+        guard candidate.socketPath.utf8.count < 108 else {
+            throw EngineError.unavailable("the path is too long for a socket")
+        }
         guard access(candidate.socketPath, F_OK) == 0 else { throw EngineError.unavailable("no such socket") }
-        guard access(candidate.socketPath, R_OK | W_OK) == 0 else { throw EngineError.unavailable("no permission to use the socket") }
+        guard access(candidate.socketPath, R_OK | W_OK) == 0 else {
+            throw EngineError.unavailable("no permission to use the socket")
+        }
         let http = EngineHTTP(socketPath: candidate.socketPath)
         let answer = try await http.exchange(.GET, "/version", within: .seconds(30))
         try answer.expect(200)
         let version: EngineVersion = try answer.decoded()
         let isPodman = (version.components ?? []).contains { $0.name.contains("Podman") }
-        if candidate.choice == .docker, isPodman { throw EngineError.refused("podman listens here, and docker was asked for") }
-        if candidate.choice == .podman, !isPodman { throw EngineError.refused("docker listens here, and podman was asked for") }
+        if candidate.choice == .docker, isPodman {
+            throw EngineError.refused("podman listens here, and docker was asked for")
+        }
+        if candidate.choice == .podman, !isPodman {
+            throw EngineError.refused("docker listens here, and podman was asked for")
+        }
         let dialect = try isPodman ? podmanDialect(version) : dockerDialect(version)
         let host = try await examine(http, dialect)
-        for weakness in host.weaknesses { logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"]) }
+        for weakness in host.weaknesses {
+            logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"])
+        }
         return DockerEngine(
-            name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect, http: http,
-            registry: registry, dataFolder: host.dataFolder, parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
+            name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect,
+            http: http,
+            registry: registry, dataFolder: host.dataFolder,
+            parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
             logger: logger)
     }
 
     private func dockerDialect(_ version: EngineVersion) throws(EngineError) -> EngineDialect {
-        guard let newest = APIVersion(version.apiVersion), let oldest = APIVersion(version.oldestAPIVersion ?? "1.12") else {
+        guard let newest = APIVersion(version.apiVersion), let oldest = APIVersion(version.oldestAPIVersion ?? "1.12")
+        else {
             throw EngineError.refused("the engine's API version \(quoted(version.apiVersion)) could not be understood")
         }
         guard newest >= .wanted else {
-            throw EngineError.refused("the engine's API \(newest) is too old: Docker 20.10 (API \(APIVersion.wanted)) or newer is needed")
+            throw EngineError.refused(
+                "the engine's API \(newest) is too old: Docker 20.10 (API \(APIVersion.wanted)) or newer is needed")
         }
         return .docker(prefix: "/v\(max(.wanted, oldest))")
     }
@@ -136,22 +165,35 @@ package struct EngineDetection: Sendable {
             require(info.cpuCfsQuota, "cpu limits are not enforced")
             require(info.pidsLimit, "the number of processes is not limited")
             require(info.securityOptions?.contains { $0.contains("name=seccomp") }, "no seccomp profile is in force")
-            require(info.plugins?.log?.contains("local"), "the log driver 'local' is missing: containers cannot be created")
+            require(
+                info.plugins?.log?.contains("local"), "the log driver 'local' is missing: containers cannot be created")
             return Host(weaknesses: weaknesses, cgroupDriver: info.cgroupDriver, dataFolder: info.dataFolder)
         case .podman:
             let info: PodmanInfo = try answer.decoded()
             let controllers = info.host.cgroupControllers ?? []
-            require(controllers.contains("memory"), "memory limits are not enforced: the memory controller is not delegated to podman")
-            require(controllers.contains("cpu"), "cpu limits are not enforced: the cpu controller is not delegated to podman")
-            require(controllers.contains("pids"), "the number of processes is not limited: the pids controller is not delegated to podman")
+            require(
+                controllers.contains("memory"),
+                "memory limits are not enforced: the memory controller is not delegated to podman")
+            require(
+                controllers.contains("cpu"),
+                "cpu limits are not enforced: the cpu controller is not delegated to podman")
+            require(
+                controllers.contains("pids"),
+                "the number of processes is not limited: the pids controller is not delegated to podman")
             require(info.host.security?.seccompEnabled, "no seccomp profile is in force")
             // crun refuses hosts that have controllers in both versions; each start would fail.
             let unified = CgroupBook.text(CgroupBook.root + "/unified/cgroup.controllers") ?? ""
             if info.host.ociRuntime?.name.contains("crun") == true, unified.contains(where: { !$0.isWhitespace }) {
-                throw EngineError.refused("this host mixes cgroup versions, which podman's runtime crun refuses: start `podman --runtime runc system service`")
+                throw EngineError.refused(
+                    "this host mixes cgroup versions, which podman's runtime crun refuses: "
+                        + "start `podman --runtime runc system service`"
+                )
             }
             if info.host.ociRuntime?.name.contains("runc") == true {
-                weaknesses.append("/tmp and /run keep the mode of the image's folders: runc overrides it, and podman cannot set their owner")
+                weaknesses.append(
+                    "/tmp and /run keep the mode of the image's folders: runc overrides it, "
+                        + "and podman cannot set their owner"
+                )
             }
             return Host(weaknesses: weaknesses, cgroupDriver: info.host.cgroupManager, dataFolder: nil)
         }
@@ -160,7 +202,8 @@ package struct EngineDetection: Sendable {
 
 private func isNameByte(_ byte: UInt8) -> Bool {
     (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_")
+        || byte == UInt8(ascii: "-")
 }
 
 /// `1.41`.
@@ -177,7 +220,8 @@ struct APIVersion: Comparable, CustomStringConvertible {
 
     init?(_ text: String) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]), (0...99).contains(major), (0...9999).contains(minor)
+        guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]), (0...99).contains(major),
+            (0...9999).contains(minor)
         else { return nil }
         self.init(major: major, minor: minor)
     }
@@ -196,7 +240,8 @@ private struct EngineVersion: Decodable {
     let oldestAPIVersion: String?
     let components: [Component]?
     private enum CodingKeys: String, CodingKey {
-        case version = "Version", apiVersion = "ApiVersion", oldestAPIVersion = "MinAPIVersion", components = "Components"
+        case version = "Version", apiVersion = "ApiVersion", oldestAPIVersion = "MinAPIVersion", components =
+            "Components"
     }
 }
 
@@ -215,7 +260,8 @@ private struct DockerInfo: Decodable {
     let dataFolder: String?
     private enum CodingKeys: String, CodingKey {
         case memoryLimit = "MemoryLimit", swapLimit = "SwapLimit", cpuCfsQuota = "CpuCfsQuota", pidsLimit = "PidsLimit"
-        case securityOptions = "SecurityOptions", plugins = "Plugins", cgroupDriver = "CgroupDriver", dataFolder = "DockerRootDir"
+        case securityOptions = "SecurityOptions", plugins = "Plugins", cgroupDriver = "CgroupDriver", dataFolder =
+            "DockerRootDir"
     }
 }
 

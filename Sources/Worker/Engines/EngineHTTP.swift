@@ -44,7 +44,8 @@ struct EngineHTTP: Sendable {
             let bytes = try await response.body.collect(upTo: answerLimit)
             return EngineAnswer(call: "\(method) \(path)", status: Int(response.status.code), body: bytes)
         } catch is NIOTooManyBytesError {
-            throw EngineError(EngineError.refused, "the engine's answer is larger than \(answerLimit) bytes", cause: path)
+            throw EngineError(
+                EngineError.refused, "the engine's answer is larger than \(answerLimit) bytes", cause: path)
         } catch {
             throw unavailable(error)
         }
@@ -52,7 +53,8 @@ struct EngineHTTP: Sendable {
 
     /// Sends a request and returns as soon as the answer's head is there.
     func open(
-        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil, within limit: TimeAmount
+        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil,
+        within limit: TimeAmount
     ) async throws(EngineError) -> HTTPClientResponse {
         let items = query.map { percentEncoded($0.0) + "=" + percentEncoded($0.1) }.joined(separator: "&")
         var request = HTTPClientRequest(url: base + path + (items.isEmpty ? "" : "?" + items))
@@ -85,14 +87,17 @@ struct EngineAnswer: Sendable {
         do {
             return try JSONDecoder().decode(type, from: Data(body.readableBytesView))
         } catch {
-            throw EngineError(EngineError.refused, "the engine's answer to \(call) could not be understood", cause: "\(error)")
+            throw EngineError(
+                EngineError.refused, "the engine's answer to \(call) could not be understood", cause: "\(error)")
         }
     }
 
     /// What the engine says is wrong: `message` of its JSON, or the beginning of the body.
     var complaint: String {
         struct Complaint: Decodable { let message: String? }
-        if let message = (try? JSONDecoder().decode(Complaint.self, from: Data(body.readableBytesView)))?.message {  // allowed: else raw
+        let document = Data(body.readableBytesView)
+        let complaint = try? JSONDecoder().decode(Complaint.self, from: document)  // allowed: else as it is
+        if let message = complaint?.message {
             return String(message.prefix(2000))
         }
         return String(decoding: body.readableBytesView.prefix(500), as: UTF8.self)
@@ -117,7 +122,8 @@ func percentEncoded(_ text: String) -> String {
     for byte in text.utf8 {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
             encoded.append(byte)
         default:
             encoded += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]

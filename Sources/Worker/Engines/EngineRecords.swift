@@ -1,6 +1,8 @@
-// The parts of the engines' JSON that are read, and the judgement of a container's recorded state. Docker and podman's libpod
-// name these fields alike. Invariant: `judge` finds an exit only in a record that says when and how the program ended.
+// The parts of the engines' JSON that are read, and the judgement of a container's recorded state. Docker and
+// podman's libpod name these fields alike. Invariant: `judge` finds an exit only in a record that says when and how
+// the program ended.
 import Foundation
+import Glibc
 import JobModel
 
 /// How a container ended, as far as its record proves it.
@@ -19,16 +21,20 @@ struct RecordedState: Decodable, Sendable {
     var oomKilled: Bool
     var error: String
     var pid: Int
+    /// Podman's process that waits for the container's end.
+    var monitor: Int
     var startedAt: String
     var finishedAt: String
 
     private enum CodingKeys: String, CodingKey {
-        case status = "Status", exitCode = "ExitCode", oomKilled = "OOMKilled", error = "Error", pid = "Pid"
+        case status = "Status", exitCode = "ExitCode", oomKilled = "OOMKilled", error = "Error", pid = "Pid", monitor =
+            "ConmonPid"
         case startedAt = "StartedAt", finishedAt = "FinishedAt"
     }
 
     init(
-        status: String, exitCode: Int, oomKilled: Bool = false, error: String = "", pid: Int = 0, startedAt: String,
+        status: String, exitCode: Int, oomKilled: Bool = false, error: String = "", pid: Int = 0, monitor: Int = 0,
+        startedAt: String,
         finishedAt: String
     ) {
         self.status = status
@@ -36,6 +42,7 @@ struct RecordedState: Decodable, Sendable {
         self.oomKilled = oomKilled
         self.error = error
         self.pid = pid
+        self.monitor = monitor
         self.startedAt = startedAt
         self.finishedAt = finishedAt
     }
@@ -47,6 +54,7 @@ struct RecordedState: Decodable, Sendable {
         oomKilled = try container.decodeIfPresent(Bool.self, forKey: .oomKilled) ?? false
         error = try container.decodeIfPresent(String.self, forKey: .error) ?? ""
         pid = try container.decodeIfPresent(Int.self, forKey: .pid) ?? 0
+        monitor = try container.decodeIfPresent(Int.self, forKey: .monitor) ?? 0
         startedAt = try container.decodeIfPresent(String.self, forKey: .startedAt) ?? ""
         finishedAt = try container.decodeIfPresent(String.self, forKey: .finishedAt) ?? ""
     }
@@ -54,18 +62,18 @@ struct RecordedState: Decodable, Sendable {
     enum Judgement: Hashable, Sendable {
         case notStarted
         case running
-        /// Podman knows that the process is gone and has not yet read how it ended.
+        /// The process is gone, and the engine has not yet recorded how it ended.
         case ending
         case ended(ContainerEnd)
     }
 
-    /// What the record proves. After a crash of the host, dockerd 20.10 shows `exited`, code 0 and no time of the end, podman
-    /// `created` with a time of the start, or code −1: none of these is a success.
+    /// What the record proves. After a crash of the host, dockerd 20.10 shows `exited`, code 0 and no time of the
+    /// end, podman `created` with a time of the start, or code −1: none of these is a success.
     func judge() -> Judgement {
         let started = Self.time(startedAt)
         let finished = Self.time(finishedAt)
         switch status {
-        case "running", "paused", "restarting": return .running
+        case "running", "paused", "restarting": return isAbandoned ? .ending : .running
         case "stopping", "stopped", "removing": return .ending
         case "created", "configured", "initialized":
             if !error.isEmpty { return .ended(.neverStarted("the engine could not start the container: \(error)")) }
@@ -75,15 +83,26 @@ struct RecordedState: Decodable, Sendable {
         default: return .ended(.unproven("the engine shows the container as \(quoted(status))"))
         }
         if started == nil {
-            return .ended(.neverStarted("the engine could not start the container: \(error.isEmpty ? "it gives no reason" : error)"))
+            return .ended(
+                .neverStarted(
+                    "the engine could not start the container: \(error.isEmpty ? "it gives no reason" : error)"))
         }
         guard finished != nil else { return .ended(.unproven("the engine does not know when the container ended")) }
         guard (0...255).contains(exitCode) else {
             return .ended(.unproven("the engine recorded the impossible exit code \(exitCode)"))
         }
-        guard error.isEmpty else { return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)")) }
-        return .ended(.exited(ExitRecord(exitCode: exitCode, oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
+        guard error.isEmpty else {
+            return .ended(.unproven("the engine recorded an error beside exit code \(exitCode): \(error)"))
+        }
+        return .ended(
+            .exited(ExitRecord(exitCode: exitCode, oomKilled: oomKilled, startedAt: started, finishedAt: finished)))
     }
+
+    /// Podman says `running` for ever if its monitor was killed together with the container: nobody is left to write
+    /// the end down. The agent and the engine share the host, so they share process numbers.
+    private var isAbandoned: Bool { monitor > 0 && isGone(monitor) && (pid <= 0 || isGone(pid)) }
+
+    private func isGone(_ process: Int) -> Bool { kill(pid_t(clamping: process), 0) != 0 && errno == ESRCH }
 
     /// Nil for Go's zero time, which both engines show for "never".
     static func time(_ text: String) -> Timestamp? {
@@ -109,12 +128,21 @@ struct InspectedContainer: Decodable, Sendable {
         let log: Log?
         private enum CodingKeys: String, CodingKey { case log = "LogConfig" }
     }
+    struct Mount: Decodable, Sendable {
+        /// Of a volume.
+        let name: String?
+        private enum CodingKeys: String, CodingKey { case name = "Name" }
+    }
     let id: String
     let state: RecordedState
     let settings: Settings
     let host: HostSettings?
-    private enum CodingKeys: String, CodingKey { case id = "Id", state = "State", settings = "Config", host = "HostConfig" }
+    private let mounts: [Mount]?
+    private enum CodingKeys: String, CodingKey {
+        case id = "Id", state = "State", settings = "Config", host = "HostConfig", mounts = "Mounts"
+    }
 
+    var volumes: [String] { (mounts ?? []).compactMap(\.name) }
     var attempt: AttemptID? { settings.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) } }
 }
 
@@ -139,7 +167,9 @@ struct InspectedImage: Decodable, Sendable {
     let os: String?
     let architecture: String?
     let settings: Settings?
-    private enum CodingKeys: String, CodingKey { case id = "Id", os = "Os", architecture = "Architecture", settings = "Config" }
+    private enum CodingKeys: String, CodingKey {
+        case id = "Id", os = "Os", architecture = "Architecture", settings = "Config"
+    }
 
     /// The names of the variables that the image sets.
     var environmentNames: [String] {

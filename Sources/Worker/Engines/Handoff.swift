@@ -1,5 +1,5 @@
-// One value at a time from one producer to one consumer: the producer waits until the consumer has taken it, so that nothing of
-// unlimited size lies between them. Invariant: what was sent before `finish` is handed out before the end.
+// One value at a time from one producer to one consumer: the producer waits until the consumer has taken it, so that
+// nothing of unlimited size lies between them. Invariant: what was sent before `finish` is handed out before the end.
 
 /// A channel without a buffer.
 actor Handoff<Value: Sendable> {

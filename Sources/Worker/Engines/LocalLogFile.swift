@@ -1,6 +1,6 @@
-// The end of a log file of dockerd's `local` driver, read where the API is ambiguous: whether the last, long line of a stream has a
-// line feed. Records are a big-endian length, a protobuf message, and the length again, so they can be read from the end.
-// Invariant: reads only, believes no length, and answers nil where anything is not as expected.
+// The end of a log file of dockerd's `local` driver, read where the API is ambiguous: whether the last, long line of
+// a stream has a line feed. Records are a big-endian length, a protobuf message, and the length again, so they can be
+// read from the end. Invariant: reads only, believes no length, and answers nil where anything is not as expected.
 import Foundation
 import JobModel
 
@@ -26,7 +26,8 @@ enum LocalLogFile {
         while end >= start + 8 {
             guard let tail = bytes(file, at: end - 4, count: 4) else { return nil }
             let length = tail.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-            guard length <= longestRecord, end >= length + 8, let record = bytes(file, at: end - 4 - length, count: length),
+            guard length <= longestRecord, end >= length + 8,
+                let record = bytes(file, at: end - 4 - length, count: length),
                 let entry = LogEntry(record)
             else { return nil }
             if entry.source == stream.rawValue { return entry.isLastPiece }

@@ -1,10 +1,12 @@
-// Takes the engines' multiplexed log stream apart: frames of an 8-byte head (stream, three zeros, big-endian length) and payload.
-// Invariant: payload bytes come out exactly and in order, however the frames are cut on their way; nothing is kept but one head.
+// Takes the engines' multiplexed log stream apart: frames of an 8-byte head (stream, three zeros, big-endian length)
+// and payload. Invariant: payload bytes come out exactly and in order, however the frames are cut on their way;
+// nothing is kept but one head.
 //
-// dockerd's `local` driver stores a line in pieces of 16,384 bytes, and dockerd 20.10 forgets the line feed of a line that it stored in
-// pieces: the last piece comes without it, and as an empty frame where the length is a multiple of 16,384 (only if times are asked for,
-// so they are). The piece that ends such a line is therefore told by its length; a line feed is put back before the next frame of its
-// stream. At the very end of the output it could as well be text without a line feed: see ``unsettled``.
+// dockerd's `local` driver stores a line in pieces of 16,384 bytes, and dockerd 20.10 forgets the line feed of a line
+// that it stored in pieces: the last piece comes without it, and as an empty frame where the length is a multiple of
+// 16,384 (only if times are asked for, so they are). The piece that ends such a line is therefore told by its length;
+// a line feed is put back before the next frame of its stream. At the very end of the output it could as well be text
+// without a line feed: see ``unsettled``.
 import JobModel
 
 struct LogDemultiplexer {
@@ -53,7 +55,9 @@ struct LogDemultiplexer {
             case .time(let stream, let length, let seen):
                 rest = rest.dropFirst()
                 if first != UInt8(ascii: " ") {
-                    guard seen < Self.longestTime, length > 1 else { throw .refused("the engine's log holds a frame without a time") }
+                    guard seen < Self.longestTime, length > 1 else {
+                        throw .refused("the engine's log holds a frame without a time")
+                    }
                     part = .time(stream, rest: length - 1, seen: seen + 1)
                 } else {
                     beginPayload(stream, length - 1, &pieces)

@@ -1,6 +1,7 @@
-// Podman's k8s-file log, read directly: conmon writes every byte into it, while podman 4.3's own log service loses and doubles lines
-// of a log that grows. A record is `TIME STREAM F|P CONTENT` and a line feed; F: the line feed is the program's, P: it is not.
-// Invariant: bytes come out exactly, whatever they are. A container that is gone, or a file that cannot be read, is the caller's.
+// Podman's k8s-file log, read directly: conmon writes every byte into it, while podman 4.3's own log service loses
+// and doubles lines of a log that grows. A record is `TIME STREAM F|P CONTENT` and a line feed; F: the line feed is
+// the program's, P: it is not. Invariant: bytes come out exactly, whatever they are. A container that is gone, or a
+// file that cannot be read, is the caller's.
 import Foundation
 import Glibc
 import JobModel
@@ -30,7 +31,9 @@ struct PodmanLogParser {
                     guard name.count < 8 else { throw Self.broken }
                     part = .stream(name + [first])
                 } else {
-                    guard let stream = LogPiece.Stream(rawValue: String(decoding: name, as: UTF8.self)) else { throw Self.broken }
+                    guard let stream = LogPiece.Stream(rawValue: String(decoding: name, as: UTF8.self)) else {
+                        throw Self.broken
+                    }
                     part = .tag(stream, nil)
                 }
             case .tag(let stream, nil):
@@ -86,17 +89,21 @@ struct PodmanLogFile: ~Copyable {
             if count > 0 { return try parser.take(buffer[..<count]) }
             if count < 0, errno == EINTR { continue }
             guard count == 0 else {
-                throw EngineError(EngineError.refused, "podman's log file cannot be read", cause: String(cString: strerror(errno)))
+                throw EngineError(
+                    EngineError.refused, "podman's log file cannot be read", cause: String(cString: strerror(errno)))
             }
             guard try followReplacement() else { return nil }
         }
     }
 
-    /// Goes on with the new file if there is one. The old one is read to its end then: conmon closed it before the new one appeared.
+    /// Goes on with the new file if there is one. The old one is read to its end then: conmon closed it before the
+    /// new one appeared.
     private mutating func followReplacement() throws(EngineError) -> Bool {
         var own = stat()
         var present = stat()
-        guard fstat(file, &own) == 0, stat(path, &present) == 0, (own.st_ino, own.st_dev) != (present.st_ino, present.st_dev) else {
+        guard fstat(file, &own) == 0, stat(path, &present) == 0,
+            (own.st_ino, own.st_dev) != (present.st_ino, present.st_dev)
+        else {
             return false
         }
         // Between the last read and now the old file may have grown.

@@ -1,5 +1,6 @@
-// An engine without containers, for tests and simulations: it keeps the same promises as the real ones, by the same suite. A program is
-// a list of steps instead of a file in an image. Invariant: a host outlives the engines that look at it, as dockerd outlives agents.
+// An engine without containers, for tests and simulations: it keeps the same promises as the real ones, by the same
+// suite. A program is a list of steps instead of a file in an image. Invariant: a host outlives the engines that look
+// at it, as dockerd outlives agents.
 import Foundation
 import JobModel
 
@@ -31,14 +32,20 @@ package actor SimulatedHost {
 
     fileprivate func ensure(_ image: PinnedImage) throws(EngineError) {
         guard !images.contains(image.digest) else { return }
-        guard available.contains(image.digest) else { throw .image("the image \(image.digest) could not be pulled: it does not exist") }
+        guard available.contains(image.digest) else {
+            throw .image("the image \(image.digest) could not be pulled: it does not exist")
+        }
         pulls += 1
         images.insert(image.digest)
     }
 
     fileprivate func create(_ specification: ContainerSpecification, worker: String) throws(EngineError) -> String {
-        guard images.contains(specification.image.digest) else { throw .image("the image \(specification.image.digest) is not there") }
-        if let known = containers.values.first(where: { $0.worker == worker && $0.specification.attempt == specification.attempt }) {
+        guard images.contains(specification.image.digest) else {
+            throw .image("the image \(specification.image.digest) is not there")
+        }
+        if let known = containers.values.first(where: {
+            $0.worker == worker && $0.specification.attempt == specification.attempt
+        }) {
             return known.id
         }
         created += 1
@@ -56,7 +63,8 @@ package actor SimulatedHost {
 
     /// Suspends until the container has ended, is gone, or has written more than `seen` pieces.
     fileprivate func waitForChange(_ id: String, seen: Int?) async {
-        guard let container = containers[id], container.end == nil, seen.map({ container.log.count <= $0 }) ?? true else { return }
+        guard let container = containers[id], container.end == nil, seen.map({ container.log.count <= $0 }) ?? true
+        else { return }
         await withCheckedContinuation { containers[id]?.waiters.append($0) }
     }
 
@@ -73,7 +81,8 @@ package actor SimulatedHost {
 
     // MARK: The program
 
-    /// `simulate STEP…`: `out:TEXT`, `err:TEXT`, `lines:N`, `sleep:MILLISECONDS`, `ignore-term`, `hog`, `kill:N`, `exit:N`.
+    /// `simulate STEP…`: `out:TEXT`, `err:TEXT`, `lines:N`, `sleep:MILLISECONDS`, `ignore-term`, `hog`, `kill:N`,
+    /// `exit:N`.
     private func run(_ id: String, _ command: [String]) async {
         guard command.first == "simulate" else {
             return end(id, code: 127, message: "the command was not found in the image")
@@ -107,7 +116,8 @@ package actor SimulatedHost {
     private func end(_ id: String, code: Int, oomKilled: Bool = false, message: String? = nil) {
         guard let container = containers[id], container.end == nil else { return }
         containers[id]?.end = ExitRecord(
-            exitCode: code, oomKilled: oomKilled, startedAt: container.startedAt, finishedAt: Self.now, message: message)
+            exitCode: code, oomKilled: oomKilled, startedAt: container.startedAt, finishedAt: Self.now, message: message
+        )
         container.program?.cancel()
         wake(id)
     }
@@ -187,13 +197,17 @@ private actor SimulatedCursor {
 
     func next(_ id: String, _ host: SimulatedHost) async throws -> LogPiece? {
         while true {
-            guard let container = await host.containers[id] else { throw EngineError.noProof("the container \(id) is gone") }
+            guard let container = await host.containers[id] else {
+                throw EngineError.noProof("the container \(id) is gone")
+            }
             while index < container.log.count {
                 let piece = container.log[index]
                 index += 1
                 let known = min(rest[piece.stream, default: 0], Int64(piece.bytes.count))
                 rest[piece.stream, default: 0] -= known
-                if known < piece.bytes.count { return LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known)))) }
+                if known < piece.bytes.count {
+                    return LogPiece(stream: piece.stream, bytes: Array(piece.bytes.dropFirst(Int(known))))
+                }
             }
             if container.end != nil { return nil }
             await host.waitForChange(id, seen: index)
