@@ -1,5 +1,5 @@
-// A blob on its way into the content store: temporary file, verify, fsync, rename, fsync of the folder, in this order. A
-// writer that fails or is dropped leaves nothing behind; a crash leaves a file that the next start removes.
+// A blob on its way into the content store: temporary file, verify, fsync, rename, fsync of the folder, in this
+// order. A writer that fails or is dropped leaves nothing behind; a crash leaves a file that the next start removes.
 import Glibc
 import JobModel
 
@@ -44,8 +44,8 @@ package final class BlobWriter {
     }
 
     /// Verifies, syncs and names the blob.
-    /// - Throws: ``OCIError/mismatch(what:expected:found:)`` if digest or size are not what was promised; nothing is kept
-    ///   then.
+    /// - Throws: ``OCIError/mismatch(what:expected:found:)`` if digest or size are not what was promised; nothing is
+    ///   kept then.
     package func commit(expecting expected: Digest?, size expectedSize: Int64?) throws(OCIError) -> Digest {
         guard file >= 0 else { throw OCIError.malformed(what: "a blob", why: "it was committed or given up already") }
         defer { abandon() }

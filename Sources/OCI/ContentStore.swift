@@ -1,13 +1,19 @@
-// The archive's blobs: files named by the SHA-256 of their content. Nothing gets a name before its digest was verified and
-// its bytes are on disk (BlobWriter.swift), so whatever has a name is whole. What a blob means is not known here.
+// The archive's blobs: files named by the SHA-256 of their content. Nothing gets a name before its digest was
+// verified and its bytes are on disk (BlobWriter.swift), so whatever has a name is whole. What a blob means is not
+// known here.
 import Glibc
 import JobModel
 
-func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
-func isNoSpace(_ code: Int32) -> Bool { code == ENOSPC || code == EDQUOT }
+func errorText(_ code: Int32) -> String {
+    String(cString: strerror(code))
+}
 
-/// Content-addressed files below one folder: `blobs/sha256/ab/abcd…`. Safe from any thread; two writers of one digest are
-/// harmless. Calls block on the disk.
+func isNoSpace(_ code: Int32) -> Bool {
+    code == ENOSPC || code == EDQUOT
+}
+
+/// Content-addressed files below one folder: `blobs/sha256/ab/abcd…`. Safe from any thread; two writers of one digest
+/// are harmless. Calls block on the disk.
 package struct ContentStore: Sendable {
     package let directory: String
     var incoming: String { directory + "/incoming" }

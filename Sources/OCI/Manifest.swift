@@ -1,5 +1,5 @@
-// Image manifests and indexes (OCI image specification 1.1, Docker schema 2), read from bytes that nobody vouches for:
-// every field is checked here, so that the rest may rely on it. What is on disk is StoredImage.swift's business.
+// Image manifests and indexes (OCI image specification 1.1, Docker schema 2), read from bytes that nobody vouches
+// for: every field is checked here, so that the rest may rely on it. What is on disk is StoredImage.swift's business.
 import JobModel
 
 package enum MediaType {

@@ -1,4 +1,5 @@
-// What can go wrong with images, blobs and registries, each with a sentence for the user. No HTTP status of ours here.
+// What can go wrong with images, blobs and registries, each with a sentence for the user. No HTTP status of ours
+// here.
 import JobModel
 
 package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {

@@ -102,7 +102,8 @@ struct SmallImage: Sendable {
             #"{"os":"\#(platform.0)","architecture":"\#(platform.1)","rootfs":{"type":"layers","diff_ids":[]}}"#.utf8)
         manifest = Manifest.imageBytes(
             configuration: Descriptor(
-                mediaType: MediaType.configuration, digest: Digest(of: configuration), size: Int64(configuration.count)),
+                mediaType: MediaType.configuration, digest: Digest(of: configuration),
+                size: Int64(configuration.count)),
             layers: [Descriptor(mediaType: MediaType.layer, digest: Digest(of: layer), size: Int64(layer.count))])
     }
 

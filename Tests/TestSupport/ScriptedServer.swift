@@ -1,5 +1,5 @@
-// An HTTP server on 127.0.0.1 that does what a test tells it, wrong things above all: short bodies, broken connections,
-// silence. One thread a connection, one request a connection. Not for anything but tests.
+// An HTTP server on 127.0.0.1 that does what a test tells it, wrong things above all: short bodies, broken
+// connections, silence. One thread a connection, one request a connection. Not for anything but tests.
 import Foundation
 import Synchronization
 

@@ -1,5 +1,5 @@
-// libarchive as a stream of members, and a file's content with its compression taken off. Nothing is ever extracted to disk
-// here, so member names are harmless. What an archive means stands in the other files of this folder.
+// libarchive as a stream of members, and a file's content with its compression taken off. Nothing is ever extracted
+// to disk here, so member names are harmless. What an archive means stands in the other files of this folder.
 import CArchive
 import Glibc
 import JobModel

@@ -1,5 +1,5 @@
-// `docker save` of one image: manifest.json names a configuration and layers, in order. The layers' digests are not those of
-// the registry it came from, but the configuration pins their content by its diff ids, and each is checked.
+// `docker save` of one image: manifest.json names a configuration and layers, in order. The layers' digests are not
+// those of the registry it came from, but the configuration pins their content by its diff ids, and each is checked.
 import JobModel
 
 extension ImageArchiveFile {

@@ -1,6 +1,6 @@
-// Archives that people have, made into images of the archive: a root file system as a tar, `docker save`, an OCI layout. The
-// same input gives the same digest. Member names are only compared, never written to, so no archive can reach outside the
-// store. A failed import may leave whole blobs behind, which nothing names.
+// Archives that people have, made into images of the archive: a root file system as a tar, `docker save`, an OCI
+// layout. The same input gives the same digest. Member names are only compared, never written to, so no archive can
+// reach outside the store. A failed import may leave whole blobs behind, which nothing names.
 import Glibc
 import JobModel
 
@@ -30,8 +30,8 @@ struct ImageArchiveFile {
         case layout
     }
 
-    /// By the names at the top: `oci-layout` and `index.json`, or `manifest.json`. A tree with folders as every system has
-    /// them is a root file system, whatever else lies in it.
+    /// By the names at the top: `oci-layout` and `index.json`, or `manifest.json`. A tree with folders as every
+    /// system has them is a root file system, whatever else lies in it.
     func kind() throws(OCIError) -> Kind {
         let archive = try reader()
         var names: Set<String> = []

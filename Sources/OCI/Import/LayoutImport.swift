@@ -1,5 +1,5 @@
-// An OCI image layout as a tar: index.json, and blobs named by their digests. Only what index.json leads to is kept. Layers
-// are checked against their own digests, which the manifest pins, so their diff ids need no second look.
+// An OCI image layout as a tar: index.json, and blobs named by their digests. Only what index.json leads to is kept.
+// Layers are checked against their own digests, which the manifest pins, so their diff ids need no second look.
 import JobModel
 
 extension ImageArchiveFile {

@@ -1,4 +1,5 @@
-// Where the bodies of answers go: small ones into memory, blobs into the content store, taken up where they broke off.
+// Where the bodies of answers go: small ones into memory, blobs into the content store, taken up where they broke
+// off.
 import JobModel
 import Synchronization
 

@@ -1,5 +1,6 @@
-// One HTTP exchange by libcurl on a thread of its own: proxies, certificates, stalls and cancellation are its business. Bodies
-// go out in pieces, never whole into memory. Redirects, logins and retries stand in RegistrySession.swift.
+// One HTTP exchange by libcurl on a thread of its own: proxies, certificates, stalls and cancellation are its
+// business. Bodies go out in pieces, never whole into memory. Redirects, logins and retries stand in
+// RegistrySession.swift.
 import CCurl
 import Dispatch
 import Foundation
@@ -103,7 +104,9 @@ enum CurlTransfer {
         setCallbacks(handle, Unmanaged.passUnretained(state).toOpaque())
         let code = withExtendedLifetime(state) { curl_easy_perform(handle) }
         let detail = String(cString: words)
-        return state.result(code, detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail)
+        // Of a failed connection the details hold the milliseconds that it took: no two sentences would be equal.
+        let isPlain = detail.isEmpty || code == CURLE_COULDNT_CONNECT
+        return state.result(code, isPlain ? String(cString: curl_easy_strerror(code)) : detail)
     }
 
     private static func setOptions(_ handle: UnsafeMutableRawPointer, _ request: CurlRequest) {

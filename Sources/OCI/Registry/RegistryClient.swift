@@ -1,5 +1,5 @@
-// The pull side of the OCI distribution specification 1.1, as a client: resolve a tag once, then fetch by digest and verify.
-// How a single answer is had stands in RegistrySession.swift.
+// The pull side of the OCI distribution specification 1.1, as a client: resolve a tag once, then fetch by digest and
+// verify. How a single answer is had stands in RegistrySession.swift.
 import JobModel
 
 /// Talks to registries. A value: it keeps nothing between calls but its options.
@@ -26,11 +26,11 @@ package struct RegistryClient: Sendable {
         return (digest, manifest.mediaType)
     }
 
-    /// Copies the image or index with `digest` into the store: manifest, configuration and layers, each verified. Of an index,
-    /// the manifest of `platform` (nil: this machine's) with its blobs, and the index itself. What is there already is not
-    /// fetched again. A failed pull leaves whole blobs, and the next one goes on from there.
-    /// - Parameter progress: called with the bytes received since the last call, from any thread; a negative number if a
-    ///   registry made a blob begin anew.
+    /// Copies the image or index with `digest` into the store: manifest, configuration and layers, each verified. Of
+    /// an index, the manifest of `platform` (nil: this machine's) with its blobs, and the index itself. What is there
+    /// already is not fetched again. A failed pull leaves whole blobs, and the next one goes on from there.
+    /// - Parameter progress: called with the bytes received since the last call, from any thread; a negative number if
+    ///   a registry made a blob begin anew.
     package func pull(
         _ reference: ImageReference, digest: Digest, platform: String?, into store: ContentStore,
         progress: @escaping @Sendable (Int64) -> Void = { _ in }

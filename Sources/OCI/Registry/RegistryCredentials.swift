@@ -1,5 +1,5 @@
-// Who we are at which registry: Docker's own file, so that `docker login` is all it takes. Secrets are never printed. Blocks on
-// files and helper programs, so it is asked on a thread of its own.
+// Who we are at which registry: Docker's own file, so that `docker login` is all it takes. Secrets are never printed.
+// Blocks on files and helper programs, so it is asked on a thread of its own.
 import Foundation
 import JobModel
 

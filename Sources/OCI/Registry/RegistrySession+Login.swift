@@ -1,10 +1,11 @@
-// Answers a registry's challenge: basic, or Docker's token flow (distribution's "Token Authentication Specification").
+// Answers a registry's challenge: basic, or Docker's token flow (distribution's "Token Authentication
+// Specification").
 //
-// Which token service may have the password? A registry may name one on any host (Docker Hub's is auth.docker.io), and the
-// registry itself was trusted with the password, so its word is good, as long as nobody on the wire could have put it in its
-// mouth or can read the answer: over https always, over plain http only where the registry speaks plain http too and the
-// service is on the same host. Any other service is asked for an anonymous token. Only the registry's own challenge counts,
-// never one from where it redirects to.
+// Which token service may have the password? A registry may name one on any host (Docker Hub's is auth.docker.io),
+// and the registry itself was trusted with the password, so its word is good, as long as nobody on the wire could
+// have put it in its mouth or can read the answer: over https always, over plain http only where the registry speaks
+// plain http too and the service is on the same host. Any other service is asked for an anonymous token. Only the
+// registry's own challenge counts, never one from where it redirects to.
 import Foundation
 import JobModel
 
@@ -45,7 +46,7 @@ extension RegistrySession {
         case 400..<500 where response.status != 429: throw OCIError.denied(registry: reference.registry)
         default: throw unreachable("its token service \(realm.host) answers \(response.status)")
         }
-        guard let json = try? parseJSON(body.bytes, limit: 1 << 20, named: ""),  // allowed: handled as an answer without token
+        guard let json = try? parseJSON(body.bytes, limit: 1 << 20, named: ""),  // allowed: told as no token
             case .string(let token) = json[key: "token"] ?? json[key: "access_token"], !token.isEmpty,
             token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
         else { throw unreachable("its token service \(realm.host) gave no token") }

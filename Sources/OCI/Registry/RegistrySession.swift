@@ -1,5 +1,6 @@
-// One registry for the length of one call: which scheme, which login, which redirects, when to try again. Credentials go to
-// the registry that they were given for (and to its token service, RegistrySession+Login.swift), never along a redirect.
+// One registry for the length of one call: which scheme, which login, which redirects, when to try again. Credentials
+// go to the registry that they were given for (and to its token service, RegistrySession+Login.swift), never along a
+// redirect.
 import JobModel
 import Synchronization
 
@@ -39,8 +40,8 @@ final class RegistrySession: Sendable {
         let isSmall: Bool
     }
 
-    /// A GET that logs in where it must, follows redirects, goes on where a connection broke, and tries again after 429 and
-    /// 5xx as long as the client has patience.
+    /// A GET that logs in where it must, follows redirects, goes on where a connection broke, and tries again after
+    /// 429 and 5xx as long as the client has patience.
     func get(_ item: Item, into receiver: any BodyReceiver) async throws(OCIError) -> CurlResponse {
         guard let start = WebAddress("/v2/\(reference.repository)/\(item.path)", relativeTo: base) else {
             throw unreachable("\(quoted(item.path)) is no path")

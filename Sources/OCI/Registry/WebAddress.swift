@@ -1,5 +1,5 @@
-// A web address, taken apart by libcurl's own parser, so that what is compared is what is connected to: two parsers that
-// disagree about a crafted address would send credentials to whoever crafted it.
+// A web address, taken apart by libcurl's own parser, so that what is compared is what is connected to: two parsers
+// that disagree about a crafted address would send credentials to whoever crafted it.
 import CCurl
 import Glibc
 
