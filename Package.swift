@@ -87,7 +87,7 @@ let package = Package(
         program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
-        program("jobctl-simulate", ["Simulation", argumentParser]),
+        program("jobctl-simulate", ["Simulation", "JobModel", argumentParser]),
         program("jobctl-bench", [
             "JobModel", "SchedulerClient", "Scheduler", "Simulation", argumentParser, grdb, subprocess, nioCore,
         ], path: "Benchmarks"),

@@ -12,6 +12,15 @@ package struct UserRow: Hashable, Sendable {
     package var gid: UInt32
     package var tokenHash: Digest
     package var createdAt: Timestamp
+
+    package init(name: UserName, role: Role, uid: UInt32, gid: UInt32, tokenHash: Digest, createdAt: Timestamp) {
+        self.name = name
+        self.role = role
+        self.uid = uid
+        self.gid = gid
+        self.tokenHash = tokenHash
+        self.createdAt = createdAt
+    }
 }
 
 /// An image of the archive.
@@ -23,6 +32,19 @@ package struct ImageRow: Hashable, Sendable {
     package var layers: [Digest]
     package var complete: Bool
     package var createdAt: Timestamp
+
+    package init(
+        digest: Digest, mediaType: String, size: ByteCount, platforms: [String], layers: [Digest], complete: Bool,
+        createdAt: Timestamp
+    ) {
+        self.digest = digest
+        self.mediaType = mediaType
+        self.size = size
+        self.platforms = platforms
+        self.layers = layers
+        self.complete = complete
+        self.createdAt = createdAt
+    }
 }
 
 /// Rows beside the core's that go through the one writer.
@@ -44,6 +66,19 @@ package struct AcceptedSubmission: Sendable {
     package var imageIsStored: Bool
     package var hold: Bool
     package var idempotency: IdempotencyKey?
+
+    package init(
+        record: JobRecord, configuration: JobModel.Configuration, configurationJSON: [UInt8], name: ConfigurationName?,
+        imageIsStored: Bool, hold: Bool, idempotency: IdempotencyKey?
+    ) {
+        self.record = record
+        self.configuration = configuration
+        self.configurationJSON = configurationJSON
+        self.name = name
+        self.imageIsStored = imageIsStored
+        self.hold = hold
+        self.idempotency = idempotency
+    }
 }
 
 /// Names a submission of a user: the same key with the same request is the same job.
@@ -52,6 +87,12 @@ package struct IdempotencyKey: Hashable, Sendable {
     package var user: UserName
     package var key: String
     package var requestDigest: Digest
+
+    package init(user: UserName, key: String, requestDigest: Digest) {
+        self.user = user
+        self.key = key
+        self.requestDigest = requestDigest
+    }
 }
 
 /// How values are written as text columns, and read back.

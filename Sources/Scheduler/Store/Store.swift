@@ -46,7 +46,9 @@ package final class Store: Sendable {
     }
 
     /// Opens or makes `directory/jobctl.sqlite`, brings it to the newest schema, and holds a lock on the folder until the process ends.
-    package static func open(directory: String, logger: Logger) throws(StoreFailure) -> Store {
+    package static func open(
+        directory: String, logger: Logger = Logger(label: "jobctl.store", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) throws(StoreFailure) -> Store {
         do {
             try FileManager.default.createDirectory(
                 atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

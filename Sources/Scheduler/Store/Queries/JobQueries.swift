@@ -11,6 +11,14 @@ package struct JobQuery: Sendable {
     package var state: JobState?
     package var owner: String?
     package var name: String?
+
+    package init(limit: Int, cursor: String? = nil, state: JobState? = nil, owner: String? = nil, name: String? = nil) {
+        self.limit = limit
+        self.cursor = cursor
+        self.state = state
+        self.owner = owner
+        self.name = name
+    }
 }
 
 /// A page of a job's started tasks, by index.

@@ -1,0 +1,89 @@
+// What really happened, in a book of its own that shares nothing with the scheduler's: every committed change passes through it, and
+// a change that no history may contain is a violation.
+import JobModel
+import SchedulingCore
+
+struct Truth {
+    private var jobs: [JobID: JobProgress] = [:]
+    private var tasks: [TaskID: TaskRow] = [:]
+    private var attempts: [AttemptID: AttemptRow] = [:]
+    private var newestAttempt: [TaskID: Int64] = [:]
+    /// How containers ended, as it truly was.
+    var exits: [AttemptID: Int] = [:]
+    /// Jobs whose cancel was acknowledged.
+    var cancelled: Set<JobID> = []
+    /// Found where nothing can be thrown.
+    var complaint: String?
+    private(set) var hash = Digest(of: "")
+
+    var attemptCount: Int { attempts.count }
+
+    mutating func take(_ changes: [Change]) throws {
+        for change in changes {
+            switch change {
+            case .jobAdded(let id, _, let progress):
+                guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
+                jobs[id] = progress
+                note("job \(id) \(progress.state) \(progress.revision)")
+            case .job(let id, let progress): try take(id, progress)
+            case .task(let row): try take(row)
+            case .attempt(let row): try take(row)
+            case .worker(let row): note("worker \(row.name) \(row.isDraining)")
+            }
+        }
+    }
+
+    private mutating func take(_ id: JobID, _ progress: JobProgress) throws {
+        guard let old = jobs[id] else { throw Violation("job \(id) changes before it is added") }
+        guard !old.state.isTerminal else { throw Violation("job \(id) changes after it ended as \(old.state)") }
+        guard progress.revision > old.revision else { throw Violation("the revision of job \(id) does not rise") }
+        let counts = progress.counts
+        guard counts.total == old.counts.total, counts.pending + counts.running + counts.finished == counts.total else {
+            throw Violation("the tasks of job \(id) do not add up: \(counts)")
+        }
+        jobs[id] = progress
+        note("job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)")
+    }
+
+    private mutating func take(_ row: TaskRow) throws {
+        if let old = tasks[row.id] {
+            guard !old.state.isTerminal else { throw Violation("task \(row.id) changes after it ended as \(old.state)") }
+            guard row.attempts >= old.attempts else { throw Violation("task \(row.id) counts fewer attempts than before") }
+        }
+        if row.state == .succeeded, attempts[AttemptID(task: row.id, number: row.attempts)]?.state != .succeeded {
+            throw Violation("task \(row.id) succeeds without an attempt that did")
+        }
+        tasks[row.id] = row
+        note("task \(row.id) \(row.state) \(row.attempts) \(row.programFailures) \(row.infrastructureFailures)")
+    }
+
+    private mutating func take(_ row: AttemptRow) throws {
+        if let old = attempts[row.id] {
+            guard !old.state.isTerminal else { throw Violation("attempt \(row.id) changes after it ended as \(old.state)") }
+            guard row.state.rank >= old.state.rank else { throw Violation("attempt \(row.id) goes back from \(old.state) to \(row.state)") }
+            guard row.worker == old.worker else { throw Violation("attempt \(row.id) moves to another worker") }
+        } else {
+            guard row.id.number == (newestAttempt[row.id.task] ?? 0) + 1 else {
+                throw Violation("attempt \(row.id) follows number \(newestAttempt[row.id.task] ?? 0)")
+            }
+            guard !cancelled.contains(row.id.job) else { throw Violation("attempt \(row.id) starts after its cancel was acknowledged") }
+            newestAttempt[row.id.task] = row.id.number
+        }
+        if row.state == .succeeded, exits[row.id] != 0 {
+            throw Violation("attempt \(row.id) is called a success; its container ended with \(exits[row.id].map(String.init) ?? "nothing")")
+        }
+        attempts[row.id] = row
+        note("attempt \(row.id) \(row.worker) \(row.state) \(row.reason?.rawValue ?? "-")")
+    }
+
+    /// Orders belong to the history as well.
+    mutating func note(_ effect: Effect) {
+        switch effect {
+        case .answerSync(let name, let incarnation, let sequence, let orders):
+            note("answer \(name) \(incarnation) \(sequence) \(orders.start.map(\.attempt)) \(orders.stop.map(\.attempt)) \(orders.publish) \(orders.forget)")
+        case .dropSync(let name, let incarnation, let sequence): note("drop \(name) \(incarnation) \(sequence)")
+        }
+    }
+
+    private mutating func note(_ line: String) { hash = Digest(of: hash.hex + line) }
+}

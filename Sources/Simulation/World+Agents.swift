@@ -1,0 +1,172 @@
+// Agents, their hosts and the network between them and the scheduler. Containers outlive their agent, not their host.
+// An agent that stays away for longer than its lease takes its host with it: nobody else would stop its containers.
+import JobModel
+import Scheduler
+import SchedulingCore
+
+extension World {
+    // MARK: calls
+
+    mutating func agentCalls(_ agent: Int, _ incarnation: String) {
+        guard agents[agent].isUp, agents[agent].worker.incarnation == incarnation else { return }
+        // A planned call is not needed when one is open and says all there is to say.
+        if agents[agent].openCall != nil, !agents[agent].worker.hasNews { return }
+        let request = agents[agent].worker.request(wait: policy.syncInterval)
+        agents[agent].openCall = request.sequence
+        agents[agent].callSentAt = now
+        plan(
+            .callTimesOut(agent, incarnation: incarnation, sequence: request.sequence),
+            in: policy.syncInterval.milliseconds + 5_000)
+        guard !isLost(), agents[agent].partitionedUntil <= now else { return }
+        plan(.requestArrives(agent, request, isEcho: false), in: delay())
+        if !isHealing, dice.chance(perMille: options.duplication) { plan(.requestArrives(agent, request, isEcho: true), in: delay()) }
+    }
+
+    mutating func requestArrives(_ agent: Int, _ request: SyncRequest, isEcho: Bool) {
+        post(
+            .event(.workerSynced(agents[agent].worker.name, request)),
+            from: .call(agent, incarnation: request.incarnation, sequence: request.sequence, isEcho: isEcho))
+    }
+
+    mutating func callFails(_ agent: Int, _ incarnation: String, _ sequence: Int64, isTimeout: Bool) {
+        guard isOpen(agent, incarnation, sequence) else { return }
+        agents[agent].openCall = nil
+        plan(.agentCalls(agent, incarnation: incarnation), in: isTimeout ? 0 : dice.roll(100...1_500))
+    }
+
+    private func isOpen(_ agent: Int, _ incarnation: String, _ sequence: Int64) -> Bool {
+        agents[agent].isUp && agents[agent].worker.incarnation == incarnation && agents[agent].openCall == sequence
+    }
+
+    /// Answers to any but the newest call are dropped: the protocol relies on it.
+    mutating func answerArrives(_ agent: Int, _ incarnation: String, _ sequence: Int64, _ orders: SyncOrders?) throws {
+        guard isOpen(agent, incarnation, sequence) else { return }
+        guard let orders else { return callFails(agent, incarnation, sequence, isTimeout: false) }
+        agents[agent].openCall = nil
+        let lease = policy.lease.milliseconds * (mutant == .agentsOutliveTheirLease ? 5 : 1)
+        agents[agent].leaseEnds = agents[agent].callSentAt + lease
+        plan(.leaseIsChecked(agent), in: agents[agent].callSentAt + lease - now)
+        let before = agents[agent].worker.attempts
+        let started = agents[agent].worker.take(orders)
+        for id in orders.forget { agents[agent].containers[id] = nil }
+        for id in started { try startContainer(id, on: agent) }
+        for (id, kept) in agents[agent].worker.attempts.sorted(by: { $0.key < $1.key }) where !kept.state.isTerminal {
+            if kept.stopReason != nil, before[id]?.stopReason == nil {
+                plan(.containerIsKilled(agent, id, host: agents[agent].host), in: dice.roll(0...3_000))
+            } else if kept.mayPublish, before[id]?.mayPublish == false {
+                plan(.outputIsPublished(agent, id, incarnation: incarnation), in: dice.roll(0...500))
+            }
+        }
+        plan(.agentCalls(agent, incarnation: incarnation), in: dice.roll(0...100))
+    }
+
+    private mutating func news(_ agent: Int) {
+        guard agents[agent].isUp else { return }
+        plan(.agentCalls(agent, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...300))
+    }
+
+    // MARK: containers
+
+    private mutating func startContainer(_ id: AttemptID, on agent: Int) throws {
+        for other in agents {
+            if let twin = other.containers.first(where: { $0.key.task == id.task && $0.value.exit == nil })?.key {
+                throw Violation("\(twin) on \(other.worker.name) still runs when \(id) starts on \(agents[agent].worker.name)")
+            }
+        }
+        let worker = agents[agent].worker
+        guard worker.usedCPUs <= worker.registration.cpus else {
+            throw Violation("\(worker.name) has \(worker.registration.cpus) cpus and is to run \(worker.usedCPUs) with \(id)")
+        }
+        let code = !isHealing && dice.chance(perMille: options.failures) ? 1 : 0
+        agents[agent].containers[id] = Container(code: code)
+        agents[agent].worker.report(id, .running)
+        let host = agents[agent].host
+        if !isHealing, dice.chance(perMille: options.engineErrors) {
+            plan(.containerIsKilled(agent, id, host: host), in: dice.roll(0...2_000))
+        } else {
+            plan(.containerExits(agent, id, host: host), in: dice.pick([1, 300, 5_000, 20_000, 100_000]))
+        }
+        news(agent)
+    }
+
+    mutating func containerExits(_ agent: Int, _ id: AttemptID, _ host: Int) {
+        guard agents[agent].host == host, let container = agents[agent].containers[id], container.exit == nil else { return }
+        agents[agent].containers[id]?.exit = container.code
+        truth.exits[id] = container.code
+        guard agents[agent].isUp else { return }
+        notice(id, on: agent)
+        news(agent)
+    }
+
+    /// The agent learns how a container ended.
+    private mutating func notice(_ id: AttemptID, on agent: Int) {
+        guard let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal, kept.state != .ending else { return }
+        let exit = agents[agent].containers[id]?.exit
+        if let exit {
+            agents[agent].worker.exit(id, code: mutant == .falseSuccess ? 0 : exit)
+        } else if agents[agent].containers[id] == nil {
+            agents[agent].worker.report(id, .lost, reason: .engineError)
+        }
+    }
+
+    mutating func containerIsKilled(_ agent: Int, _ id: AttemptID, _ host: Int) {
+        guard agents[agent].host == host, let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal else { return }
+        guard agents[agent].isUp else { return plan(.containerIsKilled(agent, id, host: host), in: 1_000) }
+        agents[agent].kill(id)
+        if let reason = kept.stopReason {
+            agents[agent].worker.report(id, .cancelled, reason: reason)
+        } else {
+            agents[agent].worker.report(id, .failed, reason: .engineError)
+        }
+        news(agent)
+    }
+
+    mutating func outputIsPublished(_ agent: Int, _ id: AttemptID, _ incarnation: String) {
+        guard agents[agent].isUp, agents[agent].worker.incarnation == incarnation else { return }
+        agents[agent].worker.report(id, .succeeded, reason: .exitCode, exitCode: 0)
+        news(agent)
+    }
+
+    // MARK: leases, crashes, hosts
+
+    mutating func leaseIsChecked(_ agent: Int) {
+        guard let end = agents[agent].leaseEnds, end <= now else { return }
+        guard agents[agent].isUp else { return hostIsLost(agent) }
+        for id in agents[agent].worker.live {
+            agents[agent].kill(id)
+            agents[agent].worker.report(id, .lost, reason: .workerLost)
+        }
+        news(agent)
+    }
+
+    /// The agent's process dies; its containers go on.
+    mutating func agentCrashes(_ agent: Int) {
+        guard agents[agent].isUp else { return }
+        agents[agent].isUp = false
+        agents[agent].openCall = nil
+        plan(.agentStarts(agent), in: dice.pick([10, 1_000, 10_000, 40_000]))
+    }
+
+    /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old journal.
+    mutating func hostIsLost(_ agent: Int) {
+        if agents[agent].isUp { plan(.agentStarts(agent), in: dice.pick([100, 10_000, 90_000])) }
+        agents[agent].isUp = false
+        agents[agent].openCall = nil
+        agents[agent].host += 1
+        agents[agent].containers = [:]
+        if dice.chance(perMille: 400) { agents[agent].worker.forgetEverything() }
+    }
+
+    mutating func agentStarts(_ agent: Int) {
+        guard !agents[agent].isUp else { return }
+        agents[agent].isUp = true
+        agents[agent].worker.restart()
+        for id in agents[agent].worker.live {
+            notice(id, on: agent)
+            if agents[agent].worker.attempts[id]?.mayPublish == true {
+                plan(.outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500))
+            }
+        }
+        plan(.agentCalls(agent, incarnation: agents[agent].worker.incarnation), in: 0)
+    }
+}

@@ -1,0 +1,154 @@
+// The scheduler's life: it takes what is in its inbox, steps, and answers after the commit. It may die between any two steps,
+// with its answers or before them, and then goes on from a copy of what was on disk at that moment, as after a `kill -9`.
+import Foundation
+import JobModel
+import Scheduler
+import SchedulingCore
+
+extension World {
+    private var home: String { "\(folder)/\(generation)" }
+
+    /// Gives something to the scheduler; lost if there is none.
+    mutating func post(_ envelope: Envelope, from sender: Mail.Sender) {
+        guard stepper != nil else {
+            if case .call(let agent, let incarnation, let sequence, false) = sender {
+                plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
+            }
+            return
+        }
+        inbox.append(Mail(envelope: envelope, sender: sender))
+        planStep(in: dice.roll(0...30))
+    }
+
+    private mutating func planStep(in delay: Int64) {
+        guard !stepIsPlanned else { return }
+        stepIsPlanned = true
+        plan(.schedulerSteps, in: delay)
+    }
+
+    mutating func schedulerSteps() throws {
+        stepIsPlanned = false
+        guard var stepper else { return }
+        let batch = inbox
+        inbox = []
+        steps += 1
+        // The mutant lets a crash take back what was answered: the disk of before the step is what the next life finds.
+        let isTakenBack = mutant == .answersBeforeCommit && !isHealing && dice.chance(perMille: 20)
+        if isTakenBack { try copyDatabase(to: "\(folder)/before") }
+        let result = try stepper.step(batch.map(\.envelope) + [.event(.timeAdvanced)], at: instant)
+        self.stepper = stepper
+        try truth.take(result.changes)
+        try check(stepper)
+        if isTakenBack {
+            deliver(result, to: batch)
+            return try crash(leaving: "\(folder)/before")
+        }
+        let crashes = !isHealing && dice.chance(perMille: options.schedulerCrashes)
+        if crashes, dice.chance(perMille: 500) { return try crash(leaving: nil) }
+        deliver(result, to: batch)
+        if crashes { return try crash(leaving: nil) }
+        planWake(stepper)
+    }
+
+    /// Time alone makes it step as well, when a timer is due.
+    private mutating func planWake(_ stepper: Stepper) {
+        guard let deadline = stepper.cluster.nextDeadline else { return }
+        plannedWake = deadline - uptimeOffset
+        planStep(in: min(max(plannedWake - now, 1), 1_000))
+    }
+
+    private func check(_ stepper: Stepper) throws {
+        let findings = Invariants.check(stepper.cluster)
+        guard findings.isEmpty else { throw Violation("the books disagree: " + findings.joined(separator: "; ")) }
+        guard try stepper.store.load() == stepper.cluster.image() else {
+            throw Violation("what a restart would load is not what is in memory")
+        }
+    }
+
+    private mutating func deliver(_ result: StepResult, to batch: [Mail]) {
+        for (mail, reply) in zip(batch, result.replies) { replied(reply, to: mail.sender) }
+        for effect in result.effects {
+            truth.note(effect)
+            switch effect {
+            case .answerSync(let name, let incarnation, let sequence, let orders): answer(name, incarnation, sequence, orders)
+            case .dropSync(let name, let incarnation, let sequence): answer(name, incarnation, sequence, nil)
+            }
+        }
+    }
+
+    private mutating func replied(_ reply: StepReply, to sender: Mail.Sender) {
+        switch (sender, reply) {
+        case (.submission(let index), .submitted(let document)):
+            if !isLost() { acknowledge(index, document.id) }
+        case (.cancel(let job), .done):
+            if !isLost() { truth.cancelled.insert(job) }
+        case (.call(let agent, let incarnation, let sequence, false), .refused):
+            plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
+        default: break
+        }
+    }
+
+    private mutating func acknowledge(_ index: Int, _ id: JobID) {
+        if let known = submissions[index].acknowledged, known != id { truth.complaint = "\(submissions[index].name) is job \(known) and job \(id)" }
+        submissions[index].acknowledged = id
+    }
+
+    private mutating func answer(_ name: WorkerName, _ incarnation: String, _ sequence: Int64, _ orders: SyncOrders?) {
+        guard let agent = agents.firstIndex(where: { $0.worker.name == name }) else { return }
+        guard !isLost(), agents[agent].partitionedUntil <= now else { return }
+        plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, orders), in: delay())
+    }
+
+    // MARK: crash and start
+
+    /// Everything in memory is gone. What is on disk, or in `copy`, is what the next life finds.
+    private mutating func crash(leaving copy: String?) throws {
+        let next = "\(folder)/\(generation + 1)"
+        if let copy {
+            try FileManager.default.moveItem(atPath: copy, toPath: next)
+        } else {
+            try copyDatabase(to: next)
+        }
+        stepper = nil
+        inbox = []
+        try FileManager.default.removeItem(atPath: home)
+        generation += 1
+        uptimeOffset = dice.roll(0...1_000_000_000)
+        for agent in agents.indices {
+            guard let sequence = agents[agent].openCall else { continue }
+            plan(.answerArrives(agent, incarnation: agents[agent].worker.incarnation, sequence: sequence, nil), in: delay())
+        }
+        plan(.schedulerStarts, in: dice.pick([50, 2_000, 20_000, 100_000]))
+    }
+
+    /// The file and its log, as they are on disk now. The shared-memory index is rebuilt, as after a crash.
+    private func copyDatabase(to place: String) throws {
+        try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+        for name in ["jobctl.sqlite", "jobctl.sqlite-wal"] where FileManager.default.fileExists(atPath: "\(home)/\(name)") {
+            try FileManager.default.copyItem(atPath: "\(home)/\(name)", toPath: "\(place)/\(name)")
+        }
+    }
+
+    mutating func startScheduler() throws {
+        let store = try Store.open(directory: home)
+        let stepper = try Stepper(store: store, policy: policy, at: instant)
+        self.stepper = stepper
+        let findings = Invariants.check(stepper.cluster)
+        guard findings.isEmpty else { throw Violation("the books disagree after a restart: " + findings.joined(separator: "; ")) }
+        let quarantined = try store.quarantined()
+        guard quarantined.isEmpty else { throw Violation("a row was quarantined: \(quarantined)") }
+        try checkAcknowledged(in: store)
+        planStep(in: 1)
+    }
+
+    /// No acknowledged job is lost, and none is another.
+    func checkAcknowledged(in store: Store) throws {
+        if let complaint = truth.complaint { throw Violation(complaint) }
+        for submission in submissions {
+            guard let id = submission.acknowledged else { continue }
+            guard try store.job(id)?.name == submission.name else {
+                throw Violation("job \(id) was acknowledged as \(submission.name) and is lost")
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+// `jobctl-simulate`: many seeded histories, one line each on failure, with the command that replays it.
+import ArgumentParser
+import Simulation
+
+@main
+struct Simulate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "jobctl-simulate",
+        abstract: "Run the scheduler's core and store against simulated workers, users, networks and crashes.")
+
+    @Option(help: "How many histories.") var seeds: UInt64 = 1
+    @Option(help: "The first seed.") var seed: UInt64 = 1
+    @Option(help: "Steps of the scheduler while faults happen.") var steps = 400
+    @Option(help: "A fault to put in on purpose: \(Mutant.allCases.map(\.rawValue).joined(separator: ", ")).") var mutant: String?
+    @Flag(help: "Print a line for each history.") var verbose = false
+
+    func validate() throws {
+        guard steps >= 1, steps <= 1_000_000 else { throw ValidationError("--steps: \(steps) is not between 1 and 1000000") }
+        guard seeds >= 1, seeds <= 1_000_000_000, seed <= .max - seeds else {
+            throw ValidationError("--seeds: \(seeds) is not between 1 and 1000000000")
+        }
+        guard mutant == nil || mutant.flatMap(Mutant.init(rawValue:)) != nil else {
+            throw ValidationError("--mutant: use one of \(Mutant.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+    }
+
+    func run() throws {
+        let fault = mutant.flatMap(Mutant.init(rawValue:))
+        var failures = 0
+        for number in seed..<(seed + seeds) {
+            let report = simulate(seed: number, steps: steps, mutant: fault)
+            let figures = "\(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, \(report.restarts) restarts, \(report.hash.short)"
+            if let violation = report.violation {
+                failures += 1
+                let more = mutant.map { " --mutant \($0)" } ?? ""
+                print("seed \(number): \(violation)\n  drawn: \(report.options)\n  replay: jobctl-simulate --seed \(number) --steps \(steps)\(more)")
+            } else if verbose {
+                print("seed \(number): \(figures)")
+            }
+        }
+        print("\(seeds) histories, \(failures) with a broken promise")
+        if failures > 0 { throw ExitCode(1) }
+    }
+}
