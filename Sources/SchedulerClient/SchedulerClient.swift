@@ -22,9 +22,8 @@ package final class SchedulerClient: Sendable {
     /// For calls that the scheduler answers at once.
     static let quick = TimeAmount.seconds(30)
 
-    /// - Parameter threads: event loop threads of its own; one is enough for a command line.
     /// - Throws: ``JobModel/Problem`` if `url` is no http or https URL with a host.
-    package init(url: String, token: String?, threads: Int = 1) throws(Problem) {
+    package init(url: String, token: String?) throws(Problem) {
         guard url.hasPrefix("http://") || url.hasPrefix("https://"), url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
             url.split(separator: "/", omittingEmptySubsequences: true).count >= 2
         else { throw Problem(.badRequest, "\(quoted(url)) is not a scheduler's URL: write http://HOST:PORT", field: "url") }
@@ -34,8 +33,13 @@ package final class SchedulerClient: Sendable {
         configuration.timeout.connect = .seconds(10)
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
         configuration.redirectConfiguration = .disallow
-        http = HTTPClient(
-            eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup(numberOfThreads: threads)), configuration: configuration)
+        http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    deinit {
+        // AsyncHTTPClient insists on a shutdown before it goes; one that happened already answers with an error.
+        let http = self.http
+        http.shutdown { _ in withExtendedLifetime(http) {} }
     }
 
     /// Ends the connections. The client cannot be used afterwards.

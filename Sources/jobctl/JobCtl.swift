@@ -2,6 +2,7 @@
 import ArgumentParser
 import Foundation
 import JobModel
+import NIOCore
 
 @main
 struct JobCtl: AsyncParsableCommand {
@@ -28,6 +29,7 @@ struct JobCtl: AsyncParsableCommand {
         ])
 
     static func main() async {
+        NIOSingletons.groupLoopCountSuggestion = 1
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -5,6 +5,7 @@ import JobModel
 import Logging
 import Worker
 
+@main
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jobctl-worker", abstract: "The agent of a host: runs containers for a jobctl scheduler.", version: WorkerService.version)
@@ -25,9 +26,14 @@ struct WorkerCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let logger = Logger(label: "worker")
         guard let engine = EngineChoice(rawValue: engine) else { throw ValidationError("--engine: '\(engine)' is not auto, docker or podman") }
-        let volumes = try volume.map { try Volume($0) }
-        if cleanup { return try await WorkerService.cleanUp(dataFolder: dataDir, engine: engine, volumes: volumes, logger: logger) }
-        try await WorkerService.run(options(engine, volumes), logger: logger)
+        do {
+            let volumes = try volume.map { try Volume($0) }
+            if cleanup { return try await WorkerService.cleanUp(dataFolder: dataDir, engine: engine, volumes: volumes, logger: logger) }
+            try await WorkerService.run(options(engine, volumes), logger: logger)
+        } catch let error where !(error is ValidationError) {
+            FileHandle.standardError.write(Data("jobctl-worker: \(error)\n".utf8))
+            throw ExitCode.failure
+        }
     }
 
     private func options(_ engine: EngineChoice, _ volumes: [Volume]) throws -> WorkerOptions {
@@ -53,18 +59,4 @@ struct WorkerCommand: AsyncParsableCommand {
             schedulerURL: url, token: token.trimmingCharacters(in: .whitespacesAndNewlines), name: workerName, dataFolder: dataDir,
             volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, cpus: cpus, memory: memory)
     }
-}
-
-do {
-    var command = try WorkerCommand.parseAsRoot()
-    if var asynchronous = command as? any AsyncParsableCommand {
-        try await asynchronous.run()
-    } else {
-        try command.run()
-    }
-} catch let error where error is CleanExit || error is ValidationError || "\(type(of: error))".contains("CommandError") {
-    WorkerCommand.exit(withError: error)
-} catch {
-    FileHandle.standardError.write(Data("jobctl-worker: \(error)\n".utf8))
-    exit(1)
 }
