@@ -24,10 +24,12 @@ let serviceLifecycle: Target.Dependency = .product(name: "ServiceLifecycle", pac
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
-func library(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil, exclude: [String] = [],
-    resources: [Resource]? = nil) -> Target
-{
-    .target(name: name, dependencies: dependencies, path: path, exclude: exclude, resources: resources,
+func library(
+    _ name: String, _ dependencies: [Target.Dependency], path: String? = nil, exclude: [String] = [],
+    resources: [Resource]? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: path, exclude: exclude, resources: resources,
         swiftSettings: settings)
 }
 
@@ -72,32 +74,47 @@ let package = Package(
         library("SchedulingCore", ["JobModel", collections]),
         library("OCI", ["JobModel", "CCurl", "CArchive", "CLinux", crypto, logging]),
         library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1, nioPosix]),
-        library("Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]),
-        library("Scheduler", [
-            "JobModel", "SchedulingCore", "OCI", "Migrations", "CLinux",
-            grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
-        ]),
-        library("Worker", [
-            "JobModel", "SchedulerClient", "CLinux",
-            asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore, nioPosix,
-            nioFoundationCompat,
-        ]),
+        library(
+            "Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]
+        ),
+        library(
+            "Scheduler",
+            [
+                "JobModel", "SchedulingCore", "OCI", "Migrations", "CLinux",
+                grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
+            ]),
+        library(
+            "Worker",
+            [
+                "JobModel", "SchedulerClient", "CLinux",
+                asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore,
+                nioPosix,
+                nioFoundationCompat,
+            ]),
         library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
 
         program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
         program("jobctl-simulate", ["Simulation", "JobModel", argumentParser]),
-        program("jobctl-bench", [
-            "JobModel", "SchedulerClient", "Scheduler", "Simulation", argumentParser, grdb, subprocess, nioCore,
-        ], path: "Benchmarks"),
+        program(
+            "jobctl-bench",
+            [
+                "JobModel", "SchedulerClient", "Scheduler", "Simulation", argumentParser, grdb, subprocess, nioCore,
+            ], path: "Benchmarks"),
 
-        library("TestSupport", ["JobModel", "SchedulingCore", "SchedulerClient", subprocess, nioCore], path: "Tests/TestSupport"),
+        library(
+            "TestSupport", ["JobModel", "SchedulingCore", "SchedulerClient", subprocess, nioCore],
+            path: "Tests/TestSupport"),
         tests("JobModelTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SchedulingCoreTests", ["SchedulingCore", "JobModel", "TestSupport"]),
         tests("OCITests", ["OCI", "JobModel", "TestSupport", "CArchive"]),
-        tests("SchedulerTests", ["Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
-            grdb, hummingbird, hummingbirdTesting], resources: [.copy("Golden")]),
+        tests(
+            "SchedulerTests",
+            [
+                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
+                grdb, hummingbird, hummingbirdTesting,
+            ], resources: [.copy("Golden")]),
         tests("WorkerTests", ["Worker", "JobModel", "SchedulerClient", "TestSupport", "CLinux", logging]),
         tests("JobctlTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SimulationTests", ["Simulation", "TestSupport"]),

@@ -84,17 +84,22 @@ package struct ImageReference: Hashable, Sendable, CustomStringConvertible {
 
     /// Lower-case words, separated by `.`, `_`, `__` or dashes.
     private static func isPathPart(_ text: Substring) -> Bool {
-        guard let first = text.utf8.first, let last = text.utf8.last, isLowerOrDigit(first), isLowerOrDigit(last) else { return false }
+        guard let first = text.utf8.first, let last = text.utf8.last, isLowerOrDigit(first), isLowerOrDigit(last) else {
+            return false
+        }
         var separator: [UInt8] = []
         for byte in text.utf8 {
             if isLowerOrDigit(byte) {
                 separator = []
                 continue
             }
-            guard byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") else { return false }
+            guard byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-") else {
+                return false
+            }
             separator.append(byte)
             let allowed =
-                separator.count == 1 || separator == Array("__".utf8) || separator.allSatisfy { $0 == UInt8(ascii: "-") }
+                separator.count == 1 || separator == Array("__".utf8)
+                || separator.allSatisfy { $0 == UInt8(ascii: "-") }
             guard allowed else { return false }
         }
         return true

@@ -23,7 +23,10 @@ struct LoopThread: Sendable {
     }
     private typealias Parked = [Call: CheckedContinuation<Result<SyncOrders, Problem>, Never>]
 
-    init(stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, batchLimit: Int, tick: Int) {
+    init(
+        stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, batchLimit: Int,
+        tick: Int
+    ) {
         initial = SendableStepper(stepper: stepper)
         self.clock = clock
         self.logger = logger
@@ -38,7 +41,7 @@ struct LoopThread: Sendable {
         var stepper = initial.stepper
         var parked: Parked = [:]
         var lastTick = Int64.min
-        defer { parked.values.forEach { $0.resume(returning: .failure(Self.stopping)) } }
+        defer { for waiter in parked.values { waiter.resume(returning: .failure(Self.stopping)) } }
         while let letters = inbox.take(batchLimit, waiting: tick) {
             let now = clock.now()
             var batch = letters.compactMap(\.envelope)
@@ -55,7 +58,9 @@ struct LoopThread: Sendable {
                 logger.critical("the store failed: the scheduler stops", metadata: ["cause": "\(error)"])
                 inbox.close()  // whoever comes later is refused: nobody would answer
                 for letter in letters { letter.fail(Self.stopping) }
-                while let rest = inbox.take(.max, waiting: 0), !rest.isEmpty { rest.forEach { $0.fail(Self.stopping) } }
+                while let rest = inbox.take(.max, waiting: 0), !rest.isEmpty {
+                    for letter in rest { letter.fail(Self.stopping) }
+                }
                 return .failure(error)
             }
         }
@@ -82,16 +87,20 @@ struct LoopThread: Sendable {
             }
         }
         if result.restarted {
-            parked.values.forEach { $0.resume(returning: .failure(Problem(.diskFull, StoreFailure.diskFull.description))) }
+            for waiter in parked.values {
+                waiter.resume(returning: .failure(Problem(.diskFull, StoreFailure.diskFull.description)))
+            }
             parked = [:]
         }
         for effect in result.effects {
             switch effect {
             case .answerSync(let worker, let incarnation, let sequence, let orders):
-                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(returning: .success(orders))
+                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
+                    returning: .success(orders))
             case .dropSync(let worker, let incarnation, let sequence):
                 let problem = Problem(.conflict, "a newer call of '\(worker)' replaced this one", field: "sequence")
-                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(returning: .failure(problem))
+                parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
+                    returning: .failure(problem))
             }
         }
     }
@@ -102,15 +111,22 @@ struct LoopThread: Sendable {
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
-                logger.notice("job accepted", metadata: ["job": "\(id)", "state": "\(progress.state)", "owner": "\(record.owner.name)"])
-            case .job(let id, let progress) where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
+                logger.notice(
+                    "job accepted",
+                    metadata: ["job": "\(id)", "state": "\(progress.state)", "owner": "\(record.owner.name)"])
+            case .job(let id, let progress)
+            where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
                 logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
             case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
                 logger.notice(
                     "attempt changed",
-                    metadata: ["attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)", "reason": "\(row.reason?.rawValue ?? "-")"])
+                    metadata: [
+                        "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
+                        "reason": "\(row.reason?.rawValue ?? "-")",
+                    ])
             case .job, .attempt, .task: break
-            case .worker(let row): logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
+            case .worker(let row):
+                logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
             }
         }
     }

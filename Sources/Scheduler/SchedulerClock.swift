@@ -12,7 +12,8 @@ package struct SystemClock: SchedulerClock {
     package init() {}
 
     package func now() -> Instant {
-        Instant(uptime: milliseconds(CLOCK_BOOTTIME), wall: Timestamp(millisecondsSinceEpoch: milliseconds(CLOCK_REALTIME)))
+        Instant(
+            uptime: milliseconds(CLOCK_BOOTTIME), wall: Timestamp(millisecondsSinceEpoch: milliseconds(CLOCK_REALTIME)))
     }
 
     private func milliseconds(_ clock: clockid_t) -> Int64 {

@@ -23,7 +23,8 @@ package final class SchedulerLoop: Service {
         inbox = Inbox(limit: Self.inboxLimit)
         let stepper = try Stepper(store: store, policy: policy, at: clock.now())
         let worker = LoopThread(
-            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers, batchLimit: Self.batchLimit, tick: Self.tick)
+            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers,
+            batchLimit: Self.batchLimit, tick: Self.tick)
         let ended = self.ended
         let thread = Thread { ended.finish(worker.run()) }
         thread.name = "scheduler-loop"
@@ -75,7 +76,9 @@ package final class SchedulerLoop: Service {
     }
 
     /// Looks at the state on the loop's thread, after the events that came before.
-    package func query<Value: Sendable>(_ body: @escaping @Sendable (borrowing Cluster) -> Value) async throws(Problem) -> Value {
+    package func query<Value: Sendable>(_ body: @escaping @Sendable (borrowing Cluster) -> Value) async throws(Problem)
+        -> Value
+    {
         try await waiting { (waiter: CheckedContinuation<Result<Value, Problem>, Never>) in
             .query { result in
                 switch result {
@@ -127,8 +130,12 @@ final class Inbox: Sendable {
     /// Why the letter was not taken; nil if it was.
     func put(_ letter: Letter) -> Problem? {
         let (problem, wake) = state.withLock { state -> (Problem?, Bool) in
-            if state.isClosed { return (Problem(.unavailable, "the scheduler is stopping: try again in a moment"), false) }
-            guard state.letters.count < limit else { return (Problem(.unavailable, "the scheduler is overloaded: try again in a moment"), false) }
+            if state.isClosed {
+                return (Problem(.unavailable, "the scheduler is stopping: try again in a moment"), false)
+            }
+            guard state.letters.count < limit else {
+                return (Problem(.unavailable, "the scheduler is overloaded: try again in a moment"), false)
+            }
             state.letters.append(letter)
             defer { state.isSignalled = true }
             return (nil, !state.isSignalled)
@@ -144,7 +151,9 @@ final class Inbox: Sendable {
 
     /// Up to `count` letters, after waiting for the first for at most `milliseconds`. Nil when closed and empty.
     func take(_ count: Int, waiting milliseconds: Int) -> [Letter]? {
-        if state.withLock({ $0.letters.isEmpty && !$0.isClosed }) { _ = signal.wait(timeout: .now() + .milliseconds(milliseconds)) }
+        if state.withLock({ $0.letters.isEmpty && !$0.isClosed }) {
+            _ = signal.wait(timeout: .now() + .milliseconds(milliseconds))
+        }
         return state.withLock { state in
             state.isSignalled = false
             if state.letters.isEmpty { return state.isClosed ? nil : [] }

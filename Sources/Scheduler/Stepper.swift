@@ -54,7 +54,9 @@ package struct Stepper {
         for envelope in batch { draft.replies.append(try apply(envelope, &draft, at: now)) }
         draft.take(cluster.schedule(at: now))
         if cluster.totals != before { draft.commit.totals = cluster.totals }
-        guard !draft.commit.isEmpty else { return StepResult(replies: draft.replies, effects: draft.effects, changes: []) }
+        guard !draft.commit.isEmpty else {
+            return StepResult(replies: draft.replies, effects: draft.effects, changes: [])
+        }
         do {
             try store.commit(draft.commit)
         } catch .diskFull {
@@ -92,7 +94,9 @@ package struct Stepper {
         }
     }
 
-    private mutating func apply(_ envelope: Envelope, _ draft: inout Draft, at now: Instant) throws(StoreFailure) -> StepReply {
+    private mutating func apply(_ envelope: Envelope, _ draft: inout Draft, at now: Instant) throws(StoreFailure)
+        -> StepReply
+    {
         switch envelope {
         case .event(let event):
             let outcome = cluster.apply(event, at: now)
@@ -108,10 +112,14 @@ package struct Stepper {
         }
     }
 
-    private mutating func submit(_ submission: AcceptedSubmission, _ draft: inout Draft, at now: Instant) throws(StoreFailure) -> StepReply {
+    private mutating func submit(_ submission: AcceptedSubmission, _ draft: inout Draft, at now: Instant)
+        throws(StoreFailure) -> StepReply
+    {
         if let key = submission.idempotency, let (request, id) = try earlier(key, draft) {
             guard request == key.requestDigest else {
-                return .refused(Problem(.conflict, "the key was used for another request: choose a new one", field: "Idempotency-Key"))
+                return .refused(
+                    Problem(
+                        .conflict, "the key was used for another request: choose a new one", field: "Idempotency-Key"))
             }
             if let document = draft.documents[id] { return .submitted(document) }
             do {
@@ -130,11 +138,13 @@ package struct Stepper {
         if catalog.configurations.insert(record.configuration).inserted || version != nil {
             draft.commit.configurations.append(
                 .init(
-                    digest: record.configuration, content: submission.configurationJSON, imageReference: record.imageReference, version: version))
+                    digest: record.configuration, content: submission.configurationJSON,
+                    imageReference: record.imageReference, version: version))
         }
         catalog.lastJob += 1
         let id = JobID(rawValue: catalog.lastJob)
-        let outcome = cluster.apply(.jobSubmitted(id, record, imageIsStored: submission.imageIsStored, hold: submission.hold), at: now)
+        let outcome = cluster.apply(
+            .jobSubmitted(id, record, imageIsStored: submission.imageIsStored, hold: submission.hold), at: now)
         draft.take(outcome)
         if case .refused(let refusal) = outcome.reply { return .refused(Problem(refusal)) }
         guard case .jobAdded(_, _, let progress)? = outcome.changes.first else {
@@ -157,9 +167,13 @@ package struct Stepper {
 
 extension StoredCatalog {
     /// The version of `digest` under `name`: the one that it has, or the next.
-    mutating func version(of digest: Digest, named name: ConfigurationName) -> (version: ConfigurationVersion, isNew: Bool) {
+    mutating func version(of digest: Digest, named name: ConfigurationName) -> (
+        version: ConfigurationVersion, isNew: Bool
+    ) {
         let known = versions[name, default: []]
-        if let index = known.firstIndex(of: digest) { return (ConfigurationVersion(name: name, version: index + 1), false) }
+        if let index = known.firstIndex(of: digest) {
+            return (ConfigurationVersion(name: name, version: index + 1), false)
+        }
         versions[name, default: []].append(digest)
         return (ConfigurationVersion(name: name, version: known.count + 1), true)
     }
@@ -171,14 +185,22 @@ extension Problem {
         switch refusal {
         case .unknownJob(let id): self = .noJob(id)
         case .jobIsFinished(let id, let state):
-            self.init(.conflict, "job \(id) has ended already: it \(state == .succeeded ? "succeeded" : state == .failed ? "failed" : "was cancelled")", field: "job")
+            self.init(
+                .conflict,
+                "job \(id) has ended already: it \(state == .succeeded ? "succeeded" : state == .failed ? "failed" : "was cancelled")",
+                field: "job")
         case .unknownWorker(let name): self.init(.notFound, "there is no worker '\(name)'", field: "worker")
         case .supersededIncarnation(let name):
-            self.init(.conflict, "another agent has registered as '\(name)' since: give each agent a name of its own", field: "incarnation")
+            self.init(
+                .conflict, "another agent has registered as '\(name)' since: give each agent a name of its own",
+                field: "incarnation")
         case .staleSequence(_, let sequence, let latest):
             self.init(.conflict, "the call \(sequence) is not newer than \(latest)", field: "sequence")
         case .unsupportedProtocol(let version):
-            self.init(.refused, "the protocol \(version) is not supported: this scheduler speaks \(SyncRequest.protocolVersion)", field: "protocol")
+            self.init(
+                .refused,
+                "the protocol \(version) is not supported: this scheduler speaks \(SyncRequest.protocolVersion)",
+                field: "protocol")
         }
     }
 }

@@ -21,18 +21,28 @@ extension SchedulerClient {
         try await call(.GET, "/v1/workers", query: [("limit", limit.map(String.init)), ("cursor", cursor)])
     }
 
-    package func worker(_ name: WorkerName) async throws(Problem) -> WorkerDocument { try await call(.GET, "/v1/workers/\(name)") }
-    package func drain(_ name: WorkerName) async throws(Problem) -> WorkerDocument { try await call(.POST, "/v1/workers/\(name)/drain") }
-    package func resume(_ name: WorkerName) async throws(Problem) -> WorkerDocument { try await call(.POST, "/v1/workers/\(name)/resume") }
+    package func worker(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
+        try await call(.GET, "/v1/workers/\(name)")
+    }
+    package func drain(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
+        try await call(.POST, "/v1/workers/\(name)/drain")
+    }
+    package func resume(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
+        try await call(.POST, "/v1/workers/\(name)/resume")
+    }
 
     /// The worker protocol's one call. Held by the scheduler for up to `request.wait`.
     package func sync(_ worker: WorkerName, _ request: SyncRequest) async throws(Problem) -> SyncResponse {
         try await call(
-            .POST, "/v1/workers/\(worker)/sync", body: try json(request), deadline: Self.quick + .milliseconds(request.wait.milliseconds))
+            .POST, "/v1/workers/\(worker)/sync", body: try json(request),
+            deadline: Self.quick + .milliseconds(request.wait.milliseconds))
     }
 
-    package func configurations(name: String? = nil, limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> ConfigurationList {
-        try await call(.GET, "/v1/configurations", query: [("name", name), ("limit", limit.map(String.init)), ("cursor", cursor)])
+    package func configurations(name: String? = nil, limit: Int? = nil, cursor: String? = nil) async throws(Problem)
+        -> ConfigurationList
+    {
+        try await call(
+            .GET, "/v1/configurations", query: [("name", name), ("limit", limit.map(String.init)), ("cursor", cursor)])
     }
 
     /// - Parameter source: a digest, `name` or `name@version`.
@@ -50,10 +60,12 @@ extension SchedulerClient {
     }
 
     /// Streams an archive to the scheduler, which understands root file system tars, `docker save` archives and OCI layouts.
-    package func importImage<Bytes: AsyncSequence & Sendable>(reference: String, _ archive: Bytes) async throws(Problem) -> ImageDocument
+    package func importImage<Bytes: AsyncSequence & Sendable>(reference: String, _ archive: Bytes) async throws(Problem)
+        -> ImageDocument
     where Bytes.Element == ByteBuffer {
         try await call(
-            .POST, "/v1/images/import", query: [("reference", reference)], headers: [("Content-Type", "application/x-tar")],
+            .POST, "/v1/images/import", query: [("reference", reference)],
+            headers: [("Content-Type", "application/x-tar")],
             body: .stream(archive, length: .unknown), deadline: .hours(24))
     }
 
@@ -65,7 +77,9 @@ extension SchedulerClient {
     package func users() async throws(Problem) -> UserList { try await call(.GET, "/v1/users") }
 
     /// The answer holds the user's token, once.
-    package func addUser(_ user: UserDocument) async throws(Problem) -> UserDocument { try await call(.POST, "/v1/users", body: try json(user)) }
+    package func addUser(_ user: UserDocument) async throws(Problem) -> UserDocument {
+        try await call(.POST, "/v1/users", body: try json(user))
+    }
 
     package func removeUser(_ name: UserName) async throws(Problem) {
         _ = try await exchange(.DELETE, "/v1/users/\(name)", limit: 1 << 20)

@@ -95,7 +95,9 @@ package struct ServerSentEventParser: Sendable {
             default:
                 line.append(byte)
                 size += 1
-                guard size <= Self.limit else { throw Problem(.tooLarge, "an event of the scheduler has more than \(Self.limit) bytes") }
+                guard size <= Self.limit else {
+                    throw Problem(.tooLarge, "an event of the scheduler has more than \(Self.limit) bytes")
+                }
             }
         }
         return events

@@ -18,12 +18,15 @@ extension SchedulerClient {
         try await postOnce("/v1/reruns", try json(request), key: idempotencyKey)
     }
 
-    private func postOnce(_ path: String, _ body: HTTPClientRequest.Body, key: String) async throws(Problem) -> JobDocument {
+    private func postOnce(_ path: String, _ body: HTTPClientRequest.Body, key: String) async throws(Problem)
+        -> JobDocument
+    {
         var attempt = 0
         while true {
             do {
-                return try await call(.POST, path, headers: [("Idempotency-Key", key)], body: body, deadline: .seconds(60))
-            } catch where error.kind == .unavailable && attempt < 2 {
+                return try await call(
+                    .POST, path, headers: [("Idempotency-Key", key)], body: body, deadline: .seconds(60))
+            } catch  where error.kind == .unavailable && attempt < 2 {
                 attempt += 1
                 try? await Task.sleep(for: .milliseconds(200 * attempt))  // allowed: a cancelled pause only shortens it
             }
@@ -33,26 +36,41 @@ extension SchedulerClient {
     package func job(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.GET, "/v1/jobs/\(id)") }
 
     /// One page, newest first.
-    package func jobs(state: String? = nil, owner: String? = nil, name: String? = nil, limit: Int? = nil, cursor: String? = nil)
+    package func jobs(
+        state: String? = nil, owner: String? = nil, name: String? = nil, limit: Int? = nil, cursor: String? = nil
+    )
         async throws(Problem) -> JobList
     {
         try await call(
             .GET, "/v1/jobs",
-            query: [("state", state), ("owner", owner), ("name", name), ("limit", limit.map(String.init)), ("cursor", cursor)])
+            query: [
+                ("state", state), ("owner", owner), ("name", name), ("limit", limit.map(String.init)),
+                ("cursor", cursor),
+            ])
     }
 
-    package func tasks(of job: JobID, state: String? = nil, limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> TaskList {
-        try await call(.GET, "/v1/jobs/\(job)/tasks", query: [("state", state), ("limit", limit.map(String.init)), ("cursor", cursor)])
+    package func tasks(of job: JobID, state: String? = nil, limit: Int? = nil, cursor: String? = nil)
+        async throws(Problem) -> TaskList
+    {
+        try await call(
+            .GET, "/v1/jobs/\(job)/tasks",
+            query: [("state", state), ("limit", limit.map(String.init)), ("cursor", cursor)])
     }
 
     /// One page, oldest first.
-    package func attempts(of job: JobID, task: Int64? = nil, limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> AttemptList {
+    package func attempts(of job: JobID, task: Int64? = nil, limit: Int? = nil, cursor: String? = nil)
+        async throws(Problem) -> AttemptList
+    {
         try await call(
             .GET, "/v1/jobs/\(job)/attempts",
             query: [("task", task.map { String($0) }), ("limit", limit.map(String.init)), ("cursor", cursor)])
     }
 
-    package func cancel(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.POST, "/v1/jobs/\(id)/cancel") }
+    package func cancel(_ id: JobID) async throws(Problem) -> JobDocument {
+        try await call(.POST, "/v1/jobs/\(id)/cancel")
+    }
     package func hold(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.POST, "/v1/jobs/\(id)/hold") }
-    package func release(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.POST, "/v1/jobs/\(id)/release") }
+    package func release(_ id: JobID) async throws(Problem) -> JobDocument {
+        try await call(.POST, "/v1/jobs/\(id)/release")
+    }
 }

@@ -31,12 +31,19 @@ extension SchedulerClient {
     package static let logPieceLimit = 1 << 20
 
     /// The log from `offset`. With `wait`, holds the call when there is nothing beyond `offset` yet and the log is not complete.
-    package func log(of attempt: AttemptID, _ stream: LogStream, offset: Int64, wait: TimeSpan = .zero) async throws(Problem) -> LogPage {
+    package func log(of attempt: AttemptID, _ stream: LogStream, offset: Int64, wait: TimeSpan = .zero)
+        async throws(Problem) -> LogPage
+    {
         let (headers, bytes) = try await exchange(
             .GET, "/v1/attempts/\(attempt)/logs/\(stream.rawValue)",
-            query: [("offset", String(offset)), ("limit", String(Self.logPieceLimit)), ("wait", wait == .zero ? nil : String(wait.seconds))],
+            query: [
+                ("offset", String(offset)), ("limit", String(Self.logPieceLimit)),
+                ("wait", wait == .zero ? nil : String(wait.seconds)),
+            ],
             deadline: Self.quick + .milliseconds(wait.milliseconds), limit: Self.logPieceLimit)
-        guard let size = headers.first(name: "Jobctl-Log-Size").flatMap({ Int64($0) }), let complete = headers.first(name: "Jobctl-Log-Complete") else {
+        guard let size = headers.first(name: "Jobctl-Log-Size").flatMap({ Int64($0) }),
+            let complete = headers.first(name: "Jobctl-Log-Complete")
+        else {
             throw Problem(.internal, "the scheduler's answer lacks the headers of a log")
         }
         return LogPage(bytes: Array(bytes.readableBytesView), size: size, isComplete: complete == "true")

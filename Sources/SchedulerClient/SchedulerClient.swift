@@ -24,9 +24,12 @@ package final class SchedulerClient: Sendable {
 
     /// - Throws: ``JobModel/Problem`` if `url` is no http or https URL with a host.
     package init(url: String, token: String?) throws(Problem) {
-        guard url.hasPrefix("http://") || url.hasPrefix("https://"), url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
+        guard url.hasPrefix("http://") || url.hasPrefix("https://"), url.utf8.count <= 2048,
+            url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
             url.split(separator: "/", omittingEmptySubsequences: true).count >= 2
-        else { throw Problem(.badRequest, "\(quoted(url)) is not a scheduler's URL: write http://HOST:PORT", field: "url") }
+        else {
+            throw Problem(.badRequest, "\(quoted(url)) is not a scheduler's URL: write http://HOST:PORT", field: "url")
+        }
         self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
         self.token = token
         var configuration = HTTPClient.Configuration()
@@ -52,9 +55,11 @@ package final class SchedulerClient: Sendable {
     /// Sends a request and decodes the answer.
     func call<Answer: Decodable>(
         _ method: HTTPMethod, _ path: String, query: [(String, String?)] = [], headers: [(String, String)] = [],
-        body: HTTPClientRequest.Body? = nil, deadline: TimeAmount = SchedulerClient.quick, as type: Answer.Type = Answer.self
+        body: HTTPClientRequest.Body? = nil, deadline: TimeAmount = SchedulerClient.quick,
+        as type: Answer.Type = Answer.self
     ) async throws(Problem) -> Answer {
-        let (_, bytes) = try await exchange(method, path, query: query, headers: headers, body: body, deadline: deadline, limit: Self.answerLimit)
+        let (_, bytes) = try await exchange(
+            method, path, query: query, headers: headers, body: body, deadline: deadline, limit: Self.answerLimit)
         return try decode(bytes)
     }
 
@@ -105,7 +110,9 @@ package final class SchedulerClient: Sendable {
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let body {
             request.body = body
-            if !request.headers.contains(name: "Content-Type") { request.headers.add(name: "Content-Type", value: "application/json") }
+            if !request.headers.contains(name: "Content-Type") {
+                request.headers.add(name: "Content-Type", value: "application/json")
+            }
         }
         do {
             return try await http.execute(request, timeout: deadline)
@@ -117,18 +124,27 @@ package final class SchedulerClient: Sendable {
     /// Throws the problem that an answer with an error status holds.
     func check(_ response: HTTPClientResponse, _ bytes: ByteBuffer) throws(Problem) {
         guard response.status.code >= 400 else { return }
-        if let problem = try? WireJSON.decode(Problem.self, from: bytes.readableBytesView) { throw problem }  // allowed: handled below
-        throw Problem(.internal, "the scheduler at \(url) answered \(response.status.code) without an explanation: is this a jobctl scheduler?")
+        // allowed: handled below
+        if let problem = try? WireJSON.decode(Problem.self, from: bytes.readableBytesView) { throw problem }
+        throw Problem(
+            .internal,
+            "the scheduler at \(url) answered \(response.status.code) without an explanation: is this a jobctl scheduler?"
+        )
     }
 
     private func unreachable(_ error: any Error) -> Problem {
         if error is CancellationError { return Problem(.unavailable, "the call was given up") }
-        return Problem(.unavailable, "the scheduler at \(url) cannot be reached (\(Self.cause(error))): is it running? 'jobctl up' starts one on this machine")
+        return Problem(
+            .unavailable,
+            "the scheduler at \(url) cannot be reached (\(Self.cause(error))): is it running? 'jobctl up' starts one on this machine"
+        )
     }
 
     private static func cause(_ error: any Error) -> String {
         switch error {
-        case let error as HTTPClientError where error == .deadlineExceeded || error == .readTimeout || error == .connectTimeout: "it did not answer in time"
+        case let error as HTTPClientError
+        where error == .deadlineExceeded || error == .readTimeout || error == .connectTimeout:
+            "it did not answer in time"
         case let error as HTTPClientError: error.shortDescription.isEmpty ? "\(error)" : error.shortDescription
         case is NIOConnectionError: "connection refused"
         case let error as IOError: error.description
@@ -149,7 +165,8 @@ package final class SchedulerClient: Sendable {
         var result = ""
         for byte in text.utf8 {
             switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"),
                 UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
                 result.unicodeScalars.append(Unicode.Scalar(byte))
             default:

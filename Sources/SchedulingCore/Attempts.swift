@@ -56,7 +56,9 @@ extension AttemptReport {
         }
     }
 
-    private var faultOfTheCluster: EndReason { reason?.blame == .infrastructure ? reason ?? .engineError : .engineError }
+    private var faultOfTheCluster: EndReason {
+        reason?.blame == .infrastructure ? reason ?? .engineError : .engineError
+    }
 
     /// How it ended, in words for a person.
     fileprivate func sentence(_ reason: EndReason) -> String {
@@ -66,7 +68,8 @@ extension AttemptReport {
             case .signal: signal.map { "killed by signal \($0)" } ?? "killed by a signal"
             case .oomKilled: "used more memory than it asked for (oom-killed)"
             case .timeLimit: "ran longer than its time limit"
-            case .cancelled, .preempted, .imageError, .volumeError, .outputError, .workerLost, .engineError: reason.rawValue
+            case .cancelled, .preempted, .imageError, .volumeError, .outputError, .workerLost, .engineError:
+                reason.rawValue
             }
         return message.map { "\(end): \($0)" } ?? end
     }
@@ -96,7 +99,9 @@ extension Cluster {
 
     /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is let go on.
     mutating func stop(_ id: AttemptID, on slot: Int, at now: Instant) {
-        guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else { return }
+        guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else {
+            return
+        }
         if attempt.row.isAcknowledged || attempt.wasSent {
             workers[slot].attempts[id]?.row.stopReason = .cancelled
             workers[slot].attempts[id]?.isTold = false
@@ -120,7 +125,8 @@ extension Cluster {
 
     /// Ends a live attempt, gives back what it held, and goes on with its task. The only way out of a worker's table.
     mutating func end(
-        _ id: AttemptID, on slot: Int, as state: AttemptState, _ reason: EndReason, report: AttemptReport? = nil, at now: Instant
+        _ id: AttemptID, on slot: Int, as state: AttemptState, _ reason: EndReason, report: AttemptReport? = nil,
+        at now: Instant
     ) {
         guard var attempt = workers[slot].attempts.remove(id) else { return }
         precondition(attempt.row.state.mayBecome(state), "an attempt ends once")
@@ -149,7 +155,9 @@ extension Cluster {
         }
     }
 
-    private mutating func conclude(_ id: TaskID, _ verdict: Verdict, _ reason: EndReason, worker: WorkerName, at now: Instant) {
+    private mutating func conclude(
+        _ id: TaskID, _ verdict: Verdict, _ reason: EndReason, worker: WorkerName, at now: Instant
+    ) {
         markDirty(id.job)
         switch verdict {
         case .succeeded: finish(id, as: .succeeded, reason)
@@ -157,7 +165,9 @@ extension Cluster {
         case .retracted: tryAgain(id, reason, at: nil)
         case .programFailed:
             jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
-            guard let retries = jobs[id.job]?.record.retries, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
+            guard let retries = jobs[id.job]?.record.retries, let row = jobs[id.job]?.tasks[id.index]?.row else {
+                return
+            }
             if row.programFailures > Int64(retries) {
                 finish(id, as: .failed, reason)
             } else {
@@ -189,16 +199,22 @@ extension Cluster {
     private mutating func holdIfPoisonous(_ row: TaskRow, _ reason: EndReason, _ worker: WorkerName, at now: Instant) {
         let id = row.id.job
         guard jobs[id]?.progress.isHeld == false else { return }
-        if reason == .workerLost, jobs[id]?.crashedWorkers.contains(worker) == false { jobs[id]?.crashedWorkers.append(worker) }
+        if reason == .workerLost, jobs[id]?.crashedWorkers.contains(worker) == false {
+            jobs[id]?.crashedWorkers.append(worker)
+        }
         let crashed = jobs[id]?.crashedWorkers ?? []
         if crashed.count >= policy.crashedWorkerLimit {
             let names = crashed.sorted().map(\.rawValue).joined(separator: ", ")
             holdJob(
-                id, because: "held because \(crashed.count) workers were lost while they ran it (\(names)); release it to try again",
+                id,
+                because:
+                    "held because \(crashed.count) workers were lost while they ran it (\(names)); release it to try again",
                 at: now)
         } else if row.infrastructureFailures >= policy.infrastructureRetries {
             holdJob(
-                id, because: "held because task \(row.id) failed \(row.infrastructureFailures) times for reasons outside its program, "
+                id,
+                because:
+                    "held because task \(row.id) failed \(row.infrastructureFailures) times for reasons outside its program, "
                     + "the last time with \((jobs[id]?.lastEnd).flatMap { $0 } ?? reason.rawValue) on \(worker); release it to try again",
                 at: now)
         }

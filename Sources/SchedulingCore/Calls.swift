@@ -57,7 +57,11 @@ extension Cluster {
         }
         for id in worker.strangers.ids {
             guard let stranger = worker.strangers[id] else { continue }
-            if stranger.hasEnded { orders.forget.append(id) } else { orders.stop.append(StopOrder(attempt: id, reason: .cancelled)) }
+            if stranger.hasEnded {
+                orders.forget.append(id)
+            } else {
+                orders.stop.append(StopOrder(attempt: id, reason: .cancelled))
+            }
             isNews = isNews || !stranger.isTold
         }
         orders.stop.sort { $0.attempt < $1.attempt }
@@ -69,7 +73,9 @@ extension Cluster {
     private func briefs(for starts: [StartOrder]) -> [JobBrief] {
         var briefs: [JobBrief] = []
         for start in starts where briefs.last?.id != start.attempt.job {
-            if let record = jobs[start.attempt.job]?.record { briefs.append(JobBrief(id: start.attempt.job, record: record)) }
+            if let record = jobs[start.attempt.job]?.record {
+                briefs.append(JobBrief(id: start.attempt.job, record: record))
+            }
         }
         return briefs
     }

@@ -28,7 +28,8 @@ package struct JobProgress: Hashable, Codable, Sendable {
     package var revision: Int64
 
     package init(
-        state: JobState, reason: String?, counts: TaskCounts, unstarted: [ClosedRange<Int64>], isHeld: Bool, cancelRequested: Bool,
+        state: JobState, reason: String?, counts: TaskCounts, unstarted: [ClosedRange<Int64>], isHeld: Bool,
+        cancelRequested: Bool,
         imageIsStored: Bool, submittedAt: Timestamp, startedAt: Timestamp?, finishedAt: Timestamp?, revision: Int64
     ) {
         self.state = state
@@ -57,7 +58,8 @@ package struct TaskRow: Hashable, Codable, Sendable {
     package var infrastructureFailures: Int64
 
     package init(
-        id: TaskID, state: TaskState, reason: EndReason?, attempts: Int64, programFailures: Int64, infrastructureFailures: Int64
+        id: TaskID, state: TaskState, reason: EndReason?, attempts: Int64, programFailures: Int64,
+        infrastructureFailures: Int64
     ) {
         self.id = id
         self.state = state
@@ -87,7 +89,8 @@ package struct AttemptRow: Hashable, Codable, Sendable {
     package var report: AttemptReport?
 
     package init(
-        id: AttemptID, worker: WorkerName, state: AttemptState, reason: EndReason?, gpus: [String], isAcknowledged: Bool,
+        id: AttemptID, worker: WorkerName, state: AttemptState, reason: EndReason?, gpus: [String],
+        isAcknowledged: Bool,
         isAccepted: Bool, stopReason: EndReason?, assignedAt: Timestamp, endedAt: Timestamp?, report: AttemptReport?
     ) {
         self.id = id

@@ -19,7 +19,8 @@ package struct SyncOrders: Hashable, Sendable {
     package var registrationWanted: Bool
 
     package init(
-        start: [StartOrder] = [], stop: [StopOrder] = [], publish: [AttemptID] = [], forget: [AttemptID] = [], jobs: [JobBrief] = [],
+        start: [StartOrder] = [], stop: [StopOrder] = [], publish: [AttemptID] = [], forget: [AttemptID] = [],
+        jobs: [JobBrief] = [],
         registrationWanted: Bool = false
     ) {
         self.start = start

@@ -34,12 +34,20 @@ package enum Invariants {
         let started = job.tasks.ids.compactMap { job.tasks[$0] }
         let waiting = started.filter { $0.slot == nil }
         let unstarted = progress.unstarted.reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 }
-        findings.require(counts.total == job.record.shape.count && counts.pending + counts.running + counts.finished == counts.total) {
+        findings.require(
+            counts.total == job.record.shape.count && counts.pending + counts.running + counts.finished == counts.total
+        ) {
             "job \(id): its counts do not add up: \(counts)"
         }
-        findings.require(counts.pending == unstarted + Int64(waiting.count)) { "job \(id): \(counts.pending) pending tasks are not in its books" }
-        findings.require(counts.running == Int64(started.count - waiting.count)) { "job \(id): running tasks are not in its books" }
-        findings.require(counts.finished < counts.total && !progress.state.isTerminal) { "job \(id): it is finished and still here" }
+        findings.require(counts.pending == unstarted + Int64(waiting.count)) {
+            "job \(id): \(counts.pending) pending tasks are not in its books"
+        }
+        findings.require(counts.running == Int64(started.count - waiting.count)) {
+            "job \(id): running tasks are not in its books"
+        }
+        findings.require(counts.finished < counts.total && !progress.state.isTerminal) {
+            "job \(id): it is finished and still here"
+        }
         findings.require(rangesAreInOrder(progress.unstarted, within: job.record.shape.indices)) {
             "job \(id): unstarted ranges are out of order: \(progress.unstarted)"
         }
@@ -51,13 +59,17 @@ package enum Invariants {
         findings.require(started.isEmpty || progress.startedAt != nil) { "job \(id): started without a time" }
         for task in started { checkTask(task, of: job, cluster, &findings) }
         checkQueue(job, cluster, &findings)
-        findings.require(!progress.cancelRequested || unstarted == 0 && waiting.isEmpty) { "job \(id): cancelled, and something waits to start" }
+        findings.require(!progress.cancelRequested || unstarted == 0 && waiting.isEmpty) {
+            "job \(id): cancelled, and something waits to start"
+        }
     }
 
     private static func rangesAreInOrder(_ ranges: [ClosedRange<Int64>], within all: ClosedRange<Int64>) -> Bool {
         var previous = all.lowerBound - 2
         for range in ranges {
-            guard range.lowerBound > previous + 1, all.contains(range.lowerBound), all.contains(range.upperBound) else { return false }
+            guard range.lowerBound > previous + 1, all.contains(range.lowerBound), all.contains(range.upperBound) else {
+                return false
+            }
             previous = range.upperBound
         }
         return true
@@ -66,16 +78,26 @@ package enum Invariants {
     private static func checkTask(_ started: StartedTask, of job: Job, _ cluster: Cluster, _ findings: inout Findings) {
         let row = started.row
         let attempt = AttemptID(task: row.id, number: row.attempts)
-        findings.require(!job.progress.unstarted.contains { $0.contains(row.id.index) }) { "task \(row.id): started and unstarted" }
+        findings.require(!job.progress.unstarted.contains { $0.contains(row.id.index) }) {
+            "task \(row.id): started and unstarted"
+        }
         if let slot = started.slot {
             findings.require(row.state == .running) { "task \(row.id): has a live attempt and is \(row.state)" }
-            findings.require(cluster.workers[slot].attempts.contains(attempt)) { "task \(row.id): its worker does not have attempt \(attempt)" }
+            findings.require(cluster.workers[slot].attempts.contains(attempt)) {
+                "task \(row.id): its worker does not have attempt \(attempt)"
+            }
         } else {
             findings.require(row.state == .pending) { "task \(row.id): has no live attempt and is \(row.state)" }
-            findings.require(!cluster.workers.contains { $0.attempts.contains(attempt) }) { "attempt \(attempt): lives and its task waits" }
+            findings.require(!cluster.workers.contains { $0.attempts.contains(attempt) }) {
+                "attempt \(attempt): lives and its task waits"
+            }
             let hasTimer = cluster.timers.unordered.contains { $0.subject == .retry(row.id) }
-            findings.require(started.isDue != hasTimer) { "task \(row.id): waits to be tried again in two books, or in none" }
-            findings.require(started.isDue == job.due.unordered.contains(row.id.index)) { "task \(row.id): is due in one book only" }
+            findings.require(started.isDue != hasTimer) {
+                "task \(row.id): waits to be tried again in two books, or in none"
+            }
+            findings.require(started.isDue == job.due.unordered.contains(row.id.index)) {
+                "task \(row.id): is due in one book only"
+            }
         }
     }
 
@@ -84,7 +106,9 @@ package enum Invariants {
         let stands = row.queue.unordered.filter { $0 == job.queueKey }.count
         findings.require(stands == (job.isQueued ? 1 : 0)) { "job \(job.id): stands \(stands) times in its queue" }
         findings.require(!job.isRunnable || job.isQueued) { "job \(job.id): could run and is in no queue" }
-        findings.require(row.members.contains(job.id) && row.requirement == Requirement(job.record)) { "job \(job.id): is in the wrong class" }
+        findings.require(row.members.contains(job.id) && row.requirement == Requirement(job.record)) {
+            "job \(job.id): is in the wrong class"
+        }
     }
 
     // MARK: workers
@@ -96,25 +120,42 @@ package enum Invariants {
         let held = attempts.flatMap(\.row.gpus)
         let registered = gpuIdentities(worker.registration.gpus)
         findings.require(cluster.slots[worker.name] == slot) { "worker \(worker.name): stands elsewhere" }
-        findings.require(worker.used == sum) { "worker \(worker.name): \(worker.used) is used, its attempts take \(sum)" }
-        findings.require(worker.capacity == Amounts(worker.registration)) { "worker \(worker.name): its capacity is not what it registered" }
-        findings.require(worker.room.cpus == worker.capacity.cpus - sum.cpus && worker.room.memory == worker.capacity.memory - sum.memory) {
+        findings.require(worker.used == sum) {
+            "worker \(worker.name): \(worker.used) is used, its attempts take \(sum)"
+        }
+        findings.require(worker.capacity == Amounts(worker.registration)) {
+            "worker \(worker.name): its capacity is not what it registered"
+        }
+        findings.require(
+            worker.room.cpus == worker.capacity.cpus - sum.cpus
+                && worker.room.memory == worker.capacity.memory - sum.memory
+        ) {
             "worker \(worker.name): its room is not what is left"
         }
-        findings.require(gpuIdentities(held).count == held.count) { "worker \(worker.name): a GPU is held twice: \(held)" }
-        findings.require(worker.freeGPUs == registered.filter { !held.contains($0) } && worker.room.gpus == worker.freeGPUs.count) {
+        findings.require(gpuIdentities(held).count == held.count) {
+            "worker \(worker.name): a GPU is held twice: \(held)"
+        }
+        findings.require(
+            worker.freeGPUs == registered.filter { !held.contains($0) } && worker.room.gpus == worker.freeGPUs.count
+        ) {
             "worker \(worker.name): free GPUs are \(worker.freeGPUs), held \(held)"
         }
         for attempt in attempts { checkAttempt(attempt, on: slot, cluster, &findings) }
         for id in worker.strangers.ids {
-            findings.require(!worker.attempts.contains(id)) { "attempt \(id): is known and a stranger on \(worker.name)" }
+            findings.require(!worker.attempts.contains(id)) {
+                "attempt \(id): is known and a stranger on \(worker.name)"
+            }
         }
         findings.require(!worker.isLost || attempts.isEmpty) { "worker \(worker.name): lost, with attempts" }
         if let deadline = cluster.nextDeadline(of: slot) {
             let isBeingAnswered = cluster.attention.contains(slot) && worker.call != nil
-            findings.require(isBeingAnswered || worker.armedAt <= deadline) { "worker \(worker.name): nobody wakes it at \(deadline)" }
+            findings.require(isBeingAnswered || worker.armedAt <= deadline) {
+                "worker \(worker.name): nobody wakes it at \(deadline)"
+            }
         }
-        let isArmed = worker.armedAt == .max || cluster.timers.unordered.contains(Timer(due: worker.armedAt, subject: .worker(slot)))
+        let isArmed =
+            worker.armedAt == .max
+            || cluster.timers.unordered.contains(Timer(due: worker.armedAt, subject: .worker(slot)))
         findings.require(isArmed) { "worker \(worker.name): its timer is gone" }
     }
 
@@ -122,15 +163,24 @@ package enum Invariants {
         let row = attempt.row
         let id = row.id
         let job = cluster.jobs[id.job]
-        findings.require(!row.state.isTerminal && row.endedAt == nil && row.reason == nil) { "attempt \(id): ended and still here" }
+        findings.require(!row.state.isTerminal && row.endedAt == nil && row.reason == nil) {
+            "attempt \(id): ended and still here"
+        }
         findings.require(row.worker == cluster.workers[slot].name) { "attempt \(id): is on two workers" }
-        findings.require(job?.tasks[id.task.index]?.slot == slot && job?.tasks[id.task.index]?.row.attempts == id.number) {
+        findings.require(
+            job?.tasks[id.task.index]?.slot == slot && job?.tasks[id.task.index]?.row.attempts == id.number
+        ) {
             "attempt \(id): is not its task's current one"
         }
-        findings.require(attempt.amounts == job?.amounts && row.gpus.count == attempt.amounts.gpus) { "attempt \(id): holds not what its job asks for" }
-        findings.require(row.state == .assigned || row.isAcknowledged) { "attempt \(id): \(row.state) and never acknowledged" }
+        findings.require(attempt.amounts == job?.amounts && row.gpus.count == attempt.amounts.gpus) {
+            "attempt \(id): holds not what its job asks for"
+        }
+        findings.require(row.state == .assigned || row.isAcknowledged) {
+            "attempt \(id): \(row.state) and never acknowledged"
+        }
         findings.require(!row.isAccepted || row.stopReason == nil) { "attempt \(id): accepted and ordered to stop" }
-        findings.require(!row.isAccepted || row.state == .ending && row.report?.exitCode == 0 && job?.hasOutput == true) {
+        findings.require(!row.isAccepted || row.state == .ending && row.report?.exitCode == 0 && job?.hasOutput == true)
+        {
             "attempt \(id): accepted without proof"
         }
         findings.require((job?.progress.cancelRequested == true) == (row.stopReason != nil) || row.isAccepted) {
@@ -144,12 +194,24 @@ package enum Invariants {
         let isFresh = cluster.changedWorkers.isEmpty
         for (place, row) in cluster.classes.rows.enumerated() where row.memberCount > 0 {
             let live = row.members.filter { cluster.jobs[$0]?.classSlot == place }
-            findings.require(live.count == row.memberCount) { "class \(place): \(live.count) jobs, counted \(row.memberCount)" }
-            let eligible = cluster.slots.ids.compactMap { cluster.slots[$0] }.filter { cluster.isEligible($0, for: row.requirement) }
-            findings.require(!isFresh || eligible == row.eligible) { "class \(place): eligible are \(eligible), noted \(row.eligible)" }
-            findings.require(!isFresh || eligible.isEmpty == (row.shortfall != nil)) { "class \(place): its verdict is wrong" }
-            guard !cluster.needsPlacement, row.queue.unordered.contains(where: { cluster.jobs[$0.job]?.isRunnable == true }) else { continue }
-            let idle = row.eligible.first { cluster.workers[$0].takesWork && row.requirement.amounts.fit(in: cluster.workers[$0].room) }
+            findings.require(live.count == row.memberCount) {
+                "class \(place): \(live.count) jobs, counted \(row.memberCount)"
+            }
+            let eligible = cluster.slots.ids.compactMap { cluster.slots[$0] }.filter {
+                cluster.isEligible($0, for: row.requirement)
+            }
+            findings.require(!isFresh || eligible == row.eligible) {
+                "class \(place): eligible are \(eligible), noted \(row.eligible)"
+            }
+            findings.require(!isFresh || eligible.isEmpty == (row.shortfall != nil)) {
+                "class \(place): its verdict is wrong"
+            }
+            guard !cluster.needsPlacement,
+                row.queue.unordered.contains(where: { cluster.jobs[$0.job]?.isRunnable == true })
+            else { continue }
+            let idle = row.eligible.first {
+                cluster.workers[$0].takesWork && row.requirement.amounts.fit(in: cluster.workers[$0].room)
+            }
             findings.require(idle == nil) { "class \(place): waits although a worker has room" }
         }
     }
@@ -162,24 +224,36 @@ package enum Invariants {
             jobs.tasks.add(progress.counts, minus: TaskCounts(total: 0, pending: 0))
         }
         for (place, state) in JobState.allCases.enumerated() where !state.isTerminal {
-            findings.require(cluster.totals.jobs[place] == jobs.jobs[place]) { "totals: \(state) jobs are \(jobs.jobs[place]), counted \(cluster.totals.jobs[place])" }
+            findings.require(cluster.totals.jobs[place] == jobs.jobs[place]) {
+                "totals: \(state) jobs are \(jobs.jobs[place]), counted \(cluster.totals.jobs[place])"
+            }
         }
         let tasks = cluster.totals.tasks
-        findings.require(tasks.pending == jobs.tasks.pending && tasks.running == jobs.tasks.running) { "totals: tasks are miscounted: \(tasks)" }
-        findings.require(tasks.pending + tasks.running + tasks.finished == tasks.total) { "totals: tasks do not add up: \(tasks)" }
+        findings.require(tasks.pending == jobs.tasks.pending && tasks.running == jobs.tasks.running) {
+            "totals: tasks are miscounted: \(tasks)"
+        }
+        findings.require(tasks.pending + tasks.running + tasks.finished == tasks.total) {
+            "totals: tasks do not add up: \(tasks)"
+        }
     }
 
     private static func checkImages(_ cluster: Cluster, _ findings: inout Findings) {
         for id in cluster.jobs.ids {
             guard let job = cluster.jobs[id] else { continue }
             let isListed = cluster.images[job.record.image.digest]?.jobs.contains(id) == true
-            findings.require(isListed == !job.progress.imageIsStored) { "job \(id): its image is waited for in one book only" }
+            findings.require(isListed == !job.progress.imageIsStored) {
+                "job \(id): its image is waited for in one book only"
+            }
         }
         for digest in cluster.images.ids {
             guard let wait = cluster.images[digest] else { continue }
             let wanted = wait.jobs.ids.filter { wait.jobs[$0] == true }.count
-            findings.require(wanted == wait.wanted && !wait.jobs.isEmpty) { "image \(digest.short): \(wanted) jobs want it, counted \(wait.wanted)" }
-            findings.require(wait.jobs.ids.allSatisfy { cluster.jobs.contains($0) }) { "image \(digest.short): a finished job waits for it" }
+            findings.require(wanted == wait.wanted && !wait.jobs.isEmpty) {
+                "image \(digest.short): \(wanted) jobs want it, counted \(wait.wanted)"
+            }
+            findings.require(wait.jobs.ids.allSatisfy { cluster.jobs.contains($0) }) {
+                "image \(digest.short): a finished job waits for it"
+            }
         }
     }
 }

@@ -57,7 +57,8 @@ struct Job: Sendable {
             progress.unstarted[0] = (index + 1)...range.upperBound
         }
         let row = TaskRow(
-            id: TaskID(job: id, index: index), state: .running, reason: nil, attempts: 1, programFailures: 0, infrastructureFailures: 0)
+            id: TaskID(job: id, index: index), state: .running, reason: nil, attempts: 1, programFailures: 0,
+            infrastructureFailures: 0)
         tasks.insert(StartedTask(row: row, slot: slot), for: index)
         progress.counts.pending -= 1
         progress.counts.running += 1

@@ -9,7 +9,8 @@ extension Cluster {
         let classSlot = join(Requirement(record), id)
         let count = record.shape.count
         let progress = JobProgress(
-            state: .pending, reason: hold ? "held at submission" : nil, counts: TaskCounts(total: count, pending: count),
+            state: .pending, reason: hold ? "held at submission" : nil,
+            counts: TaskCounts(total: count, pending: count),
             unstarted: [record.shape.indices], isHeld: hold, cancelRequested: false, imageIsStored: imageIsStored,
             submittedAt: now.wall, startedAt: nil, finishedAt: nil, revision: 0)
         var job = Job(id: id, record: record, classSlot: classSlot, progress: progress)

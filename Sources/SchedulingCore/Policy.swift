@@ -50,7 +50,10 @@ package struct ClusterImage: Hashable, Sendable {
     /// Over every job that was ever accepted.
     package var totals: Totals
 
-    package init(jobs: [StoredJob] = [], tasks: [TaskRow] = [], attempts: [AttemptRow] = [], workers: [WorkerRow] = [], totals: Totals = Totals()) {
+    package init(
+        jobs: [StoredJob] = [], tasks: [TaskRow] = [], attempts: [AttemptRow] = [], workers: [WorkerRow] = [],
+        totals: Totals = Totals()
+    ) {
         self.jobs = jobs
         self.tasks = tasks
         self.attempts = attempts

@@ -124,7 +124,8 @@ extension Cluster {
         for id in request.live where !workers[slot].attempts.contains(id) && !strangers.contains(id) {
             strangers.insert(workers[slot].strangers[id] ?? Stranger(), for: id)
         }
-        for report in request.reports where report.state.isTerminal && !workers[slot].attempts.contains(report.attempt) {
+        for report in request.reports where report.state.isTerminal && !workers[slot].attempts.contains(report.attempt)
+        {
             if strangers.contains(report.attempt) {
                 strangers[report.attempt] = Stranger(hasEnded: true)
             } else {
@@ -164,10 +165,12 @@ extension Cluster {
         slots.ids.compactMap { slots[$0] }.map { slot in
             let worker = workers[slot]
             let free = WorkerResources(
-                cpus: CPUAmount(thousandths: max(0, worker.room.cpus)), memory: ByteCount(bytes: max(0, worker.room.memory)),
+                cpus: CPUAmount(thousandths: max(0, worker.room.cpus)),
+                memory: ByteCount(bytes: max(0, worker.room.memory)),
                 gpus: worker.freeGPUs)
             return WorkerView(
-                name: worker.name, state: worker.state, registration: worker.registration, isDraining: worker.isDraining,
+                name: worker.name, state: worker.state, registration: worker.registration,
+                isDraining: worker.isDraining,
                 free: free, live: worker.attempts.ids, lastSeen: worker.lastSeen)
         }
     }

@@ -37,7 +37,8 @@ package struct SimulatedWorker: Sendable {
         self.endsAtOnce = endsAtOnce
         registration = WorkerRegistration(
             cpus: CPUAmount(cpus: cpus), memory: ByteCount(bytes: Int64(cpus) << 32), gpus: [], labels: [:],
-            volumes: [VolumeName(unchecked: "results"): VolumeOffer(writable: true)], allowedPaths: [], engines: ["simulated"],
+            volumes: [VolumeName(unchecked: "results"): VolumeOffer(writable: true)], allowedPaths: [],
+            engines: ["simulated"],
             version: "simulated")
     }
 
@@ -82,12 +83,14 @@ package struct SimulatedWorker: Sendable {
     @discardableResult
     package mutating func take(_ response: SyncResponse) -> [AttemptID] {
         take(
-            start: response.start, stop: response.stop, publish: response.publish, forget: response.forget, jobs: response.jobs,
+            start: response.start, stop: response.stop, publish: response.publish, forget: response.forget,
+            jobs: response.jobs,
             registrationWanted: response.registrationWanted)
     }
 
     private mutating func take(
-        start: [StartOrder], stop: [StopOrder], publish: [AttemptID], forget: [AttemptID], jobs: [JobBrief], registrationWanted: Bool
+        start: [StartOrder], stop: [StopOrder], publish: [AttemptID], forget: [AttemptID], jobs: [JobBrief],
+        registrationWanted: Bool
     ) -> [AttemptID] {
         if registrationInCall { mustRegister = false }
         if registrationWanted { mustRegister = true }
@@ -126,11 +129,13 @@ package struct SimulatedWorker: Sendable {
     // MARK: what happens to containers and agents
 
     /// Notes what became of an attempt, to be reported with the next call. What has ended does not change.
-    package mutating func report(_ id: AttemptID, _ state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil) {
+    package mutating func report(_ id: AttemptID, _ state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil)
+    {
         guard let kept = attempts[id], !kept.state.isTerminal else { return }
         attempts[id]?.state = state
         attempts[id]?.report = AttemptReport(
-            attempt: id, sequence: (kept.report?.sequence ?? 0) + 1, state: state, reason: reason, exitCode: exitCode, engine: "simulated")
+            attempt: id, sequence: (kept.report?.sequence ?? 0) + 1, state: state, reason: reason, exitCode: exitCode,
+            engine: "simulated")
         attempts[id]?.isReported = false
     }
 

@@ -31,9 +31,11 @@ package struct SimulationReport: Sendable {
 ///   - mutant: a fault of our own making, to see whether it is found.
 ///   - directory: where the databases of the history live while it runs.
 package func simulate(
-    seed: UInt64, steps: Int = 400, mutant: Mutant? = nil, directory: String = FileManager.default.temporaryDirectory.path
+    seed: UInt64, steps: Int = 400, mutant: Mutant? = nil,
+    directory: String = FileManager.default.temporaryDirectory.path
 ) -> SimulationReport {
-    let folder = "\(directory)/jobctl-simulation-\(ProcessInfo.processInfo.processIdentifier)-\(seed)-\(UInt32.random(in: 0 ... .max))"
+    let folder =
+        "\(directory)/jobctl-simulation-\(ProcessInfo.processInfo.processIdentifier)-\(seed)-\(UInt32.random(in: 0 ... .max))"
     var world = World(seed: seed, mutant: mutant, folder: folder)
     var violation: String?
     do {
@@ -43,6 +45,7 @@ package func simulate(
     }
     world.end()
     return SimulationReport(
-        seed: seed, options: world.options.description, hash: world.truth.hash, steps: world.steps, jobs: world.submissions.count,
+        seed: seed, options: world.options.description, hash: world.truth.hash, steps: world.steps,
+        jobs: world.submissions.count,
         attempts: world.truth.attemptCount, restarts: world.generation - 1, violation: violation)
 }

@@ -42,13 +42,19 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
-        note("job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)")
+        note(
+            "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
+        )
     }
 
     private mutating func take(_ row: TaskRow) throws {
         if let old = tasks[row.id] {
-            guard !old.state.isTerminal else { throw Violation("task \(row.id) changes after it ended as \(old.state)") }
-            guard row.attempts >= old.attempts else { throw Violation("task \(row.id) counts fewer attempts than before") }
+            guard !old.state.isTerminal else {
+                throw Violation("task \(row.id) changes after it ended as \(old.state)")
+            }
+            guard row.attempts >= old.attempts else {
+                throw Violation("task \(row.id) counts fewer attempts than before")
+            }
         }
         if row.state == .succeeded, attempts[AttemptID(task: row.id, number: row.attempts)]?.state != .succeeded {
             throw Violation("task \(row.id) succeeds without an attempt that did")
@@ -59,18 +65,26 @@ struct Truth {
 
     private mutating func take(_ row: AttemptRow) throws {
         if let old = attempts[row.id] {
-            guard !old.state.isTerminal else { throw Violation("attempt \(row.id) changes after it ended as \(old.state)") }
-            guard row.state.rank >= old.state.rank else { throw Violation("attempt \(row.id) goes back from \(old.state) to \(row.state)") }
+            guard !old.state.isTerminal else {
+                throw Violation("attempt \(row.id) changes after it ended as \(old.state)")
+            }
+            guard row.state.rank >= old.state.rank else {
+                throw Violation("attempt \(row.id) goes back from \(old.state) to \(row.state)")
+            }
             guard row.worker == old.worker else { throw Violation("attempt \(row.id) moves to another worker") }
         } else {
             guard row.id.number == (newestAttempt[row.id.task] ?? 0) + 1 else {
                 throw Violation("attempt \(row.id) follows number \(newestAttempt[row.id.task] ?? 0)")
             }
-            guard !cancelled.contains(row.id.job) else { throw Violation("attempt \(row.id) starts after its cancel was acknowledged") }
+            guard !cancelled.contains(row.id.job) else {
+                throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
+            }
             newestAttempt[row.id.task] = row.id.number
         }
         if row.state == .succeeded, exits[row.id] != 0 {
-            throw Violation("attempt \(row.id) is called a success; its container ended with \(exits[row.id].map(String.init) ?? "nothing")")
+            throw Violation(
+                "attempt \(row.id) is called a success; its container ended with \(exits[row.id].map(String.init) ?? "nothing")"
+            )
         }
         attempts[row.id] = row
         note("attempt \(row.id) \(row.worker) \(row.state) \(row.reason?.rawValue ?? "-")")
@@ -80,7 +94,9 @@ struct Truth {
     mutating func note(_ effect: Effect) {
         switch effect {
         case .answerSync(let name, let incarnation, let sequence, let orders):
-            note("answer \(name) \(incarnation) \(sequence) \(orders.start.map(\.attempt)) \(orders.stop.map(\.attempt)) \(orders.publish) \(orders.forget)")
+            note(
+                "answer \(name) \(incarnation) \(sequence) \(orders.start.map(\.attempt)) \(orders.stop.map(\.attempt)) \(orders.publish) \(orders.forget)"
+            )
         case .dropSync(let name, let incarnation, let sequence): note("drop \(name) \(incarnation) \(sequence)")
         }
     }

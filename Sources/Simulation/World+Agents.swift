@@ -19,7 +19,9 @@ extension World {
             in: policy.syncInterval.milliseconds + 5_000)
         guard !isLost(), agents[agent].partitionedUntil <= now else { return }
         plan(.requestArrives(agent, request, isEcho: false), in: delay())
-        if !isHealing, dice.chance(perMille: options.duplication) { plan(.requestArrives(agent, request, isEcho: true), in: delay()) }
+        if !isHealing, dice.chance(perMille: options.duplication) {
+            plan(.requestArrives(agent, request, isEcho: true), in: delay())
+        }
     }
 
     mutating func requestArrives(_ agent: Int, _ request: SyncRequest, isEcho: Bool) {
@@ -70,12 +72,14 @@ extension World {
     private mutating func startContainer(_ id: AttemptID, on agent: Int) throws {
         for other in agents {
             if let twin = other.containers.first(where: { $0.key.task == id.task && $0.value.exit == nil })?.key {
-                throw Violation("\(twin) on \(other.worker.name) still runs when \(id) starts on \(agents[agent].worker.name)")
+                throw Violation(
+                    "\(twin) on \(other.worker.name) still runs when \(id) starts on \(agents[agent].worker.name)")
             }
         }
         let worker = agents[agent].worker
         guard worker.usedCPUs <= worker.registration.cpus else {
-            throw Violation("\(worker.name) has \(worker.registration.cpus) cpus and is to run \(worker.usedCPUs) with \(id)")
+            throw Violation(
+                "\(worker.name) has \(worker.registration.cpus) cpus and is to run \(worker.usedCPUs) with \(id)")
         }
         let code = !isHealing && dice.chance(perMille: options.failures) ? 1 : 0
         agents[agent].containers[id] = Container(code: code)
@@ -90,7 +94,9 @@ extension World {
     }
 
     mutating func containerExits(_ agent: Int, _ id: AttemptID, _ host: Int) {
-        guard agents[agent].host == host, let container = agents[agent].containers[id], container.exit == nil else { return }
+        guard agents[agent].host == host, let container = agents[agent].containers[id], container.exit == nil else {
+            return
+        }
         agents[agent].containers[id]?.exit = container.code
         truth.exits[id] = container.code
         guard agents[agent].isUp else { return }
@@ -100,7 +106,9 @@ extension World {
 
     /// The agent learns how a container ended.
     private mutating func notice(_ id: AttemptID, on agent: Int) {
-        guard let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal, kept.state != .ending else { return }
+        guard let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal, kept.state != .ending else {
+            return
+        }
         let exit = agents[agent].containers[id]?.exit
         if let exit {
             agents[agent].worker.exit(id, code: mutant == .falseSuccess ? 0 : exit)
@@ -110,7 +118,9 @@ extension World {
     }
 
     mutating func containerIsKilled(_ agent: Int, _ id: AttemptID, _ host: Int) {
-        guard agents[agent].host == host, let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal else { return }
+        guard agents[agent].host == host, let kept = agents[agent].worker.attempts[id], !kept.state.isTerminal else {
+            return
+        }
         guard agents[agent].isUp else { return plan(.containerIsKilled(agent, id, host: host), in: 1_000) }
         agents[agent].kill(id)
         if let reason = kept.stopReason {
@@ -164,7 +174,9 @@ extension World {
         for id in agents[agent].worker.live {
             notice(id, on: agent)
             if agents[agent].worker.attempts[id]?.mayPublish == true {
-                plan(.outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500))
+                plan(
+                    .outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500)
+                )
             }
         }
         plan(.agentCalls(agent, incarnation: agents[agent].worker.incarnation), in: 0)

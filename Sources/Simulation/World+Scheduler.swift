@@ -70,7 +70,8 @@ extension World {
         for effect in result.effects {
             truth.note(effect)
             switch effect {
-            case .answerSync(let name, let incarnation, let sequence, let orders): answer(name, incarnation, sequence, orders)
+            case .answerSync(let name, let incarnation, let sequence, let orders):
+                answer(name, incarnation, sequence, orders)
             case .dropSync(let name, let incarnation, let sequence): answer(name, incarnation, sequence, nil)
             }
         }
@@ -89,7 +90,9 @@ extension World {
     }
 
     private mutating func acknowledge(_ index: Int, _ id: JobID) {
-        if let known = submissions[index].acknowledged, known != id { truth.complaint = "\(submissions[index].name) is job \(known) and job \(id)" }
+        if let known = submissions[index].acknowledged, known != id {
+            truth.complaint = "\(submissions[index].name) is job \(known) and job \(id)"
+        }
         submissions[index].acknowledged = id
     }
 
@@ -116,7 +119,9 @@ extension World {
         uptimeOffset = dice.roll(0...1_000_000_000)
         for agent in agents.indices {
             guard let sequence = agents[agent].openCall else { continue }
-            plan(.answerArrives(agent, incarnation: agents[agent].worker.incarnation, sequence: sequence, nil), in: delay())
+            plan(
+                .answerArrives(agent, incarnation: agents[agent].worker.incarnation, sequence: sequence, nil),
+                in: delay())
         }
         plan(.schedulerStarts, in: dice.pick([50, 2_000, 20_000, 100_000]))
     }
@@ -124,7 +129,8 @@ extension World {
     /// The file and its log, as they are on disk now. The shared-memory index is rebuilt, as after a crash.
     private func copyDatabase(to place: String) throws {
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-        for name in ["jobctl.sqlite", "jobctl.sqlite-wal"] where FileManager.default.fileExists(atPath: "\(home)/\(name)") {
+        for name in ["jobctl.sqlite", "jobctl.sqlite-wal"]
+        where FileManager.default.fileExists(atPath: "\(home)/\(name)") {
             try FileManager.default.copyItem(atPath: "\(home)/\(name)", toPath: "\(place)/\(name)")
         }
     }
@@ -134,7 +140,9 @@ extension World {
         let stepper = try Stepper(store: store, policy: policy, at: instant)
         self.stepper = stepper
         let findings = Invariants.check(stepper.cluster)
-        guard findings.isEmpty else { throw Violation("the books disagree after a restart: " + findings.joined(separator: "; ")) }
+        guard findings.isEmpty else {
+            throw Violation("the books disagree after a restart: " + findings.joined(separator: "; "))
+        }
         let quarantined = try store.quarantined()
         guard quarantined.isEmpty else { throw Violation("a row was quarantined: \(quarantined)") }
         try checkAcknowledged(in: store)

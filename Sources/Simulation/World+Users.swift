@@ -24,16 +24,19 @@ extension World {
         let output = SlotName(unchecked: "output")
         let slots = dice.chance(perMille: 400) ? [output: Slot(path: "/out", mode: .out)] : [:]
         let configuration = Configuration(
-            image: image, command: ["run", "\(dice.roll(1...4))"], environment: [:], workingDirectory: nil, files: [:], slots: slots,
+            image: image, command: ["run", "\(dice.roll(1...4))"], environment: [:], workingDirectory: nil, files: [:],
+            slots: slots,
             network: .none, resources: resources)
         let content = Array("\(image.digest) \(configuration.command) \(resources.cpus) \(slots.count)".utf8)
         let owner = UserName(unchecked: dice.pick(["ada", "ben"]))
         let shape: TaskShape = dice.chance(perMille: 500) ? .single : .array(first: 0, last: dice.roll(0...12))
         let record = JobRecord(
-            name: name, owner: Identity(name: owner, uid: 1000, gid: 1000), queue: .standard, priority: Int(dice.roll(-2...2)),
+            name: name, owner: Identity(name: owner, uid: 1000, gid: 1000), queue: .standard,
+            priority: Int(dice.roll(-2...2)),
             configuration: Digest(of: content), configurationVersion: nil, imageReference: "lab/stack:1", image: image,
             resources: resources, slots: slots,
-            bindings: slots.isEmpty ? [:] : [output: Binding(root: .volume(VolumeName(unchecked: "results")), path: "")],
+            bindings: slots.isEmpty
+                ? [:] : [output: Binding(root: .volume(VolumeName(unchecked: "results")), path: "")],
             parameters: [:], shape: shape, labels: [:], constraints: [], retries: Int(dice.roll(0...3)), timeLimit: nil,
             grace: .seconds(10), fingerprint: .none, rerunOf: nil)
         let key = IdempotencyKey(user: owner, key: name, requestDigest: Digest(of: name))
@@ -66,10 +69,13 @@ extension World {
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)
-        case 3, 4 where !known.isEmpty:
+        case 3,
+            4 where !known.isEmpty:
             let job = dice.pick(known)
             post(.event(.cancelRequested(job)), from: .cancel(job))
-        case 5, 6 where !known.isEmpty: post(.event(.holdRequested(dice.pick(known))), from: .nobody)
+        case 5,
+            6 where !known.isEmpty:
+            post(.event(.holdRequested(dice.pick(known))), from: .nobody)
         case 7...9 where !known.isEmpty: post(.event(.releaseRequested(dice.pick(known))), from: .nobody)
         default: break
         }

@@ -145,10 +145,14 @@ struct World {
             agents[index].partitionedUntil = 0
             if !agents[index].isUp { plan(.agentStarts(index), in: 0) }
         }
-        for index in submissions.indices where submissions[index].acknowledged == nil { plan(.userSubmits(index), in: 0) }
+        for index in submissions.indices where submissions[index].acknowledged == nil {
+            plan(.userSubmits(index), in: 0)
+        }
         plan(.userActs, in: 0)
         while try !everythingHasEnded() {
-            guard now < began + 4 * 3_600_000 else { throw Violation("not everything ends after faults stop: \(whatIsLeft())") }
+            guard now < began + 4 * 3_600_000 else {
+                throw Violation("not everything ends after faults stop: \(whatIsLeft())")
+            }
             try happen()
         }
         try checkEnd()
@@ -161,7 +165,8 @@ struct World {
         case .schedulerSteps: try schedulerSteps()
         case .schedulerStarts: if stepper == nil { try startScheduler() }
         case .agentCalls(let agent, let incarnation): agentCalls(agent, incarnation)
-        case .callTimesOut(let agent, let incarnation, let sequence): callFails(agent, incarnation, sequence, isTimeout: true)
+        case .callTimesOut(let agent, let incarnation, let sequence):
+            callFails(agent, incarnation, sequence, isTimeout: true)
         case .requestArrives(let agent, let request, let isEcho): requestArrives(agent, request, isEcho: isEcho)
         case .answerArrives(let agent, let incarnation, let sequence, let orders):
             try answerArrives(agent, incarnation, sequence, orders)
@@ -205,7 +210,8 @@ struct World {
         guard let stepper else { return "the scheduler is down" }
         let image = stepper.cluster.image()
         let jobs = image.jobs.map { "job \($0.id) \($0.progress.state) \($0.progress.reason ?? "")" }
-        let kept = agents.flatMap { agent in agent.worker.attempts.keys.sorted().map { "\($0) on \(agent.worker.name)" } }
+        let kept = agents.flatMap { agent in agent.worker.attempts.keys.sorted().map { "\($0) on \(agent.worker.name)" }
+        }
         let lost = submissions.filter { $0.acknowledged == nil }.map(\.name)
         return (jobs + image.attempts.map { "attempt \($0.id) \($0.state)" } + kept + lost).joined(separator: ", ")
     }
@@ -214,14 +220,18 @@ struct World {
         guard let stepper else { throw Violation("the scheduler is down at the end") }
         for view in stepper.cluster.workerViews(at: instant) {
             guard view.live.isEmpty, view.free.cpus == view.registration.cpus else {
-                throw Violation("worker \(view.name) holds something at the end: \(view.free.cpus) of \(view.registration.cpus) cpus are free")
+                throw Violation(
+                    "worker \(view.name) holds something at the end: \(view.free.cpus) of \(view.registration.cpus) cpus are free"
+                )
             }
         }
         try checkAcknowledged(in: stepper.store)
         var counts = Totals()
         for submission in submissions {
             let jobs = try stepper.store.jobs(JobQuery(limit: 10, name: submission.name)).jobs
-            guard jobs.count == 1, let job = jobs.first else { throw Violation("\(submission.name) has become \(jobs.count) jobs") }
+            guard jobs.count == 1, let job = jobs.first else {
+                throw Violation("\(submission.name) has become \(jobs.count) jobs")
+            }
             guard job.state.value?.isTerminal == true, job.tasks.finished == job.tasks.total else {
                 throw Violation("job \(job.id) is \(job.state) at the end: \(job.tasks)")
             }

@@ -82,7 +82,8 @@ package actor Agent {
     private func nextRequest() -> SyncRequest {
         sequence += 1
         return SyncRequest(
-            incarnation: incarnation, sequence: sequence, registration: registrationIsKnown ? nil : registration, live: runners.keys.sorted(),
+            incarnation: incarnation, sequence: sequence, registration: registrationIsKnown ? nil : registration,
+            live: runners.keys.sorted(),
             reports: unacknowledged.values.sorted { $0.attempt < $1.attempt }, wait: interval)
     }
 
@@ -132,7 +133,9 @@ package actor Agent {
     private func carryOut(_ response: SyncResponse, of request: SyncRequest) async {
         registrationIsKnown = !response.registrationWanted
         // What was sent is on the scheduler's disk; what is newer stays.
-        for report in request.reports where unacknowledged[report.attempt]?.sequence == report.sequence { unacknowledged[report.attempt] = nil }
+        for report in request.reports where unacknowledged[report.attempt]?.sequence == report.sequence {
+            unacknowledged[report.attempt] = nil
+        }
         for order in response.start where runners[order.attempt] == nil { start(order, response) }
         for order in response.stop { await runners[order.attempt]?.order(order.reason) }
         for attempt in response.publish { await runners[attempt]?.accept() }
@@ -144,7 +147,9 @@ package actor Agent {
     }
 
     private func start(_ order: StartOrder, _ response: SyncResponse) {
-        guard let job = response.jobs.first(where: { $0.id == order.attempt.job }), let configuration = response.configurations[job.record.configuration] else {
+        guard let job = response.jobs.first(where: { $0.id == order.attempt.job }),
+            let configuration = response.configurations[job.record.configuration]
+        else {
             logger.error("an order lacks its job or configuration", metadata: ["attempt": "\(order.attempt)"])
             return
         }
@@ -152,7 +157,9 @@ package actor Agent {
         do {
             try services.journal.write(record)
         } catch {
-            logger.error("the journal cannot be written: the order waits", metadata: ["attempt": "\(order.attempt)", "cause": "\(error)"])
+            logger.error(
+                "the journal cannot be written: the order waits",
+                metadata: ["attempt": "\(order.attempt)", "cause": "\(error)"])
             return
         }
         launch(record)
@@ -169,7 +176,9 @@ package actor Agent {
     /// Continues every attempt of the journal, removes containers and mounts that belong to none.
     private func adopt() async throws {
         let (records, unreadable) = try services.journal.load()
-        for attempt in unreadable { logger.error("a journal record cannot be read: the attempt is lost", metadata: ["attempt": "\(attempt)"]) }
+        for attempt in unreadable {
+            logger.error("a journal record cannot be read: the attempt is lost", metadata: ["attempt": "\(attempt)"])
+        }
         var found: [AttemptID: String] = [:]
         for container in try await listContainers() {
             if let attempt = container.attempt, records.contains(where: { $0.attempt == attempt }) {

@@ -13,7 +13,8 @@ enum AttemptOutcome: Sendable {
     init(_ record: ExitRecord, stopReason: EndReason?) {
         switch stopReason {
         case .timeLimit?: self = .failed(.timeLimit, record, message: "the time limit was reached")
-        case .workerLost?: self = .lost(.workerLost, message: "the scheduler could not be reached until the lease ended")
+        case .workerLost?:
+            self = .lost(.workerLost, message: "the scheduler could not be reached until the lease ended")
         case let reason?: self = .cancelled(reason, record)
         case nil:
             if let zero = ExitRecord.Zero(record) {
@@ -34,7 +35,8 @@ enum AttemptOutcome: Sendable {
     func report(_ attempt: AttemptID) -> AttemptReport {
         switch self {
         case .succeeded(let zero):
-            AttemptReport(attempt: attempt, sequence: 0, state: .succeeded, reason: .exitCode, exitCode: zero.record.exitCode)
+            AttemptReport(
+                attempt: attempt, sequence: 0, state: .succeeded, reason: .exitCode, exitCode: zero.record.exitCode)
         case .failed(let reason, let record, let message):
             AttemptReport(
                 attempt: attempt, sequence: 0, state: .failed, reason: reason, exitCode: record?.exitCode,

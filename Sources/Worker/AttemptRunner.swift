@@ -56,18 +56,23 @@ actor AttemptRunner {
                 try await start()
                 try await watch()
             }
-            guard let exit = record.exit else { throw AttemptFailure(reason: .engineError, message: "the container's end was not recorded") }
+            guard let exit = record.exit else {
+                throw AttemptFailure(reason: .engineError, message: "the container's end was not recorded")
+            }
             await shipper.finish()
             let outcome = AttemptOutcome(exit, stopReason: record.stopReason)
             guard case .succeeded = outcome, !outputSlots.isEmpty else { return outcome }
             try await publish()
             return outcome
         } catch {
-            if let reason = record.stopReason, reason != .timeLimit, record.exit == nil { return .cancelled(reason, nil) }
+            if let reason = record.stopReason, reason != .timeLimit, record.exit == nil {
+                return .cancelled(reason, nil)
+            }
             if record.container == nil { await shipper.finish() }
             switch error.reason {
             case .engineError, .workerLost: return .lost(error.reason, message: error.message)
-            case .exitCode, .signal, .oomKilled, .timeLimit, .imageError, .volumeError, .outputError: return .failed(error.reason, record.exit, message: error.message)
+            case .exitCode, .signal, .oomKilled, .timeLimit, .imageError, .volumeError, .outputError:
+                return .failed(error.reason, record.exit, message: error.message)
             case .cancelled, .preempted: return .cancelled(error.reason, record.exit)
             }
         }
@@ -77,7 +82,9 @@ actor AttemptRunner {
 
     private func prepare() async throws(AttemptFailure) {
         await say(.preparing)
-        try await engine(.imageError) { (engine) async throws(EngineError) in try await engine.ensureImage(self.record.configuration.image) }
+        try await engine(.imageError) { (engine) async throws(EngineError) in
+            try await engine.ensureImage(self.record.configuration.image)
+        }
         try checkStop()
         var mounts: [ContainerMount] = []
         for (path, file) in record.configuration.files.sorted(by: { $0.key < $1.key }) {
@@ -86,7 +93,8 @@ actor AttemptRunner {
         var inputs: [SlotName: TreeFingerprint] = [:]
         for (slot, entry) in record.configuration.slots.sorted(by: { $0.key < $1.key }) {
             let source = try volume(.volumeError) { () throws(VolumeError) in
-                try services.volumes.mount(slot, entry.mode, at: try location(of: slot), for: attempt, as: record.job.record.owner)
+                try services.volumes.mount(
+                    slot, entry.mode, at: try location(of: slot), for: attempt, as: record.job.record.owner)
             }
             mounts.append(ContainerMount(source: source, target: entry.path, readOnly: entry.mode == .ro))
             if entry.mode == .ro { inputs[slot] = try await fingerprint(source, .volumeError) }
@@ -94,7 +102,9 @@ actor AttemptRunner {
         record.inputs = inputs
         try checkStop()
         let specification = try self.specification(mounts)
-        let id = try await engine(.engineError) { (engine) async throws(EngineError) in try await engine.create(specification) }
+        let id = try await engine(.engineError) { (engine) async throws(EngineError) in
+            try await engine.create(specification)
+        }
         record.container = id
         try journal()
     }
@@ -104,13 +114,17 @@ actor AttemptRunner {
         let values = TemplateValues(task: attempt.task, record: record.job.record)
         do {
             var environment = [
-                "JOBCTL_JOB_ID": attempt.job.description, "JOBCTL_TASK_INDEX": String(attempt.task.index), "JOBCTL_ATTEMPT": attempt.description,
-                "JOBCTL_CPUS": configuration.resources.cpus.description, "JOBCTL_MEMORY_BYTES": String(configuration.resources.memory.bytes),
+                "JOBCTL_JOB_ID": attempt.job.description, "JOBCTL_TASK_INDEX": String(attempt.task.index),
+                "JOBCTL_ATTEMPT": attempt.description,
+                "JOBCTL_CPUS": configuration.resources.cpus.description,
+                "JOBCTL_MEMORY_BYTES": String(configuration.resources.memory.bytes),
             ]
             for (name, text) in configuration.environment { environment[name] = try Template(text).text(values) }
             return ContainerSpecification(
-                attempt: attempt, image: configuration.image, command: try configuration.command.map { try Template($0).text(values) },
-                environment: environment, workingDirectory: configuration.workingDirectory, user: record.job.record.owner, mounts: mounts,
+                attempt: attempt, image: configuration.image,
+                command: try configuration.command.map { try Template($0).text(values) },
+                environment: environment, workingDirectory: configuration.workingDirectory,
+                user: record.job.record.owner, mounts: mounts,
                 network: configuration.network, resources: configuration.resources, gpus: record.order.gpus,
                 logLimit: ByteCount(bytes: LogFiles.limit))
         } catch {
@@ -138,7 +152,9 @@ actor AttemptRunner {
         do throws(EngineError) {
             try await services.engine.start(container)
         } catch {
-            if case .program(let why) = error { throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)") }
+            if case .program(let why) = error {
+                throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)")
+            }
             throw AttemptFailure(reason: .engineError, message: error.description)
         }
         await say(.running)
@@ -151,7 +167,9 @@ actor AttemptRunner {
         let logFiles = self.logFiles
         let skip = Dictionary(uniqueKeysWithValues: LogPiece.Stream.allCases.map { ($0, logFiles.size($0)) })
         let engine = services.engine
-        let collector = Task { for try await piece in engine.logs(container, skip: skip) { try logFiles.append(piece) } }
+        let collector = Task {
+            for try await piece in engine.logs(container, skip: skip) { try logFiles.append(piece) }
+        }
         let shipping = Task { [shipper] in await shipper.follow() }
         let sampling = Task { await sample(container) }
         let limit = Task { await enforceTimeLimit() }
@@ -159,7 +177,8 @@ actor AttemptRunner {
         let exit = try await waitForEnd(container)
         _ = await collector.result
         // After the end, for those that lived shorter than a sample.
-        if let usage = try? await services.engine.usage(container) { record.usage = usage }  // allowed: the samples stand
+        // allowed: the samples stand
+        if let usage = try? await services.engine.usage(container) { record.usage = usage }
         record.exit = exit
         try journal()
     }
@@ -175,7 +194,8 @@ actor AttemptRunner {
                 case .unavailable:
                     try? await Task.sleep(for: .milliseconds(pause))  // allowed: nobody cancels a runner
                     pause = min(pause * 2, 10_000)
-                case .image, .program, .noProof, .refused: throw AttemptFailure(reason: .engineError, message: error.description)
+                case .image, .program, .noProof, .refused:
+                    throw AttemptFailure(reason: .engineError, message: error.description)
                 }
             }
         }
@@ -184,14 +204,16 @@ actor AttemptRunner {
     private func sample(_ container: String) async {
         var pause = 20
         while !Task.isCancelled {
-            if let usage = try? await services.engine.usage(container) { record.usage = usage }  // allowed: the next sample may come
+            // allowed: the next sample may come
+            if let usage = try? await services.engine.usage(container) { record.usage = usage }
             do { try await Task.sleep(for: .milliseconds(pause)) } catch { return }
             pause = min(pause * 2, 500)
         }
     }
 
     private func enforceTimeLimit() async {
-        guard let limit = record.job.record.timeLimit, let started = record.startedAt, record.boot == Journal.boot else { return }
+        guard let limit = record.job.record.timeLimit, let started = record.startedAt, record.boot == Journal.boot
+        else { return }
         let left = started + limit.milliseconds - jc_boot_milliseconds()
         if left > 0 { do { try await Task.sleep(for: .milliseconds(left)) } catch { return } }
         stop(.timeLimit)
@@ -220,17 +242,24 @@ actor AttemptRunner {
     }
 
     private func checkStop() throws(AttemptFailure) {
-        if let reason = record.stopReason { throw AttemptFailure(reason: reason, message: "stopped before the container was started") }
+        if let reason = record.stopReason {
+            throw AttemptFailure(reason: reason, message: "stopped before the container was started")
+        }
     }
 
     // MARK: Steps 10 and 11
 
-    private var outputSlots: [SlotName] { record.configuration.slots.filter { $0.value.mode == .out }.map(\.key).sorted() }
+    private var outputSlots: [SlotName] {
+        record.configuration.slots.filter { $0.value.mode == .out }.map(\.key).sorted()
+    }
 
     private func publish() async throws(AttemptFailure) {
         if record.report?.state != .ending {
             var outputs: [SlotName: TreeFingerprint] = [:]
-            for slot in outputSlots { outputs[slot] = try await fingerprint("\(services.volumes.mountFolder)/\(attempt)/\(slot)", .outputError) }
+            for slot in outputSlots {
+                outputs[slot] = try await fingerprint(
+                    "\(services.volumes.mountFolder)/\(attempt)/\(slot)", .outputError)
+            }
             var report = AttemptReport(attempt: attempt, sequence: 0, state: .ending, exitCode: 0)
             report.outputs = outputs
             await remember(report)
@@ -238,10 +267,13 @@ actor AttemptRunner {
             await resend()
         }
         if !mayPublish { await withCheckedContinuation { publication = $0 } }
-        if let reason = record.stopReason, !mayPublish { throw AttemptFailure(reason: reason, message: "superseded before its output was published") }
+        if let reason = record.stopReason, !mayPublish {
+            throw AttemptFailure(reason: reason, message: "superseded before its output was published")
+        }
         for slot in outputSlots {
             try volume(.outputError) { () throws(VolumeError) in
-                try services.volumes.publish(slot, to: try location(of: slot), for: attempt, as: record.job.record.owner)
+                try services.volumes.publish(
+                    slot, to: try location(of: slot), for: attempt, as: record.job.record.owner)
             }
         }
     }
@@ -278,7 +310,8 @@ actor AttemptRunner {
     }
 
     private func say(_ state: AttemptState) async {
-        var report = AttemptReport(attempt: attempt, sequence: 0, state: state, engine: services.engine.name, startedAt: record.startedWall)
+        var report = AttemptReport(
+            attempt: attempt, sequence: 0, state: state, engine: services.engine.name, startedAt: record.startedWall)
         report.inputs = record.inputs
         await remember(report)
     }
@@ -307,12 +340,16 @@ actor AttemptRunner {
 
     private func finalUsage() -> Usage? {
         guard var usage = record.usage else { return nil }
-        if let exit = record.exit, let start = exit.startedAt, let end = exit.finishedAt { usage.wallSeconds = max(0, (end - start).seconds) }
+        if let exit = record.exit, let start = exit.startedAt, let end = exit.finishedAt {
+            usage.wallSeconds = max(0, (end - start).seconds)
+        }
         return usage
     }
 
     private var logFiles: LogFiles { LogFiles(folder: services.journal.folder(of: attempt)) }
-    private var shipper: LogShipper { LogShipper(files: logFiles, attempt: attempt, worker: services.worker, scheduler: services.scheduler) }
+    private var shipper: LogShipper {
+        LogShipper(files: logFiles, attempt: attempt, worker: services.worker, scheduler: services.scheduler)
+    }
 
     private func fingerprint(_ path: String, _ reason: EndReason) async throws(AttemptFailure) -> TreeFingerprint {
         do {
@@ -322,7 +359,9 @@ actor AttemptRunner {
         }
     }
 
-    private func volume<Value>(_ reason: EndReason, _ body: () throws(VolumeError) -> Value) throws(AttemptFailure) -> Value {
+    private func volume<Value>(_ reason: EndReason, _ body: () throws(VolumeError) -> Value) throws(AttemptFailure)
+        -> Value
+    {
         do {
             return try body()
         } catch {
@@ -343,8 +382,10 @@ actor AttemptRunner {
                 switch error {
                 case .unavailable where tries < 5 && record.stopReason == nil:
                     try? await Task.sleep(for: .milliseconds(300 << tries))  // allowed: nobody cancels a runner
-                case .program(let why): throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)")
-                case .image, .noProof, .unavailable, .refused: throw AttemptFailure(reason: reason, message: error.description)
+                case .program(let why):
+                    throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)")
+                case .image, .noProof, .unavailable, .refused:
+                    throw AttemptFailure(reason: reason, message: error.description)
                 }
             }
         }

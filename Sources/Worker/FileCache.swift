@@ -16,19 +16,24 @@ struct FileCache: Sendable {
         do {
             bytes = try await scheduler.blob(file.digest, limit: SpecLimits.filesBytes)
         } catch {
-            throw AttemptFailure(reason: .engineError, message: "a file of the configuration could not be fetched: \(error)")
+            throw AttemptFailure(
+                reason: .engineError, message: "a file of the configuration could not be fetched: \(error)")
         }
         guard Digest(of: bytes) == file.digest else {
-            throw AttemptFailure(reason: .engineError, message: "a file of the configuration is damaged: \(file.digest)")
+            throw AttemptFailure(
+                reason: .engineError, message: "a file of the configuration is damaged: \(file.digest)")
         }
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             chmod(folder, 0o711)
             let temporary = "\(place).\(UInt64.random(in: 0 ... .max))"
             try Data(bytes).write(to: URL(filePath: temporary))
-            guard chmod(temporary, file.executable ? 0o555 : 0o444) == 0, rename(temporary, place) == 0 else { throw CocoaError(.fileWriteUnknown) }
+            guard chmod(temporary, file.executable ? 0o555 : 0o444) == 0, rename(temporary, place) == 0 else {
+                throw CocoaError(.fileWriteUnknown)
+            }
         } catch {
-            throw AttemptFailure(reason: .engineError, message: "the worker cannot store a file of the configuration: \(error)")
+            throw AttemptFailure(
+                reason: .engineError, message: "the worker cannot store a file of the configuration: \(error)")
         }
         return place
     }

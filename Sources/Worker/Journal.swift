@@ -35,7 +35,8 @@ package struct Journal: Sendable {
 
     package init(folder: String) throws {
         self.folder = folder
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
 
     func folder(of attempt: AttemptID) -> String { "\(folder)/\(attempt)" }
@@ -54,7 +55,8 @@ package struct Journal: Sendable {
         for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted() {
             guard let attempt = AttemptID(name) else { continue }
             if let data = FileManager.default.contents(atPath: folder(of: attempt) + "/record.json"),
-                let record = try? WireJSON.decode(JournalRecord.self, from: data), record.attempt == attempt  // allowed: set aside below
+                // allowed: set aside below
+                let record = try? WireJSON.decode(JournalRecord.self, from: data), record.attempt == attempt
             {
                 records.append(record)
             } else {
@@ -67,11 +69,13 @@ package struct Journal: Sendable {
     }
 
     func remove(_ attempt: AttemptID) {
-        try? FileManager.default.removeItem(atPath: folder(of: attempt))  // allowed: the next start removes what is left
+        // allowed: the next start removes what is left
+        try? FileManager.default.removeItem(atPath: folder(of: attempt))
     }
 
     /// The running kernel's boot id: boot-time milliseconds of another boot mean nothing.
-    static let boot: String = FileManager.default.contents(atPath: "/proc/sys/kernel/random/boot_id").map {
-        String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-    } ?? ""
+    static let boot: String =
+        FileManager.default.contents(atPath: "/proc/sys/kernel/random/boot_id").map {
+            String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        } ?? ""
 }

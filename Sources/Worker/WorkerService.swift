@@ -20,7 +20,8 @@ package struct WorkerOptions: Sendable {
     package var memory: ByteCount?
 
     package init(
-        schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume], allowedPaths: [String],
+        schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume],
+        allowedPaths: [String],
         labels: [String: String], engine: EngineChoice, cpus: CPUAmount?, memory: ByteCount?
     ) {
         self.schedulerURL = schedulerURL
@@ -47,20 +48,25 @@ package enum WorkerService {
         let table = try VolumeTable(volumes: options.volumes, allowedPaths: options.allowedPaths)
         let client = try SchedulerClient(url: options.schedulerURL, token: options.token)
         let proxy = RegistryProxy(
-            scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger)
+            scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger
+        )
         let engine = try await EngineDetection(options.engine).engine(
             worker: try identity(options.dataFolder), registry: proxy, logger: logger)
         let capacity = await Capacity.detect()
-        for note in capacity.notes { logger.warning("a part of the host's capacity is unknown", metadata: ["reason": "\(note)"]) }
+        for note in capacity.notes {
+            logger.warning("a part of the host's capacity is unknown", metadata: ["reason": "\(note)"])
+        }
         let registration = WorkerRegistration(
-            cpus: options.cpus ?? capacity.cpus, memory: options.memory ?? capacity.memory, gpus: capacity.gpus.map(\.uuid), labels: options.labels,
+            cpus: options.cpus ?? capacity.cpus, memory: options.memory ?? capacity.memory,
+            gpus: capacity.gpus.map(\.uuid), labels: options.labels,
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
         let agent = Agent(name: options.name, registration: registration, scheduler: client, logger: logger) { report in
             RunnerServices(
                 worker: options.name, engine: engine, scheduler: client, journal: journal,
                 volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
-                files: FileCache(folder: options.dataFolder + "/files", scheduler: client), fingerprints: Fingerprinter(), report: report)
+                files: FileCache(folder: options.dataFolder + "/files", scheduler: client),
+                fingerprints: Fingerprinter(), report: report)
         }
         var quiet = logger
         quiet.logLevel = .warning
@@ -75,13 +81,17 @@ package enum WorkerService {
     }
 
     /// Stops and removes every container, mount and journal record of the worker whose data lies in `folder`. For `jobctl down`.
-    package static func cleanUp(dataFolder: String, engine: EngineChoice, volumes: [Volume], logger: Logger) async throws {
+    package static func cleanUp(dataFolder: String, engine: EngineChoice, volumes: [Volume], logger: Logger)
+        async throws
+    {
         let lock = try WorkerLock(folder: dataFolder)
         defer { withExtendedLifetime(lock) {} }
-        let access = VolumeAccess(table: try VolumeTable(volumes: volumes, allowedPaths: []), mountFolder: dataFolder + "/mounts")
+        let access = VolumeAccess(
+            table: try VolumeTable(volumes: volumes, allowedPaths: []), mountFolder: dataFolder + "/mounts")
         let journal = try Journal(folder: dataFolder + "/attempts")
         do {
-            let found = try await EngineDetection(engine).engine(worker: try identity(dataFolder), registry: NoImages(), logger: logger)
+            let found = try await EngineDetection(engine).engine(
+                worker: try identity(dataFolder), registry: NoImages(), logger: logger)
             for container in try await found.list() { try await found.remove(container.id) }
         } catch {
             logger.warning("the worker's containers could not be removed", metadata: ["cause": "\(error)"])
@@ -97,7 +107,9 @@ package enum WorkerService {
     /// What this data folder's containers are labelled with: made once, kept.
     private static func identity(_ folder: String) throws -> String {
         let file = folder + "/identity"
-        if let data = FileManager.default.contents(atPath: file), data.count == 32 { return String(decoding: data, as: UTF8.self) }
+        if let data = FileManager.default.contents(atPath: file), data.count == 32 {
+            return String(decoding: data, as: UTF8.self)
+        }
         let identity = UUID().uuidString.replacing("-", with: "").lowercased()
         try identity.write(toFile: file, atomically: true, encoding: .utf8)
         return identity
@@ -120,7 +132,8 @@ private final class WorkerLock: Sendable {
     private let file: Int32
 
     init(folder: String) throws {
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         file = open(folder + "/worker.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0, flock(file, LOCK_EX | LOCK_NB) == 0 else {
             throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")

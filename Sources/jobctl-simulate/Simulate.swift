@@ -11,11 +11,14 @@ struct Simulate: ParsableCommand {
     @Option(help: "How many histories.") var seeds: UInt64 = 1
     @Option(help: "The first seed.") var seed: UInt64 = 1
     @Option(help: "Steps of the scheduler while faults happen.") var steps = 400
-    @Option(help: "A fault to put in on purpose: \(Mutant.allCases.map(\.rawValue).joined(separator: ", ")).") var mutant: String?
+    @Option(help: "A fault to put in on purpose: \(Mutant.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var mutant: String?
     @Flag(help: "Print a line for each history.") var verbose = false
 
     func validate() throws {
-        guard steps >= 1, steps <= 1_000_000 else { throw ValidationError("--steps: \(steps) is not between 1 and 1000000") }
+        guard steps >= 1, steps <= 1_000_000 else {
+            throw ValidationError("--steps: \(steps) is not between 1 and 1000000")
+        }
         guard seeds >= 1, seeds <= 1_000_000_000, seed <= .max - seeds else {
             throw ValidationError("--seeds: \(seeds) is not between 1 and 1000000000")
         }
@@ -29,11 +32,14 @@ struct Simulate: ParsableCommand {
         var failures = 0
         for number in seed..<(seed + seeds) {
             let report = simulate(seed: number, steps: steps, mutant: fault)
-            let figures = "\(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, \(report.restarts) restarts, \(report.hash.short)"
+            let figures =
+                "\(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, \(report.restarts) restarts, \(report.hash.short)"
             if let violation = report.violation {
                 failures += 1
                 let more = mutant.map { " --mutant \($0)" } ?? ""
-                print("seed \(number): \(violation)\n  drawn: \(report.options)\n  replay: jobctl-simulate --seed \(number) --steps \(steps)\(more)")
+                print(
+                    "seed \(number): \(violation)\n  drawn: \(report.options)\n  replay: jobctl-simulate --seed \(number) --steps \(steps)\(more)"
+                )
             } else if verbose {
                 print("seed \(number): \(figures)")
             }

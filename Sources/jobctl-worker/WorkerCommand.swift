@@ -8,11 +8,13 @@ import Worker
 @main
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "jobctl-worker", abstract: "The agent of a host: runs containers for a jobctl scheduler.", version: WorkerService.version)
+        commandName: "jobctl-worker", abstract: "The agent of a host: runs containers for a jobctl scheduler.",
+        version: WorkerService.version)
 
     @Option(help: "The scheduler, for example http://scheduler:7070.") var url = ""
     @Option(help: "The file that holds the worker's token.") var tokenFile = ""
-    @Option(help: "This worker's name.") var name = ProcessInfo.processInfo.hostName.split(separator: ".").first.map(String.init) ?? "worker"
+    @Option(help: "This worker's name.") var name =
+        ProcessInfo.processInfo.hostName.split(separator: ".").first.map(String.init) ?? "worker"
     @Option(help: "Where the worker keeps its journal, logs and mounts.") var dataDir: String
     @Option(help: "A folder to offer: NAME=/PATH:ro or NAME=/PATH:rw.") var volume: [String] = []
     @Option(help: "A host path that jobs may bind.") var allowPath: [String] = []
@@ -20,15 +22,21 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "auto, docker or podman.") var engine = "auto"
     @Option(help: "Processors to offer, instead of all.") var cpus: Double?
     @Option(help: "Memory to offer, for example 64GiB, instead of nine tenths.") var memory: String?
-    @Flag(help: "Stop and remove everything that this worker runs, then end. The agent must not be running.") var cleanup = false
+    @Flag(help: "Stop and remove everything that this worker runs, then end. The agent must not be running.")
+    var cleanup = false
 
     func run() async throws {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let logger = Logger(label: "worker")
-        guard let engine = EngineChoice(rawValue: engine) else { throw ValidationError("--engine: '\(engine)' is not auto, docker or podman") }
+        guard let engine = EngineChoice(rawValue: engine) else {
+            throw ValidationError("--engine: '\(engine)' is not auto, docker or podman")
+        }
         do {
             let volumes = try volume.map { try Volume($0) }
-            if cleanup { return try await WorkerService.cleanUp(dataFolder: dataDir, engine: engine, volumes: volumes, logger: logger) }
+            if cleanup {
+                return try await WorkerService.cleanUp(
+                    dataFolder: dataDir, engine: engine, volumes: volumes, logger: logger)
+            }
             try await WorkerService.run(options(engine, volumes), logger: logger)
         } catch let error where !(error is ValidationError) {
             FileHandle.standardError.write(Data("jobctl-worker: \(error)\n".utf8))
@@ -37,7 +45,9 @@ struct WorkerCommand: AsyncParsableCommand {
     }
 
     private func options(_ engine: EngineChoice, _ volumes: [Volume]) throws -> WorkerOptions {
-        guard let workerName = WorkerName(rawValue: name) else { throw ValidationError("--name: \(WorkerName.refusal(of: name))") }
+        guard let workerName = WorkerName(rawValue: name) else {
+            throw ValidationError("--name: \(WorkerName.refusal(of: name))")
+        }
         guard let token = try? String(contentsOfFile: tokenFile, encoding: .utf8) else {  // allowed: said in the error
             throw ValidationError("--token-file: '\(tokenFile)' cannot be read")
         }
@@ -48,15 +58,20 @@ struct WorkerCommand: AsyncParsableCommand {
             labels[parts[0]] = parts[1]
         }
         let cpus = try cpus.map { value in
-            guard let amount = CPUAmount(exactly: value), amount.thousandths > 0 else { throw ValidationError("--cpus: \(value) is not a number of cpus") }
+            guard let amount = CPUAmount(exactly: value), amount.thousandths > 0 else {
+                throw ValidationError("--cpus: \(value) is not a number of cpus")
+            }
             return amount
         }
         let memory = try memory.map { text in
-            guard let amount = ByteCount(text) else { throw ValidationError("--memory: '\(text)' is not an amount such as 64GiB") }
+            guard let amount = ByteCount(text) else {
+                throw ValidationError("--memory: '\(text)' is not an amount such as 64GiB")
+            }
             return amount
         }
         return WorkerOptions(
-            schedulerURL: url, token: token.trimmingCharacters(in: .whitespacesAndNewlines), name: workerName, dataFolder: dataDir,
+            schedulerURL: url, token: token.trimmingCharacters(in: .whitespacesAndNewlines), name: workerName,
+            dataFolder: dataDir,
             volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, cpus: cpus, memory: memory)
     }
 }

@@ -21,11 +21,16 @@ struct JobCtl: AsyncParsableCommand {
             """,
         version: version,
         groupedSubcommands: [
-            CommandGroup(name: "Jobs", subcommands: [
-                Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self, Hold.self, Release.self, Diff.self,
-            ]),
+            CommandGroup(
+                name: "Jobs",
+                subcommands: [
+                    Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
+                    Hold.self, Release.self, Diff.self,
+                ]),
             CommandGroup(name: "Archive", subcommands: [ConfigCommand.self, ImageCommand.self]),
-            CommandGroup(name: "Cluster", subcommands: [Status.self, WorkerCommand.self, UserCommand.self, Up.self, Down.self, Completions.self]),
+            CommandGroup(
+                name: "Cluster",
+                subcommands: [Status.self, WorkerCommand.self, UserCommand.self, Up.self, Down.self, Completions.self]),
         ])
 
     static func main() async {

@@ -62,7 +62,8 @@ struct HouseRulesTests {
 
     @Test("every migration in the folder is listed in Migrations.swift and in Package.swift")
     func migrationsAreListed() throws {
-        let names = try FileManager.default.contentsOfDirectory(atPath: SourceTree.root.appending(path: "Migrations").path)
+        let names = try FileManager.default.contentsOfDirectory(
+            atPath: SourceTree.root.appending(path: "Migrations").path)
         let migrations = names.filter { $0.hasSuffix(".sql") && $0 != "schema.sql" }
         #expect(!migrations.isEmpty)
         let package = try SourceTree.text("Package.swift")
@@ -77,7 +78,10 @@ struct HouseRulesTests {
     func machineTraces() throws {
         let listing = Process()
         listing.executableURL = URL(filePath: "/usr/bin/env")
-        listing.arguments = ["git", "-c", "safe.directory=*", "-C", SourceTree.root.path, "grep", "-nIE", "/opt/swift-packages|/work/(main|wt)", "--", "."]
+        listing.arguments = [
+            "git", "-c", "safe.directory=*", "-C", SourceTree.root.path, "grep", "-nIE",
+            "/opt/swift-packages|/work/(main|wt)", "--", ".",
+        ]
         let output = Pipe()
         listing.standardOutput = output
         try listing.run()

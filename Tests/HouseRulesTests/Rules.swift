@@ -58,10 +58,13 @@ enum Rules {
             "Synchronization", "Glibc", "Logging",
         ],
         "Sources/OCI": [
-            "JobModel", "CCurl", "CArchive", "CLinux", "Crypto", "Logging", "Foundation", "Synchronization", "Glibc", "Dispatch",
+            "JobModel", "CCurl", "CArchive", "CLinux", "Crypto", "Logging", "Foundation", "Synchronization", "Glibc",
+            "Dispatch",
         ],
         "Migrations": [],
-        "Sources/jobctl-scheduler": ["Scheduler", "ArgumentParser", "Logging", "JobModel", "Foundation", "Glibc", "SchedulingCore"],
+        "Sources/jobctl-scheduler": [
+            "Scheduler", "ArgumentParser", "Logging", "JobModel", "Foundation", "Glibc", "SchedulingCore",
+        ],
         "Sources/jobctl-worker": ["Worker", "ArgumentParser", "Logging", "JobModel", "Foundation", "Glibc"],
     ]
 
@@ -85,18 +88,26 @@ enum Rules {
             guard let at = words.firstIndex(of: "import"), at <= 2, words.count > at + 1, !line.hasPrefix("//"),
                 !line.hasPrefix(" ")
             else { return nil }
-            let module = String(words[words.count > at + 2 && words[at + 1] != "//" ? words.count - 1 : at + 1].prefix { $0 != "." })
-            return allowed.contains(module) ? nil : Violation(path: file.path, line: number + 1, rule: "\(file.target) may not import \(module)")
+            let module = String(
+                words[words.count > at + 2 && words[at + 1] != "//" ? words.count - 1 : at + 1].prefix { $0 != "." })
+            return allowed.contains(module)
+                ? nil : Violation(path: file.path, line: number + 1, rule: "\(file.target) may not import \(module)")
         }
     }
 
     static func sizes(_ file: SourceFile) -> [Violation] {
         var found: [Violation] = []
         if file.lines.count > longestFile + 1, !file.isTest {
-            found.append(Violation(path: file.path, line: longestFile, rule: "the file has \(file.lines.count) lines: split it by reason to change"))
+            found.append(
+                Violation(
+                    path: file.path, line: longestFile,
+                    rule: "the file has \(file.lines.count) lines: split it by reason to change"))
         }
         for (number, line) in file.lines.enumerated() where line.count > longestLine && !line.contains("\"") {
-            found.append(Violation(path: file.path, line: number + 1, rule: "the line has \(line.count) columns: \(longestLine) at most"))
+            found.append(
+                Violation(
+                    path: file.path, line: number + 1,
+                    rule: "the line has \(line.count) columns: \(longestLine) at most"))
         }
         return found + longFunctions(file)
     }
@@ -111,7 +122,10 @@ enum Rules {
                 !line.hasPrefix("//"), let end = file.lines[start...].firstIndex(where: { $0 == indent + "}" })
             else { continue }
             if end - start + 1 > longestFunction {
-                found.append(Violation(path: file.path, line: start + 1, rule: "the function has \(end - start + 1) lines: \(longestFunction) at most"))
+                found.append(
+                    Violation(
+                        path: file.path, line: start + 1,
+                        rule: "the function has \(end - start + 1) lines: \(longestFunction) at most"))
             }
         }
         return found

@@ -9,7 +9,8 @@ struct SourceFile {
     /// The target's folder: `Sources/Worker`, `Tests/WorkerTests`, `Benchmarks`, `Migrations`.
     var target: String {
         let parts = path.split(separator: "/")
-        return parts.first == "Sources" || parts.first == "Tests" ? parts.prefix(2).joined(separator: "/") : String(parts[0])
+        return parts.first == "Sources" || parts.first == "Tests"
+            ? parts.prefix(2).joined(separator: "/") : String(parts[0])
     }
 
     var isTest: Bool { path.hasPrefix("Tests/") }

@@ -1,9 +1,10 @@
 // Goal: what a report may change, what counts as a success, and what failures cost. Method: raw protocol messages (Wire), because
 // most of these say what no honest agent would.
 import JobModel
-@testable import SchedulingCore
 import TestSupport
 import Testing
+
+@testable import SchedulingCore
 
 @Suite struct AttemptReportTests {
     /// From the row's state to the column's, as the design's line says; everything else is forbidden.
@@ -27,7 +28,8 @@ import Testing
         }
     }
 
-    @Test("a report takes an attempt from each state to each other, or changes nothing",
+    @Test(
+        "a report takes an attempt from each state to each other, or changes nothing",
         arguments: AttemptState.allCases, AttemptState.allCases)
     func everyReport(from: AttemptState, to: AttemptState) throws {
         var wire = try Wire.running()
@@ -72,11 +74,14 @@ import Testing
         #expect(wire.task("1.1").programFailures == 1)
     }
 
-    @Test("a success needs exit code 0 as its proof", arguments: [
-        report("1.1.1", 1, .succeeded, .exitCode, exitCode: nil), report("1.1.1", 1, .succeeded, .exitCode, exitCode: 1),
-        report("1.1.1", 1, .succeeded, nil, exitCode: 0), report("1.1.1", 1, .succeeded, .oomKilled, exitCode: 0),
-        report("1.1.1", 1, .succeeded, .exitCode, exitCode: 0, signal: 9),
-    ])
+    @Test(
+        "a success needs exit code 0 as its proof",
+        arguments: [
+            report("1.1.1", 1, .succeeded, .exitCode, exitCode: nil),
+            report("1.1.1", 1, .succeeded, .exitCode, exitCode: 1),
+            report("1.1.1", 1, .succeeded, nil, exitCode: 0), report("1.1.1", 1, .succeeded, .oomKilled, exitCode: 0),
+            report("1.1.1", 1, .succeeded, .exitCode, exitCode: 0, signal: 9),
+        ])
     func proof(claim: AttemptReport) throws {
         var wire = try Wire.running()
         try wire.call(3, live: ["1.1.1"], reports: [claim])
@@ -87,10 +92,13 @@ import Testing
         #expect(wire.task("1.1").infrastructureFailures == 1)
     }
 
-    @Test("a failure without a reason, or a stop that nobody ordered, is the cluster's fault and not the user's wish", arguments: [
-        report("1.1.1", 1, .failed), report("1.1.1", 1, .failed, .cancelled), report("1.1.1", 1, .cancelled, .cancelled),
-        report("1.1.1", 1, .lost), report("1.1.1", 1, .lost, .exitCode),
-    ])
+    @Test(
+        "a failure without a reason, or a stop that nobody ordered, is the cluster's fault and not the user's wish",
+        arguments: [
+            report("1.1.1", 1, .failed), report("1.1.1", 1, .failed, .cancelled),
+            report("1.1.1", 1, .cancelled, .cancelled),
+            report("1.1.1", 1, .lost), report("1.1.1", 1, .lost, .exitCode),
+        ])
     func contradictions(claim: AttemptReport) throws {
         var wire = try Wire.running()
         try wire.call(3, live: ["1.1.1"], reports: [claim])
@@ -109,7 +117,8 @@ import Testing
         #expect(wire.attempt("1.1.1") == before)
         #expect(orders.stop == [StopOrder(attempt: AttemptID("1.1.1")!, reason: .cancelled)])
         let next = try #require(
-            try wire.call(3, on: "w2", live: ["1.1.1"], reports: [report("1.1.1", 8, .succeeded, .exitCode, exitCode: 0)]))
+            try wire.call(
+                3, on: "w2", live: ["1.1.1"], reports: [report("1.1.1", 8, .succeeded, .exitCode, exitCode: 0)]))
         #expect(wire.attempt("1.1.1") == before)
         #expect(next.forget.count == 1)
     }
@@ -154,7 +163,8 @@ import Testing
     @Test("an exit code other than 0 is not accepted", arguments: [nil, 1] as [Int?])
     func noAcceptance(code: Int?) throws {
         var wire = try Wire.running(Self.withOutput)
-        let orders = try #require(try wire.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: code)]))
+        let orders = try #require(
+            try wire.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: code)]))
         #expect(!wire.attempt("1.1.1").isAccepted)
         #expect(orders.publish.isEmpty)
     }
@@ -162,7 +172,8 @@ import Testing
     @Test("an attempt without output is not asked to publish")
     func nothingToPublish() throws {
         var wire = try Wire.running()
-        let orders = try #require(try wire.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: 0)]))
+        let orders = try #require(
+            try wire.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: 0)]))
         #expect(!wire.attempt("1.1.1").isAccepted)
         #expect(orders.publish.isEmpty)
     }
@@ -171,7 +182,8 @@ import Testing
     func cancelAgainstAcceptance() throws {
         var stopped = try Wire.running(Self.withOutput)
         try stopped.step(.cancelRequested(JobID(rawValue: 1)))
-        let orders = try #require(try stopped.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: 0)]))
+        let orders = try #require(
+            try stopped.call(3, live: ["1.1.1"], reports: [report("1.1.1", 1, .ending, exitCode: 0)]))
         #expect(orders.publish.isEmpty && orders.stop.count == 1)
         try stopped.call(4, live: ["1.1.1"], reports: [report("1.1.1", 2, .cancelled, .cancelled)])
         #expect(stopped.rows.jobs[JobID(rawValue: 1)]?.state == .cancelled)
@@ -232,7 +244,9 @@ import Testing
         #expect(c.task("1.1").attempts == 2)
     }
 
-    @Test("failures of the cluster do not use the program's retries; at their own limit the job is held, a release gives a new budget")
+    @Test(
+        "failures of the cluster do not use the program's retries; at their own limit the job is held, a release gives a new budget"
+    )
     func infrastructure() throws {
         var c = ClusterFixture()
         try c.worker("w1")
@@ -242,8 +256,9 @@ import Testing
             try c.report("1.1.\(number)", .failed, reason: .imageError, message: "no such blob")
         }
         #expect(c.state(job) == .held)
-        #expect(c.reason(job) == "held because task 1.1 failed 5 times for reasons outside its program, "
-            + "the last time with image-error: no such blob on w1; release it to try again")
+        #expect(
+            c.reason(job) == "held because task 1.1 failed 5 times for reasons outside its program, "
+                + "the last time with image-error: no such blob on w1; release it to try again")
         #expect(c.task("1.1").programFailures == 0)
         #expect(c.task("1.1").infrastructureFailures == 5)
         try c.advance(.minutes(10), calling: ["w1"])
@@ -270,7 +285,8 @@ import Testing
             try c.restartAgent("w\(number)", losingContainers: true)
         }
         #expect(c.state(job) == .held)
-        #expect(c.reason(job)?.hasPrefix("held because 5 workers were lost while they ran it (w1, w2, w3, w4, w5)") == true)
+        #expect(
+            c.reason(job)?.hasPrefix("held because 5 workers were lost while they ran it (w1, w2, w3, w4, w5)") == true)
 
         var same = ClusterFixture(policy: policy)
         let other = try same.submit()

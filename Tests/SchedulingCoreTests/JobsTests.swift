@@ -51,16 +51,19 @@ import Testing
         #expect(c.progress(job).counts == TaskCounts(total: 3, pending: 0, failed: 1, cancelled: 2))
     }
 
-    @Test("a single task's job says how it failed", arguments: [
-        (EndReason.exitCode, "exit code 3"), (.oomKilled, "used more memory than it asked for (oom-killed)"),
-        (.timeLimit, "ran longer than its time limit"), (.volumeError, "volume-error: no such folder"),
-    ])
+    @Test(
+        "a single task's job says how it failed",
+        arguments: [
+            (EndReason.exitCode, "exit code 3"), (.oomKilled, "used more memory than it asked for (oom-killed)"),
+            (.timeLimit, "ran longer than its time limit"), (.volumeError, "volume-error: no such folder"),
+        ])
     func failureSentence(reason: EndReason, sentence: String) throws {
         var c = ClusterFixture()
         try c.worker("w1")
         let job = try c.submit()
         try c.sync("w1")
-        try c.report("1.1.1", .failed, reason: reason, exitCode: 3, message: reason == .volumeError ? "no such folder" : nil)
+        try c.report(
+            "1.1.1", .failed, reason: reason, exitCode: 3, message: reason == .volumeError ? "no such folder" : nil)
         #expect(c.state(job) == .failed)
         #expect(c.reason(job) == sentence)
     }
@@ -218,7 +221,9 @@ import Testing
         #expect(c.running(on: "w1").isEmpty)
     }
 
-    @Test("a cancel while the start is on its way: what was not taken ends, what was taken is stopped", arguments: [true, false])
+    @Test(
+        "a cancel while the start is on its way: what was not taken ends, what was taken is stopped",
+        arguments: [true, false])
     func cancelInFlight(arrives: Bool) throws {
         var c = ClusterFixture()
         try c.worker("w1")
@@ -252,7 +257,9 @@ import Testing
         #expect(c.rows.attempts.count == 1)
     }
 
-    @Test("a program that ends well before its stop arrives has succeeded; one that ends badly was cancelled", arguments: [0, 3])
+    @Test(
+        "a program that ends well before its stop arrives has succeeded; one that ends badly was cancelled",
+        arguments: [0, 3])
     func cancelRace(code: Int) throws {
         var c = ClusterFixture()
         try c.worker("w1")

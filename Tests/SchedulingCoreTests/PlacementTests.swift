@@ -92,9 +92,11 @@ import Testing
         #expect(c.view("w1").free.gpus == ["2"])
     }
 
-    @Test("constraints choose by labels; a label that is missing is not equal to anything", arguments: [
-        (Constraint.Comparison.equal, "w1"), (.notEqual, "w2"),
-    ])
+    @Test(
+        "constraints choose by labels; a label that is missing is not equal to anything",
+        arguments: [
+            (Constraint.Comparison.equal, "w1"), (.notEqual, "w2"),
+        ])
     func constraints(comparison: Constraint.Comparison, expected: String) throws {
         var c = ClusterFixture()
         try c.worker("w1", labels: ["stack": "r"])
@@ -123,10 +125,13 @@ import Testing
         #expect(c.attempt("1.1.1").worker.rawValue == "w2")
     }
 
-    @Test("a host path must lie below one that the worker allows", arguments: [
-        ("/data/x", true), ("/data", true), ("/database", false), ("/srv/data", false), ("/data/${params.year}", true),
-        ("/${params.root}/x", false),
-    ])
+    @Test(
+        "a host path must lie below one that the worker allows",
+        arguments: [
+            ("/data/x", true), ("/data", true), ("/database", false), ("/srv/data", false),
+            ("/data/${params.year}", true),
+            ("/${params.root}/x", false),
+        ])
     func hostPaths(path: String, fits: Bool) throws {
         var c = ClusterFixture()
         try c.worker("w1", allowedPaths: ["/data/"])
@@ -134,11 +139,13 @@ import Testing
         #expect(c.state(job) == (fits ? .running : .waiting))
     }
 
-    @Test("a job that no worker could ever take waits with the reason", arguments: [
-        (8, Int64(1), 0, "no worker fits: none has 8 cpus (the most is 4)"),
-        (1, Int64(2) << 40, 0, "no worker fits: none has 2 TiB of memory (the most is 64 GiB)"),
-        (1, Int64(1), 2, "no worker fits: none has 2 gpus (the most is 1)"),
-    ])
+    @Test(
+        "a job that no worker could ever take waits with the reason",
+        arguments: [
+            (8, Int64(1), 0, "no worker fits: none has 8 cpus (the most is 4)"),
+            (1, Int64(2) << 40, 0, "no worker fits: none has 2 TiB of memory (the most is 64 GiB)"),
+            (1, Int64(1), 2, "no worker fits: none has 2 gpus (the most is 1)"),
+        ])
     func shortfall(cpus: Int, memory: Int64, gpus: Int, sentence: String) throws {
         var c = ClusterFixture()
         try c.worker("w1", cpus: 4, gpus: ["0"])

@@ -92,8 +92,10 @@ struct RandomWalk {
         let constraint = Constraint(label: "stack", comparison: dice.chance(50) ? .equal : .notEqual, value: "r")
         let modes: [SlotMode] = [.ro, .rw, .out]
         let job = try c.submit(
-            cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30, gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
-            tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1, retries: dice.below(3),
+            cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
+            gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
+            tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
+            retries: dice.below(3),
             constraints: dice.chance(20) ? [constraint] : [], slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
             image: dice.chance(80) ? "busybox" : "other", imageIsStored: dice.chance(85), hold: dice.chance(5))
         jobs.append(job)
@@ -127,7 +129,8 @@ struct RandomWalk {
         if container.publishOrdered {
             let isGood = dice.chance(90)
             return c.world.progress(
-                id, on: worker, to: isGood ? .succeeded : .failed, reason: isGood ? .exitCode : .outputError, exitCode: 0)
+                id, on: worker, to: isGood ? .succeeded : .failed, reason: isGood ? .exitCode : .outputError,
+                exitCode: 0)
         }
         switch (container.state, dice.below(20)) {
         case (.ending, 0...16): break
@@ -146,7 +149,9 @@ struct RandomWalk {
     }
 
     private mutating func advance() throws {
-        let spans: [TimeSpan] = [TimeSpan(milliseconds: 200), .seconds(2), .seconds(7), .seconds(15), .seconds(45), .minutes(3)]
+        let spans: [TimeSpan] = [
+            TimeSpan(milliseconds: 200), .seconds(2), .seconds(7), .seconds(15), .seconds(45), .minutes(3),
+        ]
         try c.advance(dice.chance(2) ? .minutes(13) : dice.pick(spans))
     }
 
@@ -157,11 +162,12 @@ struct RandomWalk {
             try action(&c, job)
         } catch let refusal as Refusal {
             // After a restart the core no longer knows the jobs that had finished.
-            let isRight = switch refusal {
-            case .jobIsFinished(_, let state): c.state(job) == state
-            case .unknownJob: c.state(job).isTerminal && hasRestarted
-            default: false
-            }
+            let isRight =
+                switch refusal {
+                case .jobIsFinished(_, let state): c.state(job) == state
+                case .unknownJob: c.state(job).isTerminal && hasRestarted
+                default: false
+                }
             if !isRight { throw refusal }
         }
         if c.progress(job).cancelRequested, cancelled[job] == nil {
@@ -193,7 +199,8 @@ struct RandomWalk {
 
     private mutating func images() throws {
         let image = Digest(of: dice.chance(50) ? "busybox" : "other")
-        try c.step(dice.chance(70) ? .imageStored(image) : .imageFailed(image, message: "the registry does not have it"))
+        try c.step(
+            dice.chance(70) ? .imageStored(image) : .imageFailed(image, message: "the registry does not have it"))
     }
 
     /// After an acknowledged cancel no new attempt of the job begins.
@@ -227,7 +234,11 @@ struct RandomWalk {
                 try c.sync(name)
             }
             if round % 20 == 0 { for job in jobs where c.state(job) == .held { try c.release(job) } }
-            if c.cluster.image().jobs.isEmpty, workers.allSatisfy({ c.world.agents[WorkerName(rawValue: $0)!]!.containers.isEmpty }) { return }
+            if c.cluster.image().jobs.isEmpty,
+                workers.allSatisfy({ c.world.agents[WorkerName(rawValue: $0)!]!.containers.isEmpty })
+            {
+                return
+            }
         }
     }
 

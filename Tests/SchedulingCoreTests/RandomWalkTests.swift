@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 @Suite struct RandomWalkTests {
-    @Test("whatever happens, every book agrees and no order is illegal; when faults stop, all jobs end and nothing leaks",
+    @Test(
+        "whatever happens, every book agrees and no order is illegal; when faults stop, all jobs end and nothing leaks",
         arguments: Array(UInt64(1)...40))
     func walk(seed: UInt64) throws {
         var walk = try RandomWalk(seed: seed)
@@ -16,7 +17,10 @@ import Testing
         #expect(left.jobs.map { "\($0.id) \($0.progress.state) \($0.progress.reason ?? "")" } == [], "seed \(seed)")
         #expect(left.attempts == [])
         for worker in walk.c.cluster.workerViews(at: walk.c.now) {
-            #expect(worker.free == WorkerResources(cpus: worker.registration.cpus, memory: worker.registration.memory, gpus: ["0", "1", "2"]))
+            #expect(
+                worker.free
+                    == WorkerResources(
+                        cpus: worker.registration.cpus, memory: worker.registration.memory, gpus: ["0", "1", "2"]))
         }
     }
 

@@ -44,7 +44,9 @@ private let w1 = WorkerName(rawValue: "w1")!
         #expect(c.state(job) == .running)
     }
 
-    @Test("after a restart workers are asked for their registration, keep what they run, and report as if nothing had been")
+    @Test(
+        "after a restart workers are asked for their registration, keep what they run, and report as if nothing had been"
+    )
     func continues() throws {
         var c = ClusterFixture()
         try c.worker("w1", cpus: 1)

@@ -1,9 +1,10 @@
 // Goal: the judges can say no. Each illegal order, broken book and illegal row change that they claim to find is shown to them.
 import HeapModule
 import JobModel
-@testable import SchedulingCore
 import TestSupport
 import Testing
+
+@testable import SchedulingCore
 
 private let w1 = WorkerName(rawValue: "w1")!
 private func id(_ text: String) -> AttemptID { AttemptID(text)! }
@@ -11,16 +12,20 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
 @Suite struct StrictWorldTests {
     /// Gives a world with one worker some orders in answer to its call.
     private func order(
-        _ world: inout StrictWorld, start: [String] = [], stop: [String] = [], publish: [String] = [], forget: [String] = [],
+        _ world: inout StrictWorld, start: [String] = [], stop: [String] = [], publish: [String] = [],
+        forget: [String] = [],
         gpus: [String] = [], record: JobRecord = jobRecord()
     ) throws {
         guard case .workerSynced(_, let request) = world.call(w1, at: 0) else { return }
         let jobs = Array(Set(start.map { id($0).job })).sorted()
         try world.take(
-            .answerSync(w1, incarnation: request.incarnation, sequence: request.sequence, SyncOrders(
-                start: start.map { StartOrder(attempt: id($0), gpus: gpus) },
-                stop: stop.map { StopOrder(attempt: id($0), reason: .cancelled) }, publish: publish.map(id), forget: forget.map(id),
-                jobs: jobs.map { JobBrief(id: $0, record: record) })), at: 0)
+            .answerSync(
+                w1, incarnation: request.incarnation, sequence: request.sequence,
+                SyncOrders(
+                    start: start.map { StartOrder(attempt: id($0), gpus: gpus) },
+                    stop: stop.map { StopOrder(attempt: id($0), reason: .cancelled) }, publish: publish.map(id),
+                    forget: forget.map(id),
+                    jobs: jobs.map { JobBrief(id: $0, record: record) })), at: 0)
     }
 
     private func world() -> StrictWorld {
@@ -34,9 +39,13 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
         var world = world()
         try order(&world, start: ["1.1.1"])
         #expect(throws: StrictWorld.IllegalOrder.startedTwice(id("1.1.1"))) { try order(&world, start: ["1.1.1"]) }
-        #expect(throws: StrictWorld.IllegalOrder.taskRunsTwice(id("1.1.2"), and: id("1.1.1"))) { try order(&world, start: ["1.1.2"]) }
+        #expect(throws: StrictWorld.IllegalOrder.taskRunsTwice(id("1.1.2"), and: id("1.1.1"))) {
+            try order(&world, start: ["1.1.2"])
+        }
         try order(&world, start: ["2.1.1"])
-        #expect(throws: StrictWorld.IllegalOrder.overCapacity(id("3.1.1"), what: "cpus")) { try order(&world, start: ["3.1.1"]) }
+        #expect(throws: StrictWorld.IllegalOrder.overCapacity(id("3.1.1"), what: "cpus")) {
+            try order(&world, start: ["3.1.1"])
+        }
         #expect(throws: StrictWorld.IllegalOrder.ordersOutOfOrder(w1)) { try order(&world, start: ["5.1.1", "4.1.1"]) }
     }
 
@@ -44,7 +53,9 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
     func places() throws {
         var world = world()
         let gpu = jobRecord(resources: Resources(cpus: CPUAmount(cpus: 1), memory: ByteCount(bytes: 1), gpus: 1))
-        #expect(throws: StrictWorld.IllegalOrder.wrongGPUs(id("1.1.1"), ["7"])) { try order(&world, start: ["1.1.1"], gpus: ["7"], record: gpu) }
+        #expect(throws: StrictWorld.IllegalOrder.wrongGPUs(id("1.1.1"), ["7"])) {
+            try order(&world, start: ["1.1.1"], gpus: ["7"], record: gpu)
+        }
         let constraint = Constraint(label: "stack", comparison: .equal, value: "r")
         #expect(throws: StrictWorld.IllegalOrder.constraintBroken(id("2.1.1"), constraint)) {
             try order(&world, start: ["2.1.1"], record: jobRecord(constraints: [constraint]))
@@ -59,9 +70,13 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
         var world = world()
         #expect(throws: StrictWorld.IllegalOrder.stopOfUnknown(id("1.1.1"))) { try order(&world, stop: ["1.1.1"]) }
         #expect(throws: StrictWorld.IllegalOrder.forgetOfUnknown(id("1.1.1"))) { try order(&world, forget: ["1.1.1"]) }
-        #expect(throws: StrictWorld.IllegalOrder.publishOfUnknown(id("1.1.1"))) { try order(&world, publish: ["1.1.1"]) }
+        #expect(throws: StrictWorld.IllegalOrder.publishOfUnknown(id("1.1.1"))) {
+            try order(&world, publish: ["1.1.1"])
+        }
         try order(&world, start: ["1.1.1"], record: jobRecord(slots: ["out": .out]))
-        #expect(throws: StrictWorld.IllegalOrder.publishWithoutProof(id("1.1.1"))) { try order(&world, publish: ["1.1.1"]) }
+        #expect(throws: StrictWorld.IllegalOrder.publishWithoutProof(id("1.1.1"))) {
+            try order(&world, publish: ["1.1.1"])
+        }
         #expect(throws: StrictWorld.IllegalOrder.forgetOfLive(id("1.1.1"))) { try order(&world, forget: ["1.1.1"]) }
         world.progress(id("1.1.1"), on: w1, to: .failed, reason: .exitCode, exitCode: 1)
         try order(&world)
@@ -98,7 +113,8 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
     }
 
     enum Harm: CaseIterable {
-        case counts, unstarted, state, queue, timer, used, attempt, acceptance, stop, current, totals, jobTotals, image, members
+        case counts, unstarted, state, queue, timer, used, attempt, acceptance, stop, current, totals, jobTotals, image,
+            members
         case eligible, blocked, leftover
 
         func harm(_ c: inout Cluster) {
@@ -146,7 +162,9 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
         let row = c.attempt("1.1.1")
         #expect(throws: ClusterRows.IllegalChange.self) { try rows.write(.attempt(row)) }
         #expect(throws: ClusterRows.IllegalChange.self) { try rows.write(.task(c.task("1.1"))) }
-        #expect(throws: ClusterRows.IllegalChange.self) { try rows.write(.job(JobID(rawValue: 1), c.progress(JobID(rawValue: 1)))) }
+        #expect(throws: ClusterRows.IllegalChange.self) {
+            try rows.write(.job(JobID(rawValue: 1), c.progress(JobID(rawValue: 1))))
+        }
         #expect(throws: ClusterRows.IllegalChange.self) { try rows.write(.worker(c.rows.workers[w1]!)) }
     }
 }

@@ -27,7 +27,8 @@ struct Wire {
     /// Calls and returns the answer, if one came at once.
     @discardableResult
     mutating func call(
-        _ sequence: Int64, on name: String = "w1", life: String = "a", registration: WorkerRegistration? = nil, live: [String] = [],
+        _ sequence: Int64, on name: String = "w1", life: String = "a", registration: WorkerRegistration? = nil,
+        live: [String] = [],
         reports: [AttemptReport] = [], wait: TimeSpan = .zero
     ) throws -> SyncOrders? {
         let request = SyncRequest(
@@ -74,8 +75,10 @@ func offer(cpus: Int = 8, gpus: [String] = [], volumes: [String] = ["out", "data
 }
 
 func report(
-    _ attempt: String, _ sequence: Int64, _ state: AttemptState, _ reason: EndReason? = nil, exitCode: Int? = nil, signal: Int? = nil
+    _ attempt: String, _ sequence: Int64, _ state: AttemptState, _ reason: EndReason? = nil, exitCode: Int? = nil,
+    signal: Int? = nil
 ) -> AttemptReport {
     AttemptReport(
-        attempt: AttemptID(attempt)!, sequence: sequence, state: state, reason: reason, exitCode: exitCode, signal: signal)
+        attempt: AttemptID(attempt)!, sequence: sequence, state: state, reason: reason, exitCode: exitCode,
+        signal: signal)
 }

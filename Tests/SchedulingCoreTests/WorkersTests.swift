@@ -11,7 +11,8 @@ private let w1 = WorkerName(rawValue: "w1")!
     @Test("another version of the protocol is refused")
     func version() throws {
         var wire = Wire()
-        let request = SyncRequest(version: 2, incarnation: "a", sequence: 1, registration: offer(), live: [], reports: [], wait: .zero)
+        let request = SyncRequest(
+            version: 2, incarnation: "a", sequence: 1, registration: offer(), live: [], reports: [], wait: .zero)
         #expect(try wire.step(.workerSynced(w1, request)) == .refused(.unsupportedProtocol(2)))
         #expect(wire.rows.workers.isEmpty && wire.effects.isEmpty)
     }
@@ -33,7 +34,9 @@ private let w1 = WorkerName(rawValue: "w1")!
         try wire.call(2, life: "b")
     }
 
-    @Test("a worker that nobody knows is asked for its registration; what it has is left alone and its ended attempts may go")
+    @Test(
+        "a worker that nobody knows is asked for its registration; what it has is left alone and its ended attempts may go"
+    )
     func unknownWorker() throws {
         var wire = Wire()
         let orders = try #require(
@@ -106,7 +109,9 @@ private let w1 = WorkerName(rawValue: "w1")!
         #expect(stop.stop == [StopOrder(attempt: AttemptID("9.1.1")!, reason: .cancelled)])
         #expect(try wire.call(3, live: ["9.1.1"], wait: .seconds(10)) == nil)
         let end = report("9.1.1", 3, .cancelled, .cancelled)
-        #expect(try wire.call(4, live: ["9.1.1"], reports: [end], wait: .seconds(10)) == SyncOrders(forget: [AttemptID("9.1.1")!]))
+        #expect(
+            try wire.call(4, live: ["9.1.1"], reports: [end], wait: .seconds(10))
+                == SyncOrders(forget: [AttemptID("9.1.1")!]))
         #expect(try wire.call(5, wait: .seconds(10)) == nil)
     }
 
@@ -256,9 +261,11 @@ private let w1 = WorkerName(rawValue: "w1")!
         #expect(wire.effects.isEmpty)
     }
 
-    @Test("a wait is capped at three intervals, and a negative one is none", arguments: [
-        (TimeSpan.minutes(60), Int64(30_000)), (.seconds(-5), 0),
-    ])
+    @Test(
+        "a wait is capped at three intervals, and a negative one is none",
+        arguments: [
+            (TimeSpan.minutes(60), Int64(30_000)), (.seconds(-5), 0),
+        ])
     func waitIsCapped(wait: TimeSpan, cap: Int64) throws {
         var wire = Wire()
         try wire.call(1, registration: offer())

@@ -80,13 +80,22 @@ package struct ClusterFixture: Sendable {
     /// Every book against every other, and the core's against the rows.
     package func checkBooks() throws {
         let broken = Invariants.check(cluster)
-        if let first = broken.first { throw BrokenRule(description: "\(broken.count) invariants broken, first: \(first)") }
+        if let first = broken.first {
+            throw BrokenRule(description: "\(broken.count) invariants broken, first: \(first)")
+        }
         let (memory, disk) = (cluster.image(), rows.image())
         guard memory != disk else { return }
-        for (a, b) in zip(memory.jobs, disk.jobs) where a != b { throw BrokenRule(description: "job in memory \(a.progress), on disk \(b.progress)") }
-        for (a, b) in zip(memory.tasks, disk.tasks) where a != b { throw BrokenRule(description: "in memory \(a), on disk \(b)") }
-        for (a, b) in zip(memory.attempts, disk.attempts) where a != b { throw BrokenRule(description: "in memory \(a), on disk \(b)") }
-        throw BrokenRule(description: "memory and disk differ: \(memory.totals) and \(disk.totals), \(memory.workers.count) workers")
+        for (a, b) in zip(memory.jobs, disk.jobs) where a != b {
+            throw BrokenRule(description: "job in memory \(a.progress), on disk \(b.progress)")
+        }
+        for (a, b) in zip(memory.tasks, disk.tasks) where a != b {
+            throw BrokenRule(description: "in memory \(a), on disk \(b)")
+        }
+        for (a, b) in zip(memory.attempts, disk.attempts) where a != b {
+            throw BrokenRule(description: "in memory \(a), on disk \(b)")
+        }
+        throw BrokenRule(
+            description: "memory and disk differ: \(memory.totals) and \(disk.totals), \(memory.workers.count) workers")
     }
 
     /// Lets time pass at once, then looks at leases, retries and parked calls.
@@ -129,7 +138,8 @@ package struct ClusterFixture: Sendable {
             WorkerName(rawValue: name)!,
             WorkerRegistration(
                 cpus: CPUAmount(cpus: cpus), memory: ByteCount(bytes: memory), gpus: gpus, labels: labels,
-                volumes: Dictionary(uniqueKeysWithValues: offers), allowedPaths: allowedPaths, engines: ["simulated"], version: "1"))
+                volumes: Dictionary(uniqueKeysWithValues: offers), allowedPaths: allowedPaths, engines: ["simulated"],
+                version: "1"))
         try sync(name)
     }
 
@@ -150,21 +160,26 @@ package struct ClusterFixture: Sendable {
     package func view(_ name: String) -> WorkerView { cluster.workerViews(at: now).first { $0.name.rawValue == name }! }
 
     /// What the agent has and has not ended, as `1.1.1`.
-    package func running(on name: String) -> [String] { world.agents[WorkerName(rawValue: name)!]!.live.map(\.description) }
+    package func running(on name: String) -> [String] {
+        world.agents[WorkerName(rawValue: name)!]!.live.map(\.description)
+    }
 
     // MARK: jobs
 
     /// Submits a job of one task, or of `tasks`.
     @discardableResult
     package mutating func submit(
-        cpus: Int64 = 1, memory: Int64 = 1 << 20, gpus: Int = 0, tasks: Int64? = nil, priority: Int = 0, retries: Int = 0,
-        constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:], image: String = "busybox",
+        cpus: Int64 = 1, memory: Int64 = 1 << 20, gpus: Int = 0, tasks: Int64? = nil, priority: Int = 0,
+        retries: Int = 0,
+        constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
+        image: String = "busybox",
         imageIsStored: Bool = true, hold: Bool = false
     ) throws -> JobID {
         lastJob += 1
         let id = JobID(rawValue: lastJob)
         let record = jobRecord(
-            resources: Resources(cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus),
+            resources: Resources(
+                cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus),
             shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
             constraints: constraints, slots: slots, bindings: bindings, image: image)
         try accept(.jobSubmitted(id, record, imageIsStored: imageIsStored, hold: hold))
@@ -185,7 +200,8 @@ package struct ClusterFixture: Sendable {
 
     /// The container goes on in the world; its agent has not called yet.
     package mutating func progress(
-        _ attempt: String, to state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil, message: String? = nil
+        _ attempt: String, to state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil,
+        message: String? = nil
     ) throws {
         let id = AttemptID(attempt)!
         guard let owner = world.owner(of: id) else { throw BrokenRule(description: "no agent has \(attempt)") }
@@ -210,15 +226,18 @@ package struct ClusterFixture: Sendable {
 /// A job's fixed part for tests.
 package func jobRecord(
     resources: Resources = .standard, shape: TaskShape = .single, priority: Int = 0, retries: Int = 0,
-    constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:], image: String = "busybox"
+    constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
+    image: String = "busybox"
 ) -> JobRecord {
     let slotList = slots.map { (SlotName(rawValue: $0.key)!, Slot(path: "/" + $0.key, mode: $0.value)) }
     let bindingList = bindings.map { (SlotName(rawValue: $0.key)!, Binding($0.value)!) }
     return JobRecord(
-        name: "test", owner: Identity(name: UserName(rawValue: "ada")!, uid: 1000, gid: 1000), queue: .standard, priority: priority,
+        name: "test", owner: Identity(name: UserName(rawValue: "ada")!, uid: 1000, gid: 1000), queue: .standard,
+        priority: priority,
         configuration: Digest(of: "configuration"), configurationVersion: nil, imageReference: image,
         image: PinnedImage(digest: Digest(of: image), platform: nil), resources: resources,
-        slots: Dictionary(uniqueKeysWithValues: slotList), bindings: Dictionary(uniqueKeysWithValues: bindingList), parameters: [:],
+        slots: Dictionary(uniqueKeysWithValues: slotList), bindings: Dictionary(uniqueKeysWithValues: bindingList),
+        parameters: [:],
         shape: shape, labels: [:], constraints: constraints, retries: retries, timeLimit: nil, grace: .seconds(10),
         fingerprint: .none, rerunOf: nil)
 }

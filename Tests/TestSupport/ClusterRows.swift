@@ -45,7 +45,8 @@ package struct ClusterRows: Sendable {
         try require(workers[row.worker] != nil, "attempt \(row.id) has no worker")
         if let old = attempts[row.id] {
             try require(!old.state.isTerminal, "attempt \(row.id) changes after it ended as \(old.state)")
-            try require(row.state.rank >= old.state.rank, "attempt \(row.id) goes back from \(old.state) to \(row.state)")
+            try require(
+                row.state.rank >= old.state.rank, "attempt \(row.id) goes back from \(old.state) to \(row.state)")
             try require(row.worker == old.worker && row.gpus == old.gpus, "attempt \(row.id) moves")
             try require(row.isAcknowledged || !old.isAcknowledged, "attempt \(row.id) is unacknowledged again")
         } else {
@@ -54,8 +55,11 @@ package struct ClusterRows: Sendable {
             let live = attempts.values.first { $0.id.task == row.id.task && !$0.state.isTerminal }
             try require(live == nil, "attempt \(row.id) begins while \(live?.id.description ?? "") lives")
         }
-        try require((row.endedAt != nil) == row.state.isTerminal, "attempt \(row.id) ends without a time, or has one and lives")
-        try require((row.reason != nil) == row.state.isTerminal, "attempt \(row.id) ends without a reason, or has one and lives")
+        try require(
+            (row.endedAt != nil) == row.state.isTerminal, "attempt \(row.id) ends without a time, or has one and lives")
+        try require(
+            (row.reason != nil) == row.state.isTerminal, "attempt \(row.id) ends without a reason, or has one and lives"
+        )
         attempts[row.id] = row
     }
 

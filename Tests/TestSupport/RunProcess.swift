@@ -34,7 +34,9 @@ package func runProcess(
     let process = Process()
     process.executableURL = URL(filePath: program.contains("/") ? program : "/usr/bin/env")
     process.arguments = program.contains("/") ? arguments : [program] + arguments
-    var variables = ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"]
+    var variables = [
+        "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+    ]
     variables["HOME"] = scratch.path
     process.environment = variables.merging(environment) { $1 }
     if let folder { process.currentDirectoryURL = URL(filePath: folder) }
@@ -47,7 +49,8 @@ package func runProcess(
     while process.isRunning {
         if ContinuousClock.now > deadline {
             kill(process.processIdentifier, SIGKILL)
-            throw ProcessFailure(description: "\(program) \(arguments.joined(separator: " ")) did not end within \(limit) s")
+            throw ProcessFailure(
+                description: "\(program) \(arguments.joined(separator: " ")) did not end within \(limit) s")
         }
         try await Task.sleep(for: .milliseconds(10))
     }
@@ -62,7 +65,9 @@ package func runProcess(
 package func eventually(_ what: String, limit: Int = 60, _ condition: () async throws -> Bool) async throws {
     let deadline = ContinuousClock.now + .seconds(limit)
     while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw ProcessFailure(description: "\(what): not within \(limit) s") }
+        guard ContinuousClock.now < deadline else {
+            throw ProcessFailure(description: "\(what): not within \(limit) s")
+        }
         try await Task.sleep(for: .milliseconds(50))
     }
 }

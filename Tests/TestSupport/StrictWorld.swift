@@ -116,7 +116,8 @@ package struct StrictWorld: Sendable {
         guard var container = agents[name]!.containers[id], !container.state.isTerminal else { return }
         container.state = state
         container.report = AttemptReport(
-            attempt: id, sequence: (container.report?.sequence ?? 0) + 1, state: state, reason: reason, exitCode: exitCode,
+            attempt: id, sequence: (container.report?.sequence ?? 0) + 1, state: state, reason: reason,
+            exitCode: exitCode,
             message: message)
         container.isAcknowledged = false
         agents[name]!.containers[id] = container
@@ -179,7 +180,9 @@ package struct StrictWorld: Sendable {
         agents[name] = agent
         let starts = orders.start.map(\.attempt)
         let briefs = orders.jobs.map(\.id)
-        guard starts == starts.sorted(), briefs == Array(Set(starts.map(\.job))).sorted() else { throw .ordersOutOfOrder(name) }
+        guard starts == starts.sorted(), briefs == Array(Set(starts.map(\.job))).sorted() else {
+            throw .ordersOutOfOrder(name)
+        }
         for id in orders.forget { try forget(id, on: name) }
         for order in orders.stop { try stop(order.attempt, on: name) }
         for id in orders.publish { try publish(id, on: name) }
@@ -216,11 +219,15 @@ package struct StrictWorld: Sendable {
         guard agent.containers[id] == nil else { throw .startedTwice(id) }
         if started.contains(id) { throw .startOfEnded(id) }
         guard let record = briefs.first(where: { $0.id == id.job })?.record else { throw .startWithoutBrief(id) }
-        if started.contains(where: { $0.task == id.task && $0.number >= id.number }) { throw .attemptNumberDidNotRise(id) }
+        if started.contains(where: { $0.task == id.task && $0.number >= id.number }) {
+            throw .attemptNumberDidNotRise(id)
+        }
         for other in names {
             // Beyond its lease an agent has stopped everything, whether or not the scheduler heard of it.
             guard agents[other]!.leaseEnds.map({ $0 > uptime }) ?? true else { continue }
-            if let twin = agents[other]!.live.first(where: { $0.task == id.task }) { throw .taskRunsTwice(id, and: twin) }
+            if let twin = agents[other]!.live.first(where: { $0.task == id.task }) {
+                throw .taskRunsTwice(id, and: twin)
+            }
         }
         try checkRoom(order, record, agent)
         try checkPlace(id, record, agent.registration)
@@ -252,7 +259,9 @@ package struct StrictWorld: Sendable {
             switch binding.root {
             case .volume(let volume):
                 let offer = worker.volumes[volume]
-                if offer == nil || definition.mode != .ro && offer?.writable == false { throw .volumeMissing(id, volume.rawValue) }
+                if offer == nil || definition.mode != .ro && offer?.writable == false {
+                    throw .volumeMissing(id, volume.rawValue)
+                }
             case .host:
                 let path = binding.path.split(separator: "/")
                 let isAllowed = worker.allowedPaths.contains { path.starts(with: $0.split(separator: "/")) }

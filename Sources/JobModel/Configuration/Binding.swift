@@ -19,7 +19,9 @@ package struct Binding: Hashable, Sendable, CustomStringConvertible {
 
     /// Parses `weather/2014`, `weather` or `/data/x`. Refuses empty parts, `.`, `..`, control characters and more than 4,096 bytes.
     package init?(_ text: String) {
-        guard !text.isEmpty, text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+        guard !text.isEmpty, text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+            return nil
+        }
         let isHost = text.hasPrefix("/")
         var parts = text.dropFirst(isHost ? 1 : 0).split(separator: "/", omittingEmptySubsequences: false)
         if parts.count > 1, parts.last == "" { parts.removeLast() }
@@ -43,6 +45,8 @@ package struct Binding: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Binding: Codable {
-    package init(from decoder: any Decoder) throws { self = try decodeText(decoder, "a binding: \(Self.rule)") { Binding($0) } }
+    package init(from decoder: any Decoder) throws {
+        self = try decodeText(decoder, "a binding: \(Self.rule)") { Binding($0) }
+    }
     package func encode(to encoder: any Encoder) throws { try encodeText(description, encoder) }
 }

@@ -90,8 +90,18 @@ extension Configuration {
         var members: [(key: String, value: JSONValue)] = [
             ("command", .array(command.map { .string($0) })),
             ("environment", Self.object(environment) { .string($0) }),
-            ("files", Self.object(files) { .object([("digest", .string($0.digest.description)), ("executable", .bool($0.executable))]) }),
-            ("image", .object([("digest", .string(image.digest.description))] + (image.platform.map { [("platform", .string($0))] } ?? []))),
+            (
+                "files",
+                Self.object(files) {
+                    .object([("digest", .string($0.digest.description)), ("executable", .bool($0.executable))])
+                }
+            ),
+            (
+                "image",
+                .object(
+                    [("digest", .string(image.digest.description))]
+                        + (image.platform.map { [("platform", .string($0))] } ?? []))
+            ),
             ("network", .string(network.rawValue)),
             (
                 "resources",
@@ -102,7 +112,13 @@ extension Configuration {
             ),
             (
                 "slots",
-                .object(slots.map { ($0.key.rawValue, .object([("mode", .string($0.value.mode.rawValue)), ("path", .string($0.value.path))])) })
+                .object(
+                    slots.map {
+                        (
+                            $0.key.rawValue,
+                            .object([("mode", .string($0.value.mode.rawValue)), ("path", .string($0.value.path))])
+                        )
+                    })
             ),
         ]
         if let workingDirectory { members.append(("working_dir", .string(workingDirectory))) }

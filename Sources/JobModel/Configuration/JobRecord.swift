@@ -111,7 +111,8 @@ package struct JobRecord: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case name, owner, queue, priority, configuration, configurationVersion = "configuration_version"
-        case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels, constraints
+        case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
+            constraints
         case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of"
     }
 }

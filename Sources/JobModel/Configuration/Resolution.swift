@@ -18,21 +18,26 @@ extension JobSpec {
     package func configuration(image: PinnedImage, files: [String: ConfigurationFile]) -> Configuration {
         Configuration(
             image: image, command: command, environment: environment, workingDirectory: workingDirectory, files: files,
-            slots: Dictionary(uniqueKeysWithValues: volumes.map { ($0.name, $0.slot) }), network: network, resources: resources)
+            slots: Dictionary(uniqueKeysWithValues: volumes.map { ($0.name, $0.slot) }), network: network,
+            resources: resources)
     }
 
     /// The fixed part of the job.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
-    package func record(configuration: Configuration, digest: Digest, owner: Identity, choices: SubmissionChoices) throws(Problem)
+    package func record(configuration: Configuration, digest: Digest, owner: Identity, choices: SubmissionChoices)
+        throws(Problem)
         -> JobRecord
     {
         let parameters = try self.parameters(choices)
         return JobRecord(
-            name: name?.rawValue ?? image.repository.split(separator: "/").last.map(String.init) ?? "job", owner: owner, queue: queue,
+            name: name?.rawValue ?? image.repository.split(separator: "/").last.map(String.init) ?? "job", owner: owner,
+            queue: queue,
             priority: priority, configuration: digest, configurationVersion: nil, imageReference: imageText,
             image: configuration.image, resources: resources, slots: configuration.slots,
-            bindings: try resolvedBindings(of: configuration.slots, from: choices.bindings, parameters: parameters, shape: shape),
-            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            bindings: try resolvedBindings(
+                of: configuration.slots, from: choices.bindings, parameters: parameters, shape: shape),
+            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
+            timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: nil)
     }
 
@@ -45,12 +50,15 @@ extension JobSpec {
             try checkParameter(name, choices.parameters[name] ?? "", axes: axes)
             guard known.contains(name) else {
                 let hint = nearest(to: name, among: known.sorted()).map { ": did you mean '\($0)'?" } ?? ""
-                throw Problem(.refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)", field: "parameters.\(name)")
+                throw Problem(
+                    .refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)",
+                    field: "parameters.\(name)")
             }
         }
         let values = parameters.merging(choices.parameters) { $1 }
         for name in used.sorted() where values[name] == nil && !axes.contains(name) {
-            throw Problem(.refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "parameters.\(name)")
+            throw Problem(
+                .refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "parameters.\(name)")
         }
         return values
     }
@@ -59,31 +67,44 @@ extension JobSpec {
 extension JobRecord {
     /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace the old ones.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
-    package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?) throws(Problem) -> JobRecord {
+    package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?)
+        throws(Problem) -> JobRecord
+    {
         let axes = shape.axisNames
         for name in choices.parameters.keys.sorted() {
             try checkParameter(name, choices.parameters[name] ?? "", axes: axes)
-            guard parameters[name] != nil || choices.bindings.values.contains(where: { templateParameters($0).contains(name) }) else {
+            guard
+                parameters[name] != nil
+                    || choices.bindings.values.contains(where: { templateParameters($0).contains(name) })
+            else {
                 let hint = nearest(to: name, among: parameters.keys.sorted()).map { ": did you mean '\($0)'?" } ?? ""
-                throw Problem(.refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)", field: "parameters.\(name)")
+                throw Problem(
+                    .refused, "the parameter '\(name)' is used nowhere in this configuration\(hint)",
+                    field: "parameters.\(name)")
             }
         }
         let values = parameters.merging(choices.parameters) { $1 }
         let old = Dictionary(uniqueKeysWithValues: bindings.map { ($0.key.rawValue, $0.value.description) })
         return JobRecord(
-            name: name, owner: owner, queue: queue ?? self.queue, priority: priority ?? self.priority, configuration: configuration,
-            configurationVersion: configurationVersion, imageReference: imageReference, image: image, resources: resources, slots: slots,
-            bindings: try resolvedBindings(of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
-            parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            name: name, owner: owner, queue: queue ?? self.queue, priority: priority ?? self.priority,
+            configuration: configuration,
+            configurationVersion: configurationVersion, imageReference: imageReference, image: image,
+            resources: resources, slots: slots,
+            bindings: try resolvedBindings(
+                of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
+            parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
+            timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: job)
     }
 
     /// The same record under the version that its configuration was given.
     package func versioned(_ version: ConfigurationVersion?) -> JobRecord {
         JobRecord(
-            name: name, owner: owner, queue: queue, priority: priority, configuration: configuration, configurationVersion: version,
+            name: name, owner: owner, queue: queue, priority: priority, configuration: configuration,
+            configurationVersion: version,
             imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
-            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit,
+            parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
+            timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: rerunOf)
     }
 }
@@ -104,7 +125,8 @@ private func resolvedBindings(
         let hint = nearest(to: name, among: names).map { ": did you mean '\($0)'?" }
         throw Problem(
             .refused,
-            "the configuration has no slot \(quoted(name))" + (hint ?? (names.isEmpty ? ": it has none" : ": it has " + names.joined(separator: ", "))),
+            "the configuration has no slot \(quoted(name))"
+                + (hint ?? (names.isEmpty ? ": it has none" : ": it has " + names.joined(separator: ", "))),
             field: "bindings.\(name.prefix(80))")
     }
     var bindings: [SlotName: Binding] = [:]
@@ -117,8 +139,10 @@ private func resolvedBindings(
             throw Problem(.refused, "\(quoted(text)) is not a binding: \(Binding.rule)", field: "bindings.\(slot)")
         }
         do {
-            for case .parameter(let name) in try Template(text).variables where parameters[name] == nil && !shape.axisNames.contains(name) {
-                throw Problem(.refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "bindings.\(slot)")
+            for case .parameter(let name) in try Template(text).variables
+            where parameters[name] == nil && !shape.axisNames.contains(name) {
+                throw Problem(
+                    .refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "bindings.\(slot)")
             }
         } catch let mistake as Template.Mistake {
             throw Problem(.refused, mistake.message, field: "bindings.\(slot)")
@@ -135,7 +159,8 @@ private func resolvedBindings(
 private func checkParameter(_ name: String, _ value: String, axes: [String]) throws(Problem) {
     let field = "parameters.\(name.prefix(80))"
     guard Template.isParameterName(name) else {
-        throw Problem(.refused, "\(quoted(name)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'", field: field)
+        throw Problem(
+            .refused, "\(quoted(name)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'", field: field)
     }
     guard value.utf8.count <= 4096, !value.utf8.contains(0) else {
         throw Problem(.refused, "a parameter's value has at most 4096 bytes and no NUL", field: field)
@@ -146,6 +171,7 @@ private func checkParameter(_ name: String, _ value: String, axes: [String]) thr
 }
 
 private func templateParameters(_ text: String) -> [String] {
-    guard text.contains("${"), let template = try? Template(text) else { return [] }  // allowed: a text that is no template uses none
+    // allowed: a text that is no template uses none
+    guard text.contains("${"), let template = try? Template(text) else { return [] }
     return template.variables.compactMap { if case .parameter(let name) = $0 { name } else { nil } }
 }

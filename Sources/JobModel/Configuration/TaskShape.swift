@@ -57,7 +57,8 @@ extension TaskShape: Codable {
             let (span, overflowed) = range.last.subtractingReportingOverflow(range.first)
             guard range.first >= 0, !overflowed, (0..<Self.largestCount).contains(span) else {
                 throw DecodingError.dataCorruptedError(
-                    forKey: .array, in: container, debugDescription: "an array needs 0 <= first <= last and at most \(Self.largestCount) tasks")
+                    forKey: .array, in: container,
+                    debugDescription: "an array needs 0 <= first <= last and at most \(Self.largestCount) tasks")
             }
             self = .array(first: range.first, last: range.last)
         } else if let axes = try container.decodeIfPresent([Axis].self, forKey: .matrix) {
@@ -66,7 +67,8 @@ extension TaskShape: Codable {
                 let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(axis.values.count))
                 guard !overflowed, (1...Self.largestCount).contains(next) else {
                     throw DecodingError.dataCorruptedError(
-                        forKey: .matrix, in: container, debugDescription: "a matrix needs 1 to \(Self.largestCount) combinations")
+                        forKey: .matrix, in: container,
+                        debugDescription: "a matrix needs 1 to \(Self.largestCount) combinations")
                 }
                 product = next
             }

@@ -54,11 +54,15 @@ package struct Template: Hashable, Sendable {
                 plain += "${"
                 rest = after.dropFirst(2)
             } else if after.hasPrefix("{") {
-                guard let end = after.firstIndex(of: "}") else { throw Mistake(message: "'${' has no '}': write $${ for a plain one") }
+                guard let end = after.firstIndex(of: "}") else {
+                    throw Mistake(message: "'${' has no '}': write $${ for a plain one")
+                }
                 let name = after[after.index(after: after.startIndex)..<end]
                 guard let variable = Variable(name) else {
                     throw Mistake(
-                        message: "${\(name.prefix(80))} is not known: use ${params.NAME}, ${task.index}, ${job.id} or ${job.name}, or $${ for a plain ${")
+                        message:
+                            "${\(name.prefix(80))} is not known: use ${params.NAME}, ${task.index}, ${job.id} or ${job.name}, or $${ for a plain ${"
+                    )
                 }
                 if !plain.isEmpty { pieces.append(.text(plain)) }
                 plain = ""
@@ -96,8 +100,10 @@ package struct Template: Hashable, Sendable {
     static func isParameterName(_ text: some StringProtocol) -> Bool {
         !text.isEmpty && text.utf8.count <= 63
             && text.utf8.allSatisfy {
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
+                    || $0 == UInt8(ascii: "-")
             }
     }
 }
@@ -134,7 +140,8 @@ extension JobRecord {
         let template = try Template(binding.description)
         let text = template.text(TemplateValues(task: task, record: self))
         guard let resolved = Binding(text) else {
-            throw Template.Mistake(message: "the binding \(quoted(text)) of slot '\(slot)' is not valid: \(Binding.rule)")
+            throw Template.Mistake(
+                message: "the binding \(quoted(text)) of slot '\(slot)' is not valid: \(Binding.rule)")
         }
         guard slots[slot]?.mode == .out, template.variables.isEmpty else { return resolved }
         let suffix = "\(task.job)/\(task.index)"

@@ -12,7 +12,8 @@ package struct JSONParser {
 
     /// Parses one JSON document.
     /// - Throws: ``SpecError`` with line and JSON path.
-    package static func parse(_ bytes: [UInt8], file: String? = nil, limits: DocumentLimits = DocumentLimits()) throws(SpecError)
+    package static func parse(_ bytes: [UInt8], file: String? = nil, limits: DocumentLimits = DocumentLimits())
+        throws(SpecError)
         -> SpecNode
     {
         var parser = JSONParser(bytes: bytes, limits: limits, file: file)
@@ -26,7 +27,9 @@ package struct JSONParser {
     }
 
     private mutating func document() throws(SpecError) -> SpecNode {
-        guard bytes.count <= limits.size else { throw error("the document has \(bytes.count) bytes: at most \(limits.size) are allowed") }
+        guard bytes.count <= limits.size else {
+            throw error("the document has \(bytes.count) bytes: at most \(limits.size) are allowed")
+        }
         skipSpace()
         let node = try value()
         skipSpace()
@@ -55,19 +58,24 @@ package struct JSONParser {
     private mutating func value() throws(SpecError) -> SpecNode {
         let start = location
         switch next {
-        case UInt8(ascii: "{"): return SpecNode(.mapping(try nested { (parser) throws(SpecError) in try parser.members() }), at: start)
-        case UInt8(ascii: "["): return SpecNode(.sequence(try nested { (parser) throws(SpecError) in try parser.elements() }), at: start)
+        case UInt8(ascii: "{"):
+            return SpecNode(.mapping(try nested { (parser) throws(SpecError) in try parser.members() }), at: start)
+        case UInt8(ascii: "["):
+            return SpecNode(.sequence(try nested { (parser) throws(SpecError) in try parser.elements() }), at: start)
         case UInt8(ascii: "\""): return SpecNode(.scalar(try string(), .string), at: start)
         case UInt8(ascii: "t"): return try literal("true", .bool)
         case UInt8(ascii: "f"): return try literal("false", .bool)
         case UInt8(ascii: "n"): return try literal("null", .null)
-        case .some(UInt8(ascii: "-")), .some(UInt8(ascii: "0")...UInt8(ascii: "9")): return SpecNode(.scalar(try number(), .number), at: start)
+        case .some(UInt8(ascii: "-")), .some(UInt8(ascii: "0")...UInt8(ascii: "9")):
+            return SpecNode(.scalar(try number(), .number), at: start)
         case nil: throw error("the document ends too early")
         default: throw error("a JSON value is expected here")
         }
     }
 
-    private mutating func nested<Result>(_ body: (inout JSONParser) throws(SpecError) -> Result) throws(SpecError) -> Result {
+    private mutating func nested<Result>(_ body: (inout JSONParser) throws(SpecError) -> Result) throws(SpecError)
+        -> Result
+    {
         depth += 1
         guard depth <= limits.depth else { throw error("values are nested more than \(limits.depth) deep") }
         position += 1
@@ -195,16 +203,21 @@ package struct JSONParser {
     private mutating func unicodeEscape() throws(SpecError) -> Unicode.Scalar {
         let high = try hexadecimal()
         if let scalar = Unicode.Scalar(high) { return scalar }
-        guard (0xd800..<0xdc00).contains(high), take("\\"), take("u") else { throw error("a string holds half of a surrogate pair") }
+        guard (0xd800..<0xdc00).contains(high), take("\\"), take("u") else {
+            throw error("a string holds half of a surrogate pair")
+        }
         let low = try hexadecimal()
-        guard (0xdc00..<0xe000).contains(low), let scalar = Unicode.Scalar(0x10000 + (high - 0xd800) << 10 + (low - 0xdc00)) else {
+        guard (0xdc00..<0xe000).contains(low),
+            let scalar = Unicode.Scalar(0x10000 + (high - 0xd800) << 10 + (low - 0xdc00))
+        else {
             throw error("a string holds half of a surrogate pair")
         }
         return scalar
     }
 
     private mutating func hexadecimal() throws(SpecError) -> UInt32 {
-        guard position + 4 <= bytes.count, bytes[position..<position + 4].allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+        guard position + 4 <= bytes.count,
+            bytes[position..<position + 4].allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
             let value = UInt32(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16)
         else { throw error("a \\u escape needs four hexadecimal digits") }
         position += 4

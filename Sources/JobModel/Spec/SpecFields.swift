@@ -5,7 +5,10 @@ enum SpecFields {
 
     static func isLabel(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= 63
-            && text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "._-/".unicodeScalars.contains($0)) }
+            && text.unicodeScalars.allSatisfy {
+                $0.isASCII
+                    && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "._-/".unicodeScalars.contains($0))
+            }
     }
 
     static func checkTemplate(_ text: String, _ field: SpecReader) throws(SpecError) {
@@ -19,7 +22,8 @@ enum SpecFields {
     static func command(_ field: SpecReader) throws(SpecError) -> [String] {
         if case .scalar(let text, .string) = field.node.value {
             throw field.refusal(
-                "must be a list, because it is executed directly and signals must reach it: write [\"…\", \"…\"], or use 'shell: \(text.prefix(40))' for sh -c")
+                "must be a list, because it is executed directly and signals must reach it: write [\"…\", \"…\"], or use 'shell: \(text.prefix(40))' for sh -c"
+            )
         }
         let elements = try field.elements(atMost: SpecLimits.commandElements)
         guard !elements.isEmpty else { throw field.refusal("must name a program") }
@@ -31,7 +35,9 @@ enum SpecFields {
             size += text.utf8.count
             command.append(text)
         }
-        guard size <= SpecLimits.commandBytes else { throw field.refusal("has \(size) bytes: at most \(SpecLimits.commandBytes) are allowed") }
+        guard size <= SpecLimits.commandBytes else {
+            throw field.refusal("has \(size) bytes: at most \(SpecLimits.commandBytes) are allowed")
+        }
         guard !command[0].isEmpty else { throw elements[0].refusal("must name a program") }
         return command
     }
@@ -44,7 +50,9 @@ enum SpecFields {
     }
 
     static func normalPath(_ text: String) -> String? {
-        guard text.hasPrefix("/"), text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+        guard text.hasPrefix("/"), text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
+            return nil
+        }
         var parts = text.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         if parts.count > 1, parts.last == "" { parts.removeLast() }
         guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." }) else { return nil }
@@ -65,10 +73,13 @@ enum SpecFields {
     static func files(_ field: SpecReader) throws(SpecError) -> [String: String] {
         var files: [String: String] = [:]
         let members = try field.members()
-        guard members.count <= SpecLimits.files else { throw field.refusal("has \(members.count) entries: at most \(SpecLimits.files) are allowed") }
+        guard members.count <= SpecLimits.files else {
+            throw field.refusal("has \(members.count) entries: at most \(SpecLimits.files) are allowed")
+        }
         for member in members {
             guard let path = normalPath(member.key), !isReserved(path) else {
-                throw SpecError(location: member.keyLocation, path: member.reader.path, message: pathRefusal(member.key))
+                throw SpecError(
+                    location: member.keyLocation, path: member.reader.path, message: pathRefusal(member.key))
             }
             let source = try member.reader.string(atMost: 4096)
             guard !source.isEmpty else { throw member.reader.refusal("must name a file beside the spec") }
@@ -79,12 +90,14 @@ enum SpecFields {
 
     static func environment(_ field: SpecReader) throws(SpecError) -> [String: String] {
         let isName = { (name: String) in
-            !name.isEmpty && name.utf8.count <= 256 && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "=") }
+            !name.isEmpty && name.utf8.count <= 256
+                && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "=") }
         }
         for member in try field.members() {
             if case .scalar(let text, .string) = member.reader.node.value { try checkTemplate(text, member.reader) }
         }
-        return try field.strings(atMost: SpecLimits.environmentEntries, keys: "use ASCII without spaces and '='", isKey: isName)
+        return try field.strings(
+            atMost: SpecLimits.environmentEntries, keys: "use ASCII without spaces and '='", isKey: isName)
     }
 
     static func volumes(_ field: SpecReader) throws(SpecError) -> [JobSpec.Slot] {
@@ -92,9 +105,12 @@ enum SpecFields {
         for element in try field.elements(atMost: SpecLimits.slots) {
             let text = try element.string(atMost: 4096)
             let slot = try volume(text, element)
-            guard !slots.contains(where: { $0.name == slot.name }) else { throw element.refusal("the slot '\(slot.name)' is given twice") }
+            guard !slots.contains(where: { $0.name == slot.name }) else {
+                throw element.refusal("the slot '\(slot.name)' is given twice")
+            }
             if let other = slots.first(where: { $0.slot.path == slot.slot.path }) {
-                throw element.refusal("the slots '\(other.name)' and '\(slot.name)' have the same path \(slot.slot.path)")
+                throw element.refusal(
+                    "the slots '\(other.name)' and '\(slot.name)' have the same path \(slot.slot.path)")
             }
             slots.append(slot)
         }
@@ -112,7 +128,9 @@ enum SpecFields {
             throw field.refusal(isReserved(parts[1]) ? "nothing may be mounted at \(parts[1])" : pathRefusal(parts[1]))
         }
         guard let mode = parts.count == 3 ? SlotMode(rawValue: parts[2]) : .ro else {
-            throw field.refusal("the mode \(quoted(parts[2])) is not allowed: use " + SlotMode.allCases.map(\.rawValue).joined(separator: ", "))
+            throw field.refusal(
+                "the mode \(quoted(parts[2])) is not allowed: use "
+                    + SlotMode.allCases.map(\.rawValue).joined(separator: ", "))
         }
         return JobSpec.Slot(name: name, slot: Slot(path: path, mode: mode))
     }
@@ -130,7 +148,9 @@ enum SpecFields {
             case "memory": resources.memory = try memory(reader)
             case "gpus": resources.gpus = try reader.integer(in: 0...SpecLimits.gpus)
             default:
-                let hint = nearest(to: member.key, among: ["cpus", "memory", "gpus"]).map { ": did you mean '\($0)'?" } ?? ": use cpus, memory and gpus"
+                let hint =
+                    nearest(to: member.key, among: ["cpus", "memory", "gpus"]).map { ": did you mean '\($0)'?" }
+                    ?? ": use cpus, memory and gpus"
                 throw SpecError(location: member.keyLocation, path: reader.path, message: "is not a known key\(hint)")
             }
         }
@@ -141,10 +161,15 @@ enum SpecFields {
         let amount: ByteCount?
         switch field.node.value {
         case .scalar(let text, .string), .scalar(let text, .number): amount = ByteCount(text)
-        case .scalar, .mapping, .sequence: throw field.refusal("must be an amount such as 512MiB, not \(field.node.noun)")
+        case .scalar, .mapping, .sequence:
+            throw field.refusal("must be an amount such as 512MiB, not \(field.node.noun)")
         }
-        guard let amount else { throw field.refusal("must be an amount such as 512MiB: units are B KiB MiB GiB TiB KB MB GB TB") }
-        guard amount >= SpecLimits.smallestMemory else { throw field.refusal("must be at least \(SpecLimits.smallestMemory): no container starts with less") }
+        guard let amount else {
+            throw field.refusal("must be an amount such as 512MiB: units are B KiB MiB GiB TiB KB MB GB TB")
+        }
+        guard amount >= SpecLimits.smallestMemory else {
+            throw field.refusal("must be at least \(SpecLimits.smallestMemory): no container starts with less")
+        }
         return amount
     }
 
@@ -157,10 +182,13 @@ enum SpecFields {
         }
         for member in members {
             guard Template.isParameterName(member.key) else {
-                throw member.reader.refusal("\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
+                throw member.reader.refusal(
+                    "\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
             }
             var values: [String] = []
-            for element in try member.reader.elements(atMost: SpecLimits.matrixValues) { values.append(try element.scalarText()) }
+            for element in try member.reader.elements(atMost: SpecLimits.matrixValues) {
+                values.append(try element.scalarText())
+            }
             guard !values.isEmpty else { throw member.reader.refusal("must have at least one value") }
             let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(values.count))
             guard !overflowed, next <= TaskShape.largestCount else {
@@ -188,7 +216,9 @@ enum SpecFields {
         default: bounds = nil
         }
         guard let (first, last) = bounds, first <= last, last - first < TaskShape.largestCount else {
-            throw field.refusal("\(quoted(text)) must be a range such as 1-100, the first not above the last, with at most \(TaskShape.largestCount) tasks")
+            throw field.refusal(
+                "\(quoted(text)) must be a range such as 1-100, the first not above the last, with at most \(TaskShape.largestCount) tasks"
+            )
         }
         return .array(first: first, last: last)
     }
@@ -196,10 +226,13 @@ enum SpecFields {
     static func parameters(_ field: SpecReader) throws(SpecError) -> [String: String] {
         var parameters: [String: String] = [:]
         let members = try field.members()
-        guard members.count <= SpecLimits.parameters else { throw field.refusal("has \(members.count) entries: at most \(SpecLimits.parameters) are allowed") }
+        guard members.count <= SpecLimits.parameters else {
+            throw field.refusal("has \(members.count) entries: at most \(SpecLimits.parameters) are allowed")
+        }
         for member in members {
             guard Template.isParameterName(member.key) else {
-                throw member.reader.refusal("\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
+                throw member.reader.refusal(
+                    "\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
             }
             parameters[member.key] = try member.reader.scalarText()
         }
@@ -211,7 +244,9 @@ enum SpecFields {
         for element in try field.elements(atMost: SpecLimits.constraints) {
             let text = try element.string(atMost: 4096)
             let words = text.split(separator: " ").map(String.init)
-            guard words.count == 3, isLabel(words[0]), let comparison = Constraint.Comparison(rawValue: words[1]), words[2].utf8.count <= 63 else {
+            guard words.count == 3, isLabel(words[0]), let comparison = Constraint.Comparison(rawValue: words[1]),
+                words[2].utf8.count <= 63
+            else {
                 throw element.refusal("\(quoted(text)) is not a constraint: write 'LABEL == VALUE' or 'LABEL != VALUE'")
             }
             constraints.append(Constraint(label: words[0], comparison: comparison, value: words[2]))

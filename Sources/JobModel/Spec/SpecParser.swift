@@ -10,7 +10,8 @@ package enum SpecParser {
     /// The document of a spec file, for the wire: the scheduler applies the same rules to it again.
     package static func tree(file name: String, _ bytes: [UInt8]) throws(SpecError) -> SpecNode {
         let first = bytes.first { $0 != 0x20 && $0 != 0x09 && $0 != 0x0a && $0 != 0x0d }
-        return first == UInt8(ascii: "{") ? try JSONParser.parse(bytes, file: name) : try YAMLParser.parse(bytes, file: name)
+        return first == UInt8(ascii: "{")
+            ? try JSONParser.parse(bytes, file: name) : try YAMLParser.parse(bytes, file: name)
     }
 
     /// Understands a document.
@@ -21,7 +22,8 @@ package enum SpecParser {
         for member in try root.members() {
             guard let field = fields[member.key] else {
                 let hint = nearest(to: member.key, among: fields.keys.sorted()).map { ": did you mean '\($0)'?" } ?? ""
-                throw SpecError(location: member.keyLocation, path: member.reader.path, message: "is not a known key\(hint)")
+                throw SpecError(
+                    location: member.keyLocation, path: member.reader.path, message: "is not a known key\(hint)")
             }
             try field(&draft, member.reader)
         }
@@ -58,7 +60,9 @@ package enum SpecParser {
         },
         "files": { (draft, field) throws(SpecError) in draft.files = try SpecFields.files(field) },
         "environment": { (draft, field) throws(SpecError) in draft.environment = try SpecFields.environment(field) },
-        "working_dir": { (draft, field) throws(SpecError) in draft.workingDirectory = try SpecFields.containerPath(field) },
+        "working_dir": { (draft, field) throws(SpecError) in
+            draft.workingDirectory = try SpecFields.containerPath(field)
+        },
         "volumes": { (draft, field) throws(SpecError) in draft.volumes = try SpecFields.volumes(field) },
         "resources": { (draft, field) throws(SpecError) in draft.resources = try SpecFields.resources(field) },
         "time_limit": { (draft, field) throws(SpecError) in draft.timeLimit = try field.timeSpan() },
@@ -71,16 +75,19 @@ package enum SpecParser {
         "array": { (draft, field) throws(SpecError) in draft.array = try SpecFields.array(field) },
         "parameters": { (draft, field) throws(SpecError) in draft.parameters = try SpecFields.parameters(field) },
         "labels": { (draft, field) throws(SpecError) in
-            draft.labels = try field.strings(atMost: SpecLimits.labels, keys: SpecFields.labelRule, isKey: SpecFields.isLabel)
+            draft.labels = try field.strings(
+                atMost: SpecLimits.labels, keys: SpecFields.labelRule, isKey: SpecFields.isLabel)
         },
         "constraints": { (draft, field) throws(SpecError) in draft.constraints = try SpecFields.constraints(field) },
-        "retries": { (draft, field) throws(SpecError) in draft.retries = try field.integer(in: 0...SpecLimits.retries) },
+        "retries": { (draft, field) throws(SpecError) in draft.retries = try field.integer(in: 0...SpecLimits.retries)
+        },
         "queue": { (draft, field) throws(SpecError) in draft.queue = try field.name(QueueName.self) },
         "priority": { (draft, field) throws(SpecError) in
             draft.priority = try field.integer(in: -SpecLimits.priority...SpecLimits.priority)
         },
         "network": { (draft, field) throws(SpecError) in draft.network = try field.choice(NetworkMode.self) },
-        "fingerprint": { (draft, field) throws(SpecError) in draft.fingerprint = try field.choice(FingerprintLevel.self) },
+        "fingerprint": { (draft, field) throws(SpecError) in draft.fingerprint = try field.choice(FingerprintLevel.self)
+        },
     ]
 
     /// What has been read so far, with the defaults of DESIGN section 4.
@@ -117,7 +124,10 @@ package enum SpecParser {
             switch (command, shell) {
             case (let command?, nil): argv = command
             case (nil, let shell?): argv = ["/bin/sh", "-c", shell]
-            case (nil, nil): throw refusal("command", "is required: a list such as [\"python3\", \"/job/mean.py\"], or 'shell' with one line for sh -c")
+            case (nil, nil):
+                throw refusal(
+                    "command",
+                    "is required: a list such as [\"python3\", \"/job/mean.py\"], or 'shell' with one line for sh -c")
             case (_?, _?): throw refusal("shell", "cannot stand beside 'command': keep one of them")
             }
             if matrix != nil, array != nil { throw refusal("array", "cannot stand beside 'matrix': keep one of them") }
@@ -126,7 +136,8 @@ package enum SpecParser {
                 throw refusal("parameters.\(axis.name)", "is a matrix axis as well: keep one of them")
             }
             let mountedPaths = volumes.map(\.slot.path)
-            for path in files.keys.sorted() where mountedPaths.contains(where: { path == $0 || path.hasPrefix($0 + "/") }) {
+            for path in files.keys.sorted()
+            where mountedPaths.contains(where: { path == $0 || path.hasPrefix($0 + "/") }) {
                 throw refusal("files.\(path)", "lies inside a volume's mount point: choose another path")
             }
             return JobSpec(

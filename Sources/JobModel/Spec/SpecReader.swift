@@ -22,7 +22,9 @@ struct SpecReader {
     func string(atMost limit: Int = SpecLimits.textBytes) throws(SpecError) -> String {
         switch node.value {
         case .scalar(let text, .string):
-            guard text.utf8.count <= limit else { throw refusal("has \(text.utf8.count) bytes: at most \(limit) are allowed") }
+            guard text.utf8.count <= limit else {
+                throw refusal("has \(text.utf8.count) bytes: at most \(limit) are allowed")
+            }
             guard !text.utf8.contains(0) else { throw refusal("holds a NUL character") }
             return text
         case .scalar(let text, .number), .scalar(let text, .bool):
@@ -37,7 +39,8 @@ struct SpecReader {
         switch node.value {
         case .scalar(let text, .number), .scalar(let text, .bool): return text
         case .scalar(_, .string): return try string(atMost: 4096)
-        case .scalar(_, .null), .mapping, .sequence: throw refusal("must be a string, a number, true or false, not \(node.noun)")
+        case .scalar(_, .null), .mapping, .sequence:
+            throw refusal("must be a string, a number, true or false, not \(node.noun)")
         }
     }
 
@@ -67,7 +70,8 @@ struct SpecReader {
     func choice<Choice: RawRepresentable<String> & CaseIterable>(_ type: Choice.Type) throws(SpecError) -> Choice {
         let text = try string(atMost: 4096)
         guard let choice = Choice(rawValue: text) else {
-            throw refusal("\(quoted(text)) is not allowed: use " + Choice.allCases.map(\.rawValue).joined(separator: ", "))
+            throw refusal(
+                "\(quoted(text)) is not allowed: use " + Choice.allCases.map(\.rawValue).joined(separator: ", "))
         }
         return choice
     }
@@ -80,7 +84,9 @@ struct SpecReader {
         case .scalar(let text, .number): span = Double(text).flatMap { TimeSpan(seconds: $0) }
         case .scalar, .mapping, .sequence: throw refusal("must be a time such as 90s, 10m or 1h30m, not \(node.noun)")
         }
-        guard let span, span > .zero else { throw refusal("must be a time such as 90s, 10m or 1h30m, more than 0 and at most ten years") }
+        guard let span, span > .zero else {
+            throw refusal("must be a time such as 90s, 10m or 1h30m, more than 0 and at most ten years")
+        }
         return span
     }
 
@@ -88,9 +94,13 @@ struct SpecReader {
     func strings(atMost limit: Int, keys rule: String, isKey: (String) -> Bool) throws(SpecError) -> [String: String] {
         var result: [String: String] = [:]
         let members = try members()
-        guard members.count <= limit else { throw refusal("has \(members.count) entries: at most \(limit) are allowed") }
+        guard members.count <= limit else {
+            throw refusal("has \(members.count) entries: at most \(limit) are allowed")
+        }
         for member in members {
-            guard isKey(member.key) else { throw member.reader.refusal("\(quoted(member.key)) is not allowed as a name here: \(rule)") }
+            guard isKey(member.key) else {
+                throw member.reader.refusal("\(quoted(member.key)) is not allowed as a name here: \(rule)")
+            }
             result[member.key] = try member.reader.string()
         }
         return result
@@ -100,7 +110,8 @@ struct SpecReader {
 /// The candidate nearest to `word` by edits (insert, delete, replace, swap), if it is near enough to be meant.
 package func nearest(to word: String, among candidates: [String]) -> String? {
     let limit = max(1, min(3, word.count / 2))
-    return candidates.map { (editDistance(word, $0), $0) }.filter { $0.0 <= limit }.min { ($0.0, $0.1) < ($1.0, $1.1) }?.1
+    return candidates.map { (editDistance(word, $0), $0) }.filter { $0.0 <= limit }.min { ($0.0, $0.1) < ($1.0, $1.1) }?
+        .1
 }
 
 /// Optimal string alignment distance (Damerau–Levenshtein with adjacent swaps) of the first 64 characters.

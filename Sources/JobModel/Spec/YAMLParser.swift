@@ -5,14 +5,18 @@ import Yams
 package enum YAMLParser {
     /// Parses one YAML document.
     /// - Throws: ``SpecError`` with file and line.
-    package static func parse(_ bytes: [UInt8], file: String, limits: DocumentLimits = DocumentLimits()) throws(SpecError) -> SpecNode {
+    package static func parse(_ bytes: [UInt8], file: String, limits: DocumentLimits = DocumentLimits())
+        throws(SpecError) -> SpecNode
+    {
         func refusal(_ message: String, line: Int = 1) -> SpecError {
             SpecError(location: SourceLocation(file: file, line: line), path: "$", message: message)
         }
         guard bytes.count <= limits.size else {
             throw refusal("the document has \(bytes.count) bytes: at most \(limits.size) are allowed")
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw refusal("the document is not valid UTF-8") }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw refusal("the document is not valid UTF-8")
+        }
         // Yams builds its tree by recursion: what nests too deep must be found before.
         if let line = lineThatNestsTooDeep(bytes, depth: limits.depth) {
             throw refusal("values are nested more than \(limits.depth) deep", line: line)
@@ -78,7 +82,8 @@ package enum YAMLParser {
 
     private static func sentence(_ error: YamlError) -> String {
         switch error {
-        case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): "this is not valid YAML: \(problem)"
+        case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _):
+            "this is not valid YAML: \(problem)"
         case .duplicatedKeysInMapping(let keys, _): "the key \(quoted(keys.first ?? "")) is given twice"
         default: "this is not valid YAML"
         }
@@ -91,15 +96,23 @@ package enum YAMLParser {
 
         mutating func convert(_ node: Node) throws(SpecError) -> SpecNode {
             let location = SourceLocation(file: file, line: node.mark?.line ?? 1)
-            func refusal(_ message: String) -> SpecError { SpecError(location: location, path: path.joined(), message: message) }
-            guard path.count <= limits.depth + 1 else { throw refusal("values are nested more than \(limits.depth) deep") }
+            func refusal(_ message: String) -> SpecError {
+                SpecError(location: location, path: path.joined(), message: message)
+            }
+            guard path.count <= limits.depth + 1 else {
+                throw refusal("values are nested more than \(limits.depth) deep")
+            }
             switch node {
             case .alias: throw refusal("aliases (*name) are not supported: write the value out")
             case .scalar(let scalar):
-                guard scalar.anchor == nil else { throw refusal("anchors (&name) are not supported: write the value out") }
+                guard scalar.anchor == nil else {
+                    throw refusal("anchors (&name) are not supported: write the value out")
+                }
                 return SpecNode(try typed(scalar, refusal), at: location)
             case .sequence(let sequence):
-                guard sequence.anchor == nil else { throw refusal("anchors (&name) are not supported: write the value out") }
+                guard sequence.anchor == nil else {
+                    throw refusal("anchors (&name) are not supported: write the value out")
+                }
                 try refuseTag(sequence.tag, refusal)
                 var nodes: [SpecNode] = []
                 for element in sequence {
@@ -109,7 +122,9 @@ package enum YAMLParser {
                 }
                 return SpecNode(.sequence(nodes), at: location)
             case .mapping(let mapping):
-                guard mapping.anchor == nil else { throw refusal("anchors (&name) are not supported: write the value out") }
+                guard mapping.anchor == nil else {
+                    throw refusal("anchors (&name) are not supported: write the value out")
+                }
                 try refuseTag(mapping.tag, refusal)
                 return SpecNode(.mapping(try members(mapping)), at: location)
             }
@@ -120,10 +135,16 @@ package enum YAMLParser {
             var keys: Set<String> = []
             for (keyNode, valueNode) in mapping {
                 let location = SourceLocation(file: file, line: keyNode.mark?.line ?? 1)
-                func refusal(_ message: String) -> SpecError { SpecError(location: location, path: path.joined(), message: message) }
+                func refusal(_ message: String) -> SpecError {
+                    SpecError(location: location, path: path.joined(), message: message)
+                }
                 guard case .scalar(let scalar) = keyNode else { throw refusal("a key must be a plain word") }
-                guard scalar.anchor == nil else { throw refusal("anchors (&name) are not supported: write the value out") }
-                guard scalar.string != "<<" else { throw refusal("merge keys (<<) are not supported: write the values out") }
+                guard scalar.anchor == nil else {
+                    throw refusal("anchors (&name) are not supported: write the value out")
+                }
+                guard scalar.string != "<<" else {
+                    throw refusal("merge keys (<<) are not supported: write the values out")
+                }
                 path.append("." + scalar.string)
                 guard keys.insert(scalar.string).inserted else { throw refusal("the key is given twice") }
                 members.append(SpecNode.Member(key: scalar.string, location: location, node: try convert(valueNode)))
@@ -134,10 +155,13 @@ package enum YAMLParser {
 
         private func refuseTag(_ tag: Tag, _ refusal: (String) -> SpecError) throws(SpecError) {
             let name = tag.description
-            guard name.isEmpty || name.hasPrefix("tag:yaml.org,2002:") else { throw refusal("tags (!name) are not supported") }
+            guard name.isEmpty || name.hasPrefix("tag:yaml.org,2002:") else {
+                throw refusal("tags (!name) are not supported")
+            }
         }
 
-        private func typed(_ scalar: Node.Scalar, _ refusal: (String) -> SpecError) throws(SpecError) -> SpecNode.Value {
+        private func typed(_ scalar: Node.Scalar, _ refusal: (String) -> SpecError) throws(SpecError) -> SpecNode.Value
+        {
             let text = scalar.string
             try refuseTag(scalar.tag, refusal)
             guard scalar.style == .plain || scalar.style == .any else { return .scalar(text, .string) }

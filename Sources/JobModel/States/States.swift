@@ -66,7 +66,9 @@ package enum WorkerState: String, Codable, Sendable, CaseIterable {
 }
 
 /// A wire enumeration that may grow: a value that this version does not know is kept as it came.
-package enum Open<Known: RawRepresentable<String> & Hashable & Sendable>: Hashable, Sendable, Codable, CustomStringConvertible {
+package enum Open<Known: RawRepresentable<String> & Hashable & Sendable>: Hashable, Sendable, Codable,
+    CustomStringConvertible
+{
     case known(Known)
     case unknown(String)
 

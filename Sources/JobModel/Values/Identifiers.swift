@@ -59,7 +59,9 @@ package struct AttemptID: Hashable, Comparable, Sendable, CustomStringConvertibl
 }
 
 extension TaskID: Codable {
-    package init(from decoder: any Decoder) throws { self = try decodeText(decoder, "a task id such as 42.7") { TaskID($0) } }
+    package init(from decoder: any Decoder) throws {
+        self = try decodeText(decoder, "a task id such as 42.7") { TaskID($0) }
+    }
     package func encode(to encoder: any Encoder) throws { try encodeText(description, encoder) }
 }
 
@@ -71,7 +73,9 @@ extension AttemptID: Codable {
 }
 
 private func naturalNumber(_ text: some StringProtocol) -> Int64? {
-    guard text.utf8.count <= 19, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+    guard text.utf8.count <= 19, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
+        return nil
+    }
     return Int64(text)
 }
 
@@ -80,7 +84,8 @@ private func positiveNumber(_ text: some StringProtocol) -> Int64? {
 }
 
 /// Decodes a value from its text form; the error names what was expected.
-package func decodeText<Value>(_ decoder: any Decoder, _ expected: String, _ parse: (String) -> Value?) throws -> Value {
+package func decodeText<Value>(_ decoder: any Decoder, _ expected: String, _ parse: (String) -> Value?) throws -> Value
+{
     let text = try decoder.singleValueContainer().decode(String.self)
     guard let value = parse(text) else {
         throw DecodingError.dataCorrupted(

@@ -28,7 +28,8 @@ extension ValidatedName {
     package init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
         guard let name = Self(rawValue: text) else {
-            throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: Self.refusal(of: text)))
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: decoder.codingPath, debugDescription: Self.refusal(of: text)))
         }
         self = name
     }
@@ -42,7 +43,9 @@ extension ValidatedName {
 private func nameIsValid(_ text: String) -> Bool {
     let bytes = text.utf8
     guard let first = bytes.first, bytes.count <= 63, isAlphanumeric(first) else { return false }
-    return bytes.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") }
+    return bytes.allSatisfy {
+        isAlphanumeric($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-")
+    }
 }
 
 private func isAlphanumeric(_ byte: UInt8) -> Bool {
@@ -52,7 +55,9 @@ private func isAlphanumeric(_ byte: UInt8) -> Bool {
 
 /// `'value'`, cut after 80 characters and free of control characters, for use in a message.
 package func quoted(_ value: String) -> String {
-    let shown = value.unicodeScalars.prefix(80).map { $0.properties.generalCategory == .control ? "\u{FFFD}" : Character($0) }
+    let shown = value.unicodeScalars.prefix(80).map {
+        $0.properties.generalCategory == .control ? "\u{FFFD}" : Character($0)
+    }
     return "'" + String(shown) + (value.unicodeScalars.count > 80 ? "…" : "") + "'"
 }
 

@@ -17,8 +17,11 @@ package struct ByteCount: Hashable, Comparable, Sendable {
     package init?(_ text: String) {
         let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
         let unitName = text.dropFirst(digits.count).drop { $0 == " " }
-        guard let unit = unitName.isEmpty ? 1 : Self.units.first(where: { $0.name == unitName })?.bytes else { return nil }
-        guard let amount = Decimal(string: String(digits)), digits.filter({ $0 == "." }).count <= 1, digits.first != "." else { return nil }
+        guard let unit = unitName.isEmpty ? 1 : Self.units.first(where: { $0.name == unitName })?.bytes else {
+            return nil
+        }
+        guard let amount = Decimal(string: String(digits)), digits.filter({ $0 == "." }).count <= 1, digits.first != "."
+        else { return nil }
         let bytes = NSDecimalNumber(decimal: amount * Decimal(unit)).doubleValue
         guard bytes >= 0, bytes <= 9_000_000_000_000_000 else { return nil }
         self.bytes = Int64(bytes.rounded(.down))
@@ -75,7 +78,9 @@ extension CPUAmount: CustomStringConvertible, Codable {
         let value = try decoder.singleValueContainer().decode(Double.self)
         guard let amount = CPUAmount(exactly: value) else {
             throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "\(value) is not a number of cpus in thousandths"))
+                .init(
+                    codingPath: decoder.codingPath, debugDescription: "\(value) is not a number of cpus in thousandths")
+            )
         }
         self = amount
     }
@@ -93,7 +98,9 @@ package struct TimeSpan: Hashable, Comparable, Sendable {
     package static func minutes(_ minutes: Int64) -> TimeSpan { .seconds(minutes * 60) }
     package static let zero = TimeSpan(milliseconds: 0)
     package static func < (a: TimeSpan, b: TimeSpan) -> Bool { a.milliseconds < b.milliseconds }
-    package static func + (a: TimeSpan, b: TimeSpan) -> TimeSpan { TimeSpan(milliseconds: a.milliseconds + b.milliseconds) }
+    package static func + (a: TimeSpan, b: TimeSpan) -> TimeSpan {
+        TimeSpan(milliseconds: a.milliseconds + b.milliseconds)
+    }
 
     /// The span in seconds, with milliseconds as decimals.
     package var seconds: Double { Double(milliseconds) / 1000 }
@@ -112,7 +119,8 @@ package struct TimeSpan: Hashable, Comparable, Sendable {
             rest = rest.dropFirst(digits.count)
             let name = rest.prefix { $0.isLetter }
             rest = rest.dropFirst(name.count)
-            guard digits.count <= 12, let number = Int64(digits), let unit = units.first(where: { $0.0 == name })?.1 else { return nil }
+            guard digits.count <= 12, let number = Int64(digits), let unit = units.first(where: { $0.0 == name })?.1
+            else { return nil }
             let (part, overflowed) = number.multipliedReportingOverflow(by: unit)
             guard !overflowed, part <= Self.longest.milliseconds else { return nil }
             total += part
@@ -144,7 +152,9 @@ extension TimeSpan: CustomStringConvertible, Codable {
         let value = try decoder.singleValueContainer().decode(Double.self)
         guard let span = TimeSpan(seconds: value) else {
             throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "\(value) is not a number of seconds between 0 and ten years"))
+                .init(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "\(value) is not a number of seconds between 0 and ten years"))
         }
         self = span
     }
@@ -179,7 +189,8 @@ extension Timestamp: CustomStringConvertible, Codable {
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
         let seconds = dayMilliseconds / 1000
         return padded(year, 4) + "-" + padded(month, 2) + "-" + padded(day, 2) + "T" + padded(seconds / 3600, 2) + ":"
-            + padded(seconds / 60 % 60, 2) + ":" + padded(seconds % 60, 2) + "." + padded(dayMilliseconds % 1000, 3) + "Z"
+            + padded(seconds / 60 % 60, 2) + ":" + padded(seconds % 60, 2) + "." + padded(dayMilliseconds % 1000, 3)
+            + "Z"
     }
 
     /// Parses RFC 3339; nil for anything else.
@@ -191,7 +202,9 @@ extension Timestamp: CustomStringConvertible, Codable {
         millisecondsSinceEpoch = Int64(milliseconds)
     }
 
-    package init(from decoder: any Decoder) throws { self = try decodeText(decoder, "an RFC 3339 time") { Timestamp($0) } }
+    package init(from decoder: any Decoder) throws {
+        self = try decodeText(decoder, "an RFC 3339 time") { Timestamp($0) }
+    }
     package func encode(to encoder: any Encoder) throws { try encodeText(description, encoder) }
 }
 

@@ -25,7 +25,8 @@ package struct WorkerDocument: Hashable, Codable, Sendable {
     package var attempts: [AttemptID]
 
     package init(
-        name: String, state: Open<WorkerState>, capacity: WorkerResources, free: WorkerResources, labels: [String: String],
+        name: String, state: Open<WorkerState>, capacity: WorkerResources, free: WorkerResources,
+        labels: [String: String],
         volumes: [String: VolumeOffer], engines: [String], version: String, lastSeen: Timestamp?, attempts: [AttemptID]
     ) {
         self.name = name
@@ -62,7 +63,10 @@ package struct ConfigurationDocument: Equatable, Codable, Sendable {
     package var imageReference: String
     package var configuration: Configuration
 
-    package init(digest: Digest, names: [ConfigurationVersion], createdAt: Timestamp, imageReference: String, configuration: Configuration) {
+    package init(
+        digest: Digest, names: [ConfigurationVersion], createdAt: Timestamp, imageReference: String,
+        configuration: Configuration
+    ) {
         self.digest = digest
         self.names = names
         self.createdAt = createdAt
@@ -114,7 +118,8 @@ package struct ImageDocument: Hashable, Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case digest, references, mediaType = "media_type", size = "size_bytes", platforms, layers, createdAt = "created_at", complete
+        case digest, references, mediaType = "media_type", size = "size_bytes", platforms, layers, createdAt =
+            "created_at", complete
     }
 }
 
@@ -180,5 +185,7 @@ package struct StatusDocument: Hashable, Codable, Sendable {
         self.free = free
     }
 
-    private enum CodingKeys: String, CodingKey { case version, startedAt = "started_at", jobs, tasks, workers, capacity, free }
+    private enum CodingKeys: String, CodingKey {
+        case version, startedAt = "started_at", jobs, tasks, workers, capacity, free
+    }
 }

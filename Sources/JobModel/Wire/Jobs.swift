@@ -29,7 +29,9 @@ package struct TaskCounts: Hashable, Codable, Sendable {
     package var failed: Int64
     package var cancelled: Int64
 
-    package init(total: Int64, pending: Int64, running: Int64 = 0, succeeded: Int64 = 0, failed: Int64 = 0, cancelled: Int64 = 0) {
+    package init(
+        total: Int64, pending: Int64, running: Int64 = 0, succeeded: Int64 = 0, failed: Int64 = 0, cancelled: Int64 = 0
+    ) {
         self.total = total
         self.pending = pending
         self.running = running
@@ -132,8 +134,10 @@ package struct AttemptDocument: Hashable, Codable, Sendable {
     package var gpus: [String]
 
     package init(
-        id: AttemptID, worker: String, engine: String?, state: Open<AttemptState>, reason: Open<EndReason>?, exitCode: Int?,
-        signal: Int?, message: String?, startedAt: Timestamp?, finishedAt: Timestamp?, inputs: [String: TreeFingerprint],
+        id: AttemptID, worker: String, engine: String?, state: Open<AttemptState>, reason: Open<EndReason>?,
+        exitCode: Int?,
+        signal: Int?, message: String?, startedAt: Timestamp?, finishedAt: Timestamp?,
+        inputs: [String: TreeFingerprint],
         outputs: [String: TreeFingerprint], usage: Usage?, gpus: [String]
     ) {
         self.id = id
@@ -207,7 +211,8 @@ package struct SubmitRequest: Equatable, Codable, Sendable {
     package var hold: Bool
 
     package init(
-        spec: JSONValue, files: [String: SubmittedFile] = [:], bindings: [String: String] = [:], parameters: [String: String] = [:],
+        spec: JSONValue, files: [String: SubmittedFile] = [:], bindings: [String: String] = [:],
+        parameters: [String: String] = [:],
         hold: Bool = false
     ) {
         self.spec = spec

@@ -39,10 +39,12 @@ package struct ParsedSubmission: Sendable {
         guard let spec else { throw SpecError(location: root.node.location, path: "$.spec", message: "is required") }
         self.spec = spec
         for path in spec.files.keys.sorted() where files[path] == nil {
-            throw SpecError(location: root.node.location, path: "$.files.\(path)", message: "is required: the spec names this file")
+            throw SpecError(
+                location: root.node.location, path: "$.files.\(path)", message: "is required: the spec names this file")
         }
         for path in files.keys.sorted() where spec.files[path] == nil {
-            throw SpecError(location: root.node.location, path: "$.files.\(path)", message: "is not named in the spec's files")
+            throw SpecError(
+                location: root.node.location, path: "$.files.\(path)", message: "is not named in the spec's files")
         }
     }
 

@@ -15,7 +15,8 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
     package var version: String
 
     package init(
-        cpus: CPUAmount, memory: ByteCount, gpus: [String], labels: [String: String], volumes: [VolumeName: VolumeOffer],
+        cpus: CPUAmount, memory: ByteCount, gpus: [String], labels: [String: String],
+        volumes: [VolumeName: VolumeOffer],
         allowedPaths: [String], engines: [String], version: String
     ) {
         self.cpus = cpus
@@ -98,7 +99,8 @@ package struct AttemptReport: Hashable, Codable, Sendable {
     package init(
         attempt: AttemptID, sequence: Int64, state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil,
         signal: Int? = nil, message: String? = nil, engine: String? = nil, startedAt: Timestamp? = nil,
-        finishedAt: Timestamp? = nil, inputs: [SlotName: TreeFingerprint]? = nil, outputs: [SlotName: TreeFingerprint]? = nil,
+        finishedAt: Timestamp? = nil, inputs: [SlotName: TreeFingerprint]? = nil,
+        outputs: [SlotName: TreeFingerprint]? = nil,
         usage: Usage? = nil
     ) {
         self.attempt = attempt
@@ -139,7 +141,8 @@ package struct SyncRequest: Hashable, Codable, Sendable {
     package var wait: TimeSpan
 
     package init(
-        version: Int = SyncRequest.protocolVersion, incarnation: String, sequence: Int64, registration: WorkerRegistration?,
+        version: Int = SyncRequest.protocolVersion, incarnation: String, sequence: Int64,
+        registration: WorkerRegistration?,
         live: [AttemptID], reports: [AttemptReport], wait: TimeSpan
     ) {
         self.version = version
@@ -205,7 +208,8 @@ package struct SyncResponse: Hashable, Codable, Sendable {
     package var registrationWanted: Bool
 
     package init(
-        lease: TimeSpan, interval: TimeSpan, start: [StartOrder], stop: [StopOrder], publish: [AttemptID], forget: [AttemptID],
+        lease: TimeSpan, interval: TimeSpan, start: [StartOrder], stop: [StopOrder], publish: [AttemptID],
+        forget: [AttemptID],
         jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool
     ) {
         self.lease = lease

@@ -5,13 +5,16 @@ package enum WireJSON {
     /// Encodes with sorted keys, so that equal documents are equal bytes.
     package static func encode(_ value: some Encodable, pretty: Bool = false) throws -> [UInt8] {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
+        encoder.outputFormatting =
+            pretty ? [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted] : [.sortedKeys, .withoutEscapingSlashes]
         return Array(try encoder.encode(value))
     }
 
     /// Decodes a document from outside.
     /// - Throws: ``Problem`` of kind `badRequest` that names the field.
-    package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: some Sequence<UInt8>) throws(Problem) -> Value {
+    package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: some Sequence<UInt8>) throws(Problem)
+        -> Value
+    {
         do {
             return try JSONDecoder().decode(type, from: Data(bytes))
         } catch let error as DecodingError {
@@ -27,7 +30,8 @@ package enum WireJSON {
             let field = path(context.codingPath + [key])
             return Problem(.badRequest, "is required", field: field)
         case .typeMismatch(let type, let context):
-            return Problem(.badRequest, "has the wrong type: expected \(wireName(of: type))", field: path(context.codingPath))
+            return Problem(
+                .badRequest, "has the wrong type: expected \(wireName(of: type))", field: path(context.codingPath))
         case .valueNotFound(let type, let context):
             return Problem(.badRequest, "is null: expected \(wireName(of: type))", field: path(context.codingPath))
         case .dataCorrupted(let context):
@@ -44,7 +48,9 @@ package enum WireJSON {
         if text.hasPrefix("Cannot initialize "), let range = text.range(of: " from invalid String value ") {
             return "\(quoted(String(text[range.upperBound...]))) is not one of the allowed values"
         }
-        if text.hasPrefix("Could not convert key"), let key = context.codingPath.last { return "\(quoted(key.stringValue)) is not a valid name" }
+        if text.hasPrefix("Could not convert key"), let key = context.codingPath.last {
+            return "\(quoted(key.stringValue)) is not a valid name"
+        }
         return text
     }
 

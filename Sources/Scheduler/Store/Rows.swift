@@ -97,9 +97,13 @@ package struct IdempotencyKey: Hashable, Sendable {
 
 /// How values are written as text columns, and read back.
 enum Column {
-    static func json(_ value: some Encodable) throws -> String { String(decoding: try WireJSON.encode(value), as: UTF8.self) }
+    static func json(_ value: some Encodable) throws -> String {
+        String(decoding: try WireJSON.encode(value), as: UTF8.self)
+    }
 
-    static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value { try WireJSON.decode(type, from: text.utf8) }
+    static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value {
+        try WireJSON.decode(type, from: text.utf8)
+    }
 
     /// `1-100,205-300`
     static func ranges(_ ranges: [ClosedRange<Int64>]) -> String {

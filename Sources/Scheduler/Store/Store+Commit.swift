@@ -34,13 +34,18 @@ extension Store {
                 for configuration in commit.configurations { try write(configuration, at: commit.wall, db) }
                 for change in Self.newest(commit.changes) { try write(change, db) }
                 for (key, job) in commit.keys {
-                    try db.cachedStatement(sql: "INSERT INTO idempotency_keys (user, key, request_digest, job) VALUES (?, ?, ?, ?)")
-                        .execute(arguments: [key.user.rawValue, key.key, key.requestDigest.description, job.rawValue])
+                    try db.cachedStatement(
+                        sql: "INSERT INTO idempotency_keys (user, key, request_digest, job) VALUES (?, ?, ?, ?)"
+                    )
+                    .execute(arguments: [key.user.rawValue, key.key, key.requestDigest.description, job.rawValue])
                 }
                 for entry in commit.entries { try write(entry, db) }
                 if let totals = commit.totals {
-                    try db.cachedStatement(sql: "INSERT INTO totals (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content")
-                        .execute(arguments: [try Column.json(totals)])
+                    try db.cachedStatement(
+                        sql:
+                            "INSERT INTO totals (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content"
+                    )
+                    .execute(arguments: [try Column.json(totals)])
                 }
             }
         } catch {
@@ -117,7 +122,8 @@ extension Store {
         ).execute(
             arguments: StatementArguments(
                 progressColumns(progress) + [
-                    id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description, try Column.json(record),
+                    id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description,
+                    try Column.json(record),
                 ]))
     }
 
@@ -134,9 +140,12 @@ extension Store {
 
     private func progressColumns(_ progress: JobProgress) -> [(any DatabaseValueConvertible)?] {
         [
-            progress.state.rawValue, progress.reason, progress.counts.total, progress.counts.pending, progress.counts.running,
-            progress.counts.succeeded, progress.counts.failed, progress.counts.cancelled, Column.ranges(progress.unstarted),
-            progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column, progress.startedAt?.column,
+            progress.state.rawValue, progress.reason, progress.counts.total, progress.counts.pending,
+            progress.counts.running,
+            progress.counts.succeeded, progress.counts.failed, progress.counts.cancelled,
+            Column.ranges(progress.unstarted),
+            progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column,
+            progress.startedAt?.column,
             progress.finishedAt?.column, progress.revision,
         ]
     }
@@ -150,7 +159,8 @@ extension Store {
                     program_failures = excluded.program_failures, infrastructure_failures = excluded.infrastructure_failures
                 """
         ).execute(arguments: [
-            row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts, row.programFailures,
+            row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts,
+            row.programFailures,
             row.infrastructureFailures,
         ])
     }
@@ -165,10 +175,13 @@ extension Store {
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
-            row.id.job.rawValue, row.id.task.index, row.id.number, row.worker.rawValue, row.state.rawValue, row.reason?.rawValue,
+            row.id.job.rawValue, row.id.task.index, row.id.number, row.worker.rawValue, row.state.rawValue,
+            row.reason?.rawValue,
             Column.lines(row.gpus), row.isAcknowledged, row.isAccepted, row.stopReason?.rawValue, row.assignedAt.column,
-            row.endedAt?.column, report?.sequence, report?.state.rawValue, report?.reason?.rawValue, report?.exitCode, report?.signal,
-            report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column, report?.usage?.cpuSeconds,
+            row.endedAt?.column, report?.sequence, report?.state.rawValue, report?.reason?.rawValue, report?.exitCode,
+            report?.signal,
+            report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column,
+            report?.usage?.cpuSeconds,
             report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try report?.inputs.map { try Column.json($0) },
             try report?.outputs.map { try Column.json($0) },
         ])
@@ -176,9 +189,11 @@ extension Store {
 
     private func write(_ configuration: Commit.NewConfiguration, at wall: Timestamp, _ db: Database) throws {
         try db.cachedStatement(
-            sql: "INSERT OR IGNORE INTO configurations (digest, content, image_reference, created_at) VALUES (?, ?, ?, ?)"
+            sql:
+                "INSERT OR IGNORE INTO configurations (digest, content, image_reference, created_at) VALUES (?, ?, ?, ?)"
         ).execute(arguments: [
-            configuration.digest.description, String(decoding: configuration.content, as: UTF8.self), configuration.imageReference,
+            configuration.digest.description, String(decoding: configuration.content, as: UTF8.self),
+            configuration.imageReference,
             wall.column,
         ])
         guard let version = configuration.version else { return }
@@ -191,9 +206,11 @@ extension Store {
         switch entry {
         case .userSaved(let user):
             try db.cachedStatement(
-                sql: "INSERT OR REPLACE INTO users (name, role, uid, gid, token_hash, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+                sql:
+                    "INSERT OR REPLACE INTO users (name, role, uid, gid, token_hash, created_at) VALUES (?, ?, ?, ?, ?, ?)"
             ).execute(arguments: [
-                user.name.rawValue, user.role.rawValue, Int64(user.uid), Int64(user.gid), user.tokenHash.description, user.createdAt.column,
+                user.name.rawValue, user.role.rawValue, Int64(user.uid), Int64(user.gid), user.tokenHash.description,
+                user.createdAt.column,
             ])
         case .userRemoved(let name):
             try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])

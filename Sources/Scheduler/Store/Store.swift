@@ -1,8 +1,8 @@
+import Foundation
+import GRDB
 // The SQLite file: opened once, by one scheduler, with the durability that acknowledgements rely on. Only the loop's thread writes
 // (Store+Commit.swift); queries read from the pool's snapshots (Queries/). No decision is made here.
 import Glibc
-import Foundation
-import GRDB
 import JobModel
 import Logging
 import Migrations
@@ -20,9 +20,12 @@ package enum StoreFailure: Error, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .locked(let directory): "another scheduler uses the data folder \(directory): stop it first, or choose another folder"
-        case .newerSchema(let directory): "the database in \(directory) was written by a newer jobctl: install that version or a later one"
-        case .diskFull: "the scheduler's disk is full: free some space; running jobs go on, and submits work again by themselves"
+        case .locked(let directory):
+            "another scheduler uses the data folder \(directory): stop it first, or choose another folder"
+        case .newerSchema(let directory):
+            "the database in \(directory) was written by a newer jobctl: install that version or a later one"
+        case .diskFull:
+            "the scheduler's disk is full: free some space; running jobs go on, and submits work again by themselves"
         case .storage(let why): "the scheduler's disk failed: \(why)"
         }
     }
@@ -86,7 +89,9 @@ package final class Store: Sendable {
     }
 
     private static func migrate(_ pool: DatabasePool, directory: String, logger: Logger) throws {
-        guard try !pool.read({ try migrator.hasBeenSuperseded($0) }) else { throw StoreFailure.newerSchema(directory: directory) }
+        guard try !pool.read({ try migrator.hasBeenSuperseded($0) }) else {
+            throw StoreFailure.newerSchema(directory: directory)
+        }
         try migrator.migrate(pool)
     }
 }

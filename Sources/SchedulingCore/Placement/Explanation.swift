@@ -58,10 +58,12 @@ extension Cluster {
         let candidates = slots.ids.compactMap { slots[$0] }.map { slot in
             let worker = workers[slot]
             let presence = Explanation.Finding(
-                check: "state", needed: WorkerState.ready.rawValue, offered: worker.state.rawValue, couldFit: !worker.isLost,
+                check: "state", needed: WorkerState.ready.rawValue, offered: worker.state.rawValue,
+                couldFit: !worker.isLost,
                 fitsNow: worker.takesWork)
             return Explanation.Candidate(
-                worker: worker.name, findings: [presence] + needs.map { $0.finding(worker.registration, room: worker.room) })
+                worker: worker.name,
+                findings: [presence] + needs.map { $0.finding(worker.registration, room: worker.room) })
         }
         return Explanation(job: id, state: job.progress.state, reason: job.progress.reason, candidates: candidates)
     }
@@ -70,7 +72,9 @@ extension Cluster {
     func shortfall(of requirement: Requirement) -> String {
         let present = slots.ids.compactMap { slots[$0] }.filter { !workers[$0].isLost }.map { workers[$0] }
         guard let first = present.first else { return "no worker fits: no worker is registered" }
-        if let need = requirement.needs.first(where: { need in !present.contains { need.couldBeMet(by: $0.registration) } }) {
+        if let need = requirement.needs.first(where: { need in
+            !present.contains { need.couldBeMet(by: $0.registration) }
+        }) {
             return "no worker fits: none has \(need.wanted)\(need.best(of: present.map(\.registration)))"
         }
         // Each need is met by some worker, but no worker meets all: name what the closest one lacks.
@@ -79,7 +83,8 @@ extension Cluster {
             let lacks = requirement.needs.filter { !$0.couldBeMet(by: worker.registration) }
             if lacks.count < closest.lacks.count { closest = (worker, lacks) }
         }
-        return "no worker fits: \(closest.worker.name) comes closest but lacks " + closest.lacks.map(\.wanted).joined(separator: " and ")
+        return "no worker fits: \(closest.worker.name) comes closest but lacks "
+            + closest.lacks.map(\.wanted).joined(separator: " and ")
     }
 }
 
@@ -113,7 +118,8 @@ extension Need {
             case .memory: "\(ByteCount(bytes: max(0, room.memory))) free of \(worker.memory)"
             case .gpus: "\(room.gpus) free of \(gpuIdentities(worker.gpus).count)"
             case .label(let constraint): worker.labels[constraint.label] ?? "no such label"
-            case .volume(let name, _): worker.volumes[name].map { $0.writable ? "writable" : "read-only" } ?? "not offered"
+            case .volume(let name, _):
+                worker.volumes[name].map { $0.writable ? "writable" : "read-only" } ?? "not offered"
             case .path: couldBeMet(by: worker) ? "allowed" : "not allowed"
             }
         let couldFit = couldBeMet(by: worker)

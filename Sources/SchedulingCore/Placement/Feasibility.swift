@@ -20,7 +20,8 @@ struct Amounts: Hashable, Sendable {
 
     init(_ resources: Resources) {
         self.init(
-            cpus: max(0, resources.cpus.thousandths), memory: max(0, resources.memory.bytes), gpus: max(0, resources.gpus))
+            cpus: max(0, resources.cpus.thousandths), memory: max(0, resources.memory.bytes),
+            gpus: max(0, resources.gpus))
     }
 
     /// A worker's capacity.
@@ -66,7 +67,8 @@ enum Need: Hashable, Sendable {
         case .cpus(let amount): amount <= worker.cpus
         case .memory(let amount): amount <= worker.memory
         case .gpus(let count): count <= gpuIdentities(worker.gpus).count
-        case .label(let constraint): (worker.labels[constraint.label] == constraint.value) == (constraint.comparison == .equal)
+        case .label(let constraint):
+            (worker.labels[constraint.label] == constraint.value) == (constraint.comparison == .equal)
         case .volume(let name, let writable): worker.volumes[name].map { $0.writable || !writable } ?? false
         case .path(let path): worker.allowedPaths.contains { lies(path, below: $0) }
         }
@@ -101,7 +103,9 @@ struct Requirement: Hashable, Sendable {
             .sorted { ($0.label, $0.comparison.rawValue, $0.value) < ($1.label, $1.comparison.rawValue, $1.value) }
             .map { .label($0) }
         for (name, slot) in record.slots.sorted(by: { $0.key < $1.key }) {
-            guard let need = Self.need(of: slot, name, boundTo: record.bindings[name]), !needs.contains(need) else { continue }
+            guard let need = Self.need(of: slot, name, boundTo: record.bindings[name]), !needs.contains(need) else {
+                continue
+            }
             needs.append(need)
         }
         self.needs = needs

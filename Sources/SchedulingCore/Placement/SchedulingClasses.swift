@@ -105,7 +105,8 @@ extension Cluster {
         } else if known == nil, isEligible {
             let name = workers[slot].name
             let eligible = classes.rows[place].eligible
-            classes.rows[place].eligible.insert(slot, at: eligible.firstIndex { name < workers[$0].name } ?? eligible.count)
+            classes.rows[place].eligible.insert(
+                slot, at: eligible.firstIndex { name < workers[$0].name } ?? eligible.count)
         }
     }
 }

@@ -27,13 +27,19 @@ struct LogFiles: Sendable {
         var bytes = Array(piece.bytes.prefix(Int(Self.limit - size)))
         if bytes.count < piece.bytes.count { bytes += Array(Self.cutMark.utf8) }
         let file = open(path(piece.stream), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw AttemptFailure(reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))") }
+        guard file >= 0 else {
+            throw AttemptFailure(
+                reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))")
+        }
         defer { close(file) }
         var done = 0
         while done < bytes.count {
             let count = bytes.withUnsafeBytes { write(file, $0.baseAddress?.advanced(by: done), bytes.count - done) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw AttemptFailure(reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))") }
+            guard count > 0 else {
+                throw AttemptFailure(
+                    reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))")
+            }
             done += count
         }
     }
@@ -60,7 +66,9 @@ struct LogShipper: Sendable {
         var sent: [LogPiece.Stream: Int64] = [:]
         while !Task.isCancelled {
             for stream in LogPiece.Stream.allCases where files.size(stream) > sent[stream, default: 0] {
-                if let size = try? await ship(stream, from: sent[stream, default: 0], complete: false) { sent[stream] = size }  // allowed: the next round tries again
+                if let size = try? await ship(stream, from: sent[stream, default: 0], complete: false) {
+                    sent[stream] = size
+                }  // allowed: the next round tries again
             }
             do { try await Task.sleep(for: .milliseconds(250)) } catch { return }
         }

@@ -30,7 +30,9 @@ package final class Fingerprinter: Sendable {
     /// Fingerprints the file or folder at `path`, away from the threads that serve others.
     /// - Throws: ``VolumeError`` if something cannot be read, is no file, folder or link, or changes while it is read.
     package func fingerprint(_ path: String, level: FingerprintLevel) async throws(VolumeError) -> TreeFingerprint {
-        if level == .none { return TreeFingerprint(treeDigest: nil, level: .none, files: 0, bytes: ByteCount(bytes: 0)) }
+        if level == .none {
+            return TreeFingerprint(treeDigest: nil, level: .none, files: 0, bytes: ByteCount(bytes: 0))
+        }
         let result: Result<TreeFingerprint, VolumeError> = await withCheckedContinuation { continuation in
             queue.async {
                 self.slots.wait()
@@ -55,7 +57,9 @@ package final class Fingerprinter: Sendable {
             while let folder = pending.popLast() {
                 for name in try names(in: root + "/" + folder) where !(folder.isEmpty && name == ".jobctl") {
                     let path = folder.isEmpty ? name : folder + "/" + name
-                    guard lines.count < Self.mostEntries else { throw VolumeError("\(root) has more than \(Self.mostEntries) entries") }
+                    guard lines.count < Self.mostEntries else {
+                        throw VolumeError("\(root) has more than \(Self.mostEntries) entries")
+                    }
                     if try add(root + "/" + path, as: path, level, &lines, &result) { pending.append(path) }
                 }
             }
@@ -71,7 +75,8 @@ package final class Fingerprinter: Sendable {
 
     /// Adds one entry; whether it is a folder to go into.
     private func add(
-        _ file: String, as path: String, _ level: FingerprintLevel, _ lines: inout [(path: String, line: [UInt8])], _ result: inout TreeFingerprint
+        _ file: String, as path: String, _ level: FingerprintLevel, _ lines: inout [(path: String, line: [UInt8])],
+        _ result: inout TreeFingerprint
     ) throws(VolumeError) -> Bool {
         var information = stat()
         guard lstat(file, &information) == 0 else { throw failure("examine", file) }
@@ -86,7 +91,9 @@ package final class Fingerprinter: Sendable {
             line("d", 0, "-")
             return true
         case S_IFREG:
-            line("f", Int64(information.st_size), level == .content ? try digest(of: file, information, modified).hex : "-")
+            line(
+                "f", Int64(information.st_size),
+                level == .content ? try digest(of: file, information, modified).hex : "-")
             result.files += 1
             result.bytes.bytes += Int64(information.st_size)
         case S_IFLNK:
@@ -102,7 +109,8 @@ package final class Fingerprinter: Sendable {
 
     private func digest(of path: String, _ before: stat, _ modified: Int64) throws(VolumeError) -> Digest {
         let identity = Identity(
-            device: UInt64(before.st_dev), inode: UInt64(before.st_ino), size: Int64(before.st_size), modified: modified,
+            device: UInt64(before.st_dev), inode: UInt64(before.st_ino), size: Int64(before.st_size),
+            modified: modified,
             changed: Int64(before.st_ctim.tv_sec) * 1_000_000_000 + Int64(before.st_ctim.tv_nsec))
         if let digest = known.withLock({ $0[identity] }) { return digest }
         let file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
@@ -134,7 +142,9 @@ package final class Fingerprinter: Sendable {
         defer { closedir(handle) }
         var names: [String] = []
         while let entry = readdir(handle) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
             if name != ".", name != ".." { names.append(name) }
         }
         return names

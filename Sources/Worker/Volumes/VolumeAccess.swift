@@ -28,21 +28,28 @@ package struct VolumeAccess: Sendable {
     }
 
     /// Resolves and mounts the data of a slot; the host path to give to the engine.
-    func mount(_ slot: SlotName, _ mode: SlotMode, at binding: Binding, for attempt: AttemptID, as user: Identity) throws(VolumeError) -> String {
+    func mount(_ slot: SlotName, _ mode: SlotMode, at binding: Binding, for attempt: AttemptID, as user: Identity)
+        throws(VolumeError) -> String
+    {
         let (root, path, writable) = try table.resolve(binding, slot)
-        guard mode == .ro || writable else { throw VolumeError("slot '\(slot)': the volume of '\(binding)' is read-only on this worker") }
+        guard mode == .ro || writable else {
+            throw VolumeError("slot '\(slot)': the volume of '\(binding)' is read-only on this worker")
+        }
         let rootFolder = try Self.open(root: root)
         let what = "slot '\(slot)': \(binding)"
         switch mode {
         case .ro, .rw:
-            let found = try Descriptor(jc_open_beneath(rootFolder.number, path, user.uid, user.gid, mode == .rw ? 1 : 0, 0), what)
+            let found = try Descriptor(
+                jc_open_beneath(rootFolder.number, path, user.uid, user.gid, mode == .rw ? 1 : 0, 0), what)
             return try mount(found, path: root + "/" + path, slot, attempt, readOnly: mode == .ro)
         case .out:
             let staging = try stagingFolder(rootFolder, attempt, user, what: what)
             let name = slot.rawValue
             // Only the agent and the submitter can get here: the parent belongs to the submitter, mode 0700.
             let made = jc_open_beneath(staging.number, name, user.uid, user.gid, 1, 0)
-            return try mount(try Descriptor(made, what), path: "\(root)/\(Self.staging)/\(attempt)/\(name)", slot, attempt, readOnly: false)
+            return try mount(
+                try Descriptor(made, what), path: "\(root)/\(Self.staging)/\(attempt)/\(name)", slot, attempt,
+                readOnly: false)
         }
     }
 
@@ -56,7 +63,9 @@ package struct VolumeAccess: Sendable {
     }
 
     /// A folder of the worker inside a volume: it must be the agent's own, or somebody else decides what is in it.
-    private func ownFolder(_ parent: borrowing Descriptor, _ name: String, what: String) throws(VolumeError) -> Descriptor {
+    private func ownFolder(_ parent: borrowing Descriptor, _ name: String, what: String) throws(VolumeError)
+        -> Descriptor
+    {
         guard mkdirat(parent.number, name, 0o711) == 0 || errno == EEXIST else {
             throw VolumeError("\(what): the worker cannot make \(name) there: \(String(cString: strerror(errno)))")
         }
@@ -70,7 +79,9 @@ package struct VolumeAccess: Sendable {
     }
 
     /// `.jobctl/staging/<attempt>`, belonging to the submitter.
-    private func stagingFolder(_ root: borrowing Descriptor, _ attempt: AttemptID, _ user: Identity, what: String) throws(VolumeError) -> Descriptor {
+    private func stagingFolder(_ root: borrowing Descriptor, _ attempt: AttemptID, _ user: Identity, what: String)
+        throws(VolumeError) -> Descriptor
+    {
         let own = try ownFolder(root, Self.own, what: what)
         let staging = try ownFolder(own, "staging", what: what)
         let name = attempt.description
@@ -82,7 +93,9 @@ package struct VolumeAccess: Sendable {
         return try Descriptor(result < 0 ? -errno : result, what)
     }
 
-    private func mount(_ found: borrowing Descriptor, path: String, _ slot: SlotName, _ attempt: AttemptID, readOnly: Bool) throws(VolumeError) -> String {
+    private func mount(
+        _ found: borrowing Descriptor, path: String, _ slot: SlotName, _ attempt: AttemptID, readOnly: Bool
+    ) throws(VolumeError) -> String {
         guard isRoot else { return path }
         let folder = "\(mountFolder)/\(attempt)"
         let target = "\(folder)/\(slot)"
@@ -97,7 +110,9 @@ package struct VolumeAccess: Sendable {
         }
         _ = jc_unmount(target)
         let result = jc_mount_descriptor(found.number, target, readOnly ? 1 : 0)
-        guard result == 0 else { throw VolumeError("slot '\(slot)': cannot be mounted: \(String(cString: strerror(-result)))") }
+        guard result == 0 else {
+            throw VolumeError("slot '\(slot)': cannot be mounted: \(String(cString: strerror(-result)))")
+        }
         return target
     }
 
@@ -118,7 +133,11 @@ package struct VolumeAccess: Sendable {
         let staged = try stagingFolder(rootFolder, attempt, user, what: what)
         let record = "\(attempt.task).\(slot)"
         // The agent crashed after the rename: the record names this attempt, and nothing is staged any more.
-        if faccessat(staged.number, slot.rawValue, F_OK, AT_SYMLINK_NOFOLLOW) != 0, Self.text(records, record) == attempt.description { return }
+        if faccessat(staged.number, slot.rawValue, F_OK, AT_SYMLINK_NOFOLLOW) != 0,
+            Self.text(records, record) == attempt.description
+        {
+            return
+        }
         let earlier = Self.text(records, record).flatMap { AttemptID($0) }
         var result = jc_rename_new(staged.number, slot.rawValue, parent.number, name, user.uid, user.gid)
         if result == -EEXIST, let earlier, earlier.task == attempt.task, earlier.number < attempt.number {
@@ -128,9 +147,15 @@ package struct VolumeAccess: Sendable {
             }
             result = jc_rename_new(staged.number, slot.rawValue, parent.number, name, user.uid, user.gid)
         }
-        guard result != -EEXIST else { throw VolumeError("\(what) exists already: outputs are never overwritten; bind another path") }
-        guard result == 0 else { throw VolumeError("\(what): cannot be published: \(String(cString: strerror(-result)))") }
-        guard Self.write(attempt.description, records, record) else { throw VolumeError("\(what): the publication cannot be recorded") }
+        guard result != -EEXIST else {
+            throw VolumeError("\(what) exists already: outputs are never overwritten; bind another path")
+        }
+        guard result == 0 else {
+            throw VolumeError("\(what): cannot be published: \(String(cString: strerror(-result)))")
+        }
+        guard Self.write(attempt.description, records, record) else {
+            throw VolumeError("\(what): the publication cannot be recorded")
+        }
         fsync(parent.number)
     }
 
@@ -158,7 +183,8 @@ package struct VolumeAccess: Sendable {
     /// Takes the attempt's mounts away. Harmless to repeat.
     func unmount(_ attempt: AttemptID) {
         let folder = "\(mountFolder)/\(attempt)"
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {  // allowed: no folder, nothing mounted
+        // allowed: no folder, nothing mounted
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
             let target = folder + "/" + name
             while jc_unmount(target) == 0 {}
             if rmdir(target) != 0 { unlink(target) }
@@ -169,14 +195,18 @@ package struct VolumeAccess: Sendable {
     /// Removes what the attempt staged and did not publish.
     func removeStaging(of attempt: AttemptID, in record: JobRecord) {
         for (slot, entry) in record.slots where entry.mode == .out {
-            guard let binding = try? record.location(of: slot, for: attempt.task), let place = try? table.resolve(binding, slot) else { continue }  // allowed: nothing was staged there
-            try? FileManager.default.removeItem(atPath: "\(place.root)/\(Self.staging)/\(attempt)")  // allowed: may be gone
+            guard let binding = try? record.location(of: slot, for: attempt.task),
+                let place = try? table.resolve(binding, slot)
+            else { continue }  // allowed: nothing was staged there
+            // allowed: may be gone
+            try? FileManager.default.removeItem(atPath: "\(place.root)/\(Self.staging)/\(attempt)")
         }
     }
 
     /// Takes away every mount that lies below the mount folder and belongs to none of `live`: what a crash left.
     func removeLeftovers(except live: Set<AttemptID>) {
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: mountFolder)) ?? [] {  // allowed: no folder, nothing left
+        // allowed: no folder, nothing left
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: mountFolder)) ?? [] {
             guard let attempt = AttemptID(name), !live.contains(attempt) else { continue }
             unmount(attempt)
         }

@@ -22,7 +22,9 @@ package struct Volume: Hashable, Sendable {
         }
         let isWritable = parts[1].hasSuffix(":rw")
         let path = isWritable || parts[1].hasSuffix(":ro") ? String(parts[1].dropLast(3)) : parts[1]
-        guard path.hasPrefix("/") else { throw VolumeError("the volume '\(name)' needs an absolute path, not \(quoted(path))") }
+        guard path.hasPrefix("/") else {
+            throw VolumeError("the volume '\(name)' needs an absolute path, not \(quoted(path))")
+        }
         self.init(name: name, root: path, writable: isWritable)
     }
 }
@@ -38,9 +40,15 @@ package struct VolumeTable: Sendable {
     let allowedPaths: [String]
 
     /// Folders of the system and of engines: no volume may be one of them, nor contain an engine's.
-    private static let forbidden = ["/", "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/run", "/var/run", "/root"]
-    private static let forbiddenBelow = ["/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/run"]
-    private static let engineFolders = ["/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/run/docker.sock", "/run/podman"]
+    private static let forbidden = [
+        "/", "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/run", "/var/run", "/root",
+    ]
+    private static let forbiddenBelow = [
+        "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/run",
+    ]
+    private static let engineFolders = [
+        "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/run/docker.sock", "/run/podman",
+    ]
 
     /// Checks every root, with its symbolic links resolved.
     /// - Throws: ``VolumeError`` that names the volume.
@@ -48,7 +56,9 @@ package struct VolumeTable: Sendable {
         var table: [VolumeName: Volume] = [:]
         for volume in volumes {
             guard table[volume.name] == nil else { throw VolumeError("the volume '\(volume.name)' is given twice") }
-            table[volume.name] = Volume(name: volume.name, root: try Self.checked(volume.root, "the volume '\(volume.name)'"), writable: volume.writable)
+            table[volume.name] = Volume(
+                name: volume.name, root: try Self.checked(volume.root, "the volume '\(volume.name)'"),
+                writable: volume.writable)
         }
         self.volumes = table
         var paths: [String] = []
@@ -64,25 +74,34 @@ package struct VolumeTable: Sendable {
         defer { free(resolved) }
         let root = String(cString: resolved)
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else { throw VolumeError("\(what): \(path) is no folder") }
+        guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else {
+            throw VolumeError("\(what): \(path) is no folder")
+        }
         let isForbidden =
             forbidden.contains(root) || forbiddenBelow.contains { root == $0 || root.hasPrefix($0 + "/") }
             || engineFolders.contains { root == $0 || root.hasPrefix($0 + "/") || $0.hasPrefix(root + "/") }
-        guard !isForbidden else { throw VolumeError("\(what) may not be \(root): it belongs to the system or to a container engine") }
+        guard !isForbidden else {
+            throw VolumeError("\(what) may not be \(root): it belongs to the system or to a container engine")
+        }
         return root
     }
 
     /// The root folder, the path below it and whether it may be written, for a binding.
-    func resolve(_ binding: Binding, _ slot: SlotName) throws(VolumeError) -> (root: String, path: String, writable: Bool) {
+    func resolve(_ binding: Binding, _ slot: SlotName) throws(VolumeError) -> (
+        root: String, path: String, writable: Bool
+    ) {
         guard !binding.path.split(separator: "/").contains(".jobctl") else {
             throw VolumeError("slot '\(slot)': '.jobctl' is the worker's own folder and cannot be bound")
         }
         switch binding.root {
         case .volume(let name):
-            guard let volume = volumes[name] else { throw VolumeError("slot '\(slot)': this worker offers no volume '\(name)'") }
+            guard let volume = volumes[name] else {
+                throw VolumeError("slot '\(slot)': this worker offers no volume '\(name)'")
+            }
             return (volume.root, binding.path, volume.writable)
         case .host:
-            guard let root = allowedPaths.first(where: { binding.path == $0 || binding.path.hasPrefix($0 + "/") }) else {
+            guard let root = allowedPaths.first(where: { binding.path == $0 || binding.path.hasPrefix($0 + "/") })
+            else {
                 throw VolumeError("slot '\(slot)': this worker does not allow the path \(binding.path)")
             }
             return (root, String(binding.path.dropFirst(root.count).drop { $0 == "/" }), true)

@@ -15,7 +15,10 @@ enum Render {
 
     /// A list: a table of its rows, or the document as JSON.
     static func list<Item: Row>(_ rows: [Item], document: some Encodable, _ options: GlobalOptions) throws {
-        if options.quiet { return rows.forEach { print($0.quiet) } }
+        if options.quiet {
+            for row in rows { print(row.quiet) }
+            return
+        }
         switch options.output {
         case .json: try json(document)
         case .table: table(header: Item.header, rows.map(\.cells))
@@ -56,7 +59,9 @@ enum Render {
         text(header: [], fields.compactMap { name, value in value.map { [name + ":", $0] } })
     }
 
-    static func time(_ time: Timestamp?) -> String { time.map { String($0.description.prefix(19)).replacing("T", with: " ") + "Z" } ?? "-" }
+    static func time(_ time: Timestamp?) -> String {
+        time.map { String($0.description.prefix(19)).replacing("T", with: " ") + "Z" } ?? "-"
+    }
 
     static func pairs(_ map: [String: String]) -> String? {
         map.isEmpty ? nil : map.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")

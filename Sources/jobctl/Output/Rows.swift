@@ -5,13 +5,15 @@ extension JobDocument: Row {
     static var header: [String] { ["JOB", "NAME", "STATE", "TASKS", "OWNER", "SUBMITTED", "CONFIGURATION"] }
     var cells: [String] {
         [
-            id.description, name, state.description, "\(tasks.finished)/\(tasks.total)", owner, Render.time(submittedAt), configurationText,
+            id.description, name, state.description, "\(tasks.finished)/\(tasks.total)", owner,
+            Render.time(submittedAt), configurationText,
         ]
     }
     var quiet: String { id.description }
 
     var configurationText: String {
-        let version = configuration.name.map { name in configuration.version.map { "\(name)@\($0) " } ?? "\(name) " } ?? ""
+        let version =
+            configuration.name.map { name in configuration.version.map { "\(name)@\($0) " } ?? "\(name) " } ?? ""
         return version + configuration.digest.short
     }
 
@@ -19,20 +21,32 @@ extension JobDocument: Row {
         Render.page([
             ("job", id.description), ("name", name), ("state", state.description), ("reason", reason), ("owner", owner),
             ("queue", "\(queue), priority \(priority)"),
-            ("configuration", configuration.digest.description + (configuration.version.map { " (\(configuration.name ?? "")@\($0))" } ?? "")),
-            ("image", "\(image.reference) = \(image.digest)"), ("bindings", Render.pairs(bindings)), ("parameters", Render.pairs(parameters)),
+            (
+                "configuration",
+                configuration.digest.description
+                    + (configuration.version.map { " (\(configuration.name ?? "")@\($0))" } ?? "")
+            ),
+            ("image", "\(image.reference) = \(image.digest)"), ("bindings", Render.pairs(bindings)),
+            ("parameters", Render.pairs(parameters)),
             ("labels", Render.pairs(labels)), ("rerun of", rerunOf?.description),
-            ("tasks", "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"),
-            ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }), ("finished", finishedAt.map { Render.time($0) }),
+            (
+                "tasks",
+                "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
+            ),
+            ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }),
+            ("finished", finishedAt.map { Render.time($0) }),
         ])
     }
 }
 
 extension AttemptDocument: Row {
-    static var header: [String] { ["ATTEMPT", "STATE", "REASON", "WORKER", "STARTED", "WALL", "CPU", "MEMORY", "MESSAGE"] }
+    static var header: [String] {
+        ["ATTEMPT", "STATE", "REASON", "WORKER", "STARTED", "WALL", "CPU", "MEMORY", "MESSAGE"]
+    }
     var cells: [String] {
         [
-            id.description, state.description, ending, worker, Render.time(startedAt), usage.map { "\(rounded($0.wallSeconds))s" } ?? "-",
+            id.description, state.description, ending, worker, Render.time(startedAt),
+            usage.map { "\(rounded($0.wallSeconds))s" } ?? "-",
             usage.map { "\(rounded($0.cpuSeconds))s" } ?? "-", usage.map { "\($0.maxMemory)" } ?? "-", message ?? "",
         ]
     }
@@ -50,7 +64,9 @@ extension AttemptDocument: Row {
 
     var trees: [String] {
         [("input", inputs), ("output", outputs)].flatMap { kind, trees in
-            trees.sorted { $0.key < $1.key }.map { "  \($0.key) (\(kind)): \($0.value.treeDigest?.description ?? "-"), \($0.value.files) files, \($0.value.bytes)" }
+            trees.sorted { $0.key < $1.key }.map {
+                "  \($0.key) (\(kind)): \($0.value.treeDigest?.description ?? "-"), \($0.value.files) files, \($0.value.bytes)"
+            }
         }
     }
 }
@@ -59,27 +75,37 @@ private func rounded(_ seconds: Double) -> String { String((seconds * 100).round
 
 extension TaskDocument: Row {
     static var header: [String] { ["TASK", "STATE", "REASON", "ATTEMPTS", "PARAMETERS"] }
-    var cells: [String] { [id.description, state.description, reason ?? "-", String(attempts), Render.pairs(parameters) ?? ""] }
+    var cells: [String] {
+        [id.description, state.description, reason ?? "-", String(attempts), Render.pairs(parameters) ?? ""]
+    }
     var quiet: String { id.description }
 }
 
 extension WorkerDocument: Row {
-    static var header: [String] { ["WORKER", "STATE", "CPUS FREE", "MEMORY FREE", "GPUS", "ATTEMPTS", "ENGINES", "VOLUMES"] }
+    static var header: [String] {
+        ["WORKER", "STATE", "CPUS FREE", "MEMORY FREE", "GPUS", "ATTEMPTS", "ENGINES", "VOLUMES"]
+    }
     var cells: [String] {
         [
-            name, state.description, "\(free.cpus)/\(capacity.cpus)", "\(free.memory) / \(capacity.memory)", "\(free.gpus.count)/\(capacity.gpus.count)",
+            name, state.description, "\(free.cpus)/\(capacity.cpus)", "\(free.memory) / \(capacity.memory)",
+            "\(free.gpus.count)/\(capacity.gpus.count)",
             String(attempts.count), engines.joined(separator: ","), volumeText,
         ]
     }
     var quiet: String { name }
-    private var volumeText: String { volumes.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.writable ? "rw" : "ro")" }.joined(separator: " ") }
+    private var volumeText: String {
+        volumes.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.writable ? "rw" : "ro")" }.joined(separator: " ")
+    }
 
     var page: String {
         Render.page([
             ("worker", name), ("state", state.description), ("cpus", "\(free.cpus) free of \(capacity.cpus)"),
-            ("memory", "\(free.memory) free of \(capacity.memory)"), ("gpus", capacity.gpus.isEmpty ? "none" : capacity.gpus.joined(separator: " ")),
-            ("labels", Render.pairs(labels)), ("volumes", volumeText), ("engines", engines.joined(separator: ", ")), ("version", version),
-            ("last seen", Render.time(lastSeen)), ("attempts", attempts.isEmpty ? nil : attempts.map(\.description).joined(separator: " ")),
+            ("memory", "\(free.memory) free of \(capacity.memory)"),
+            ("gpus", capacity.gpus.isEmpty ? "none" : capacity.gpus.joined(separator: " ")),
+            ("labels", Render.pairs(labels)), ("volumes", volumeText), ("engines", engines.joined(separator: ", ")),
+            ("version", version),
+            ("last seen", Render.time(lastSeen)),
+            ("attempts", attempts.isEmpty ? nil : attempts.map(\.description).joined(separator: " ")),
         ])
     }
 }
@@ -90,14 +116,23 @@ extension ConfigurationDocument: Row {
     var quiet: String { digest.description }
 
     var page: String {
-        let slots = configuration.slots.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value.path):\($0.value.mode.rawValue)" }
+        let slots = configuration.slots.sorted { $0.key < $1.key }.map {
+            "\($0.key):\($0.value.path):\($0.value.mode.rawValue)"
+        }
         let resources = configuration.resources
         return Render.page([
-            ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")), ("created", Render.time(createdAt)),
+            ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")),
+            ("created", Render.time(createdAt)),
             ("image", "\(imageReference) = \(configuration.image.digest)"), ("platform", configuration.image.platform),
             ("command", configuration.command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")),
             ("environment", Render.pairs(configuration.environment)), ("working_dir", configuration.workingDirectory),
-            ("files", configuration.files.isEmpty ? nil : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }.joined(separator: " ")),
+            (
+                "files",
+                configuration.files.isEmpty
+                    ? nil
+                    : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }
+                        .joined(separator: " ")
+            ),
             ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")), ("network", configuration.network.rawValue),
             ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
         ])
@@ -106,13 +141,20 @@ extension ConfigurationDocument: Row {
 
 extension ImageDocument: Row {
     static var header: [String] { ["IMAGE", "DIGEST", "SIZE", "PLATFORMS", "STORED"] }
-    var cells: [String] { [references.first ?? "-", digest.short, size.description, platforms.joined(separator: " "), complete ? Render.time(createdAt) : "incomplete"] }
+    var cells: [String] {
+        [
+            references.first ?? "-", digest.short, size.description, platforms.joined(separator: " "),
+            complete ? Render.time(createdAt) : "incomplete",
+        ]
+    }
     var quiet: String { digest.description }
 
     var page: String {
         Render.page([
-            ("digest", digest.description), ("names", references.joined(separator: " ")), ("type", mediaType), ("size", size.description),
-            ("platforms", platforms.joined(separator: " ")), ("stored", complete ? Render.time(createdAt) : "incomplete"),
+            ("digest", digest.description), ("names", references.joined(separator: " ")), ("type", mediaType),
+            ("size", size.description),
+            ("platforms", platforms.joined(separator: " ")),
+            ("stored", complete ? Render.time(createdAt) : "incomplete"),
             ("layers", layers.map(\.description).joined(separator: " ")),
         ])
     }
@@ -134,7 +176,10 @@ extension StatusDocument {
             ("scheduler", "version \(version), up since \(Render.time(startedAt))"), ("workers", counts(workers)),
             ("cpus", "\(free.cpus) free of \(capacity.cpus)"), ("memory", "\(free.memory) free of \(capacity.memory)"),
             ("gpus", "\(free.gpus.count) free of \(capacity.gpus.count)"), ("jobs", counts(jobs)),
-            ("tasks", "\(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"),
+            (
+                "tasks",
+                "\(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
+            ),
         ])
     }
 }

@@ -7,9 +7,10 @@ import SchedulingCore
 extension Store {
     package func configuration(_ digest: Digest) throws -> ConfigurationDocument? {
         try reading { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM configurations WHERE digest = ?", arguments: [digest.description]).map {
-                try Self.configuration($0, db)
-            }
+            try Row.fetchOne(db, sql: "SELECT * FROM configurations WHERE digest = ?", arguments: [digest.description])
+                .map {
+                    try Self.configuration($0, db)
+                }
         }
     }
 
@@ -17,7 +18,9 @@ extension Store {
     package func configurationDigest(name: ConfigurationName, version: Int?) throws -> Digest? {
         try reading { db in
             try String.fetchOne(
-                db, sql: "SELECT digest FROM configuration_versions WHERE name = ? AND (? IS NULL OR version = ?) ORDER BY version DESC LIMIT 1",
+                db,
+                sql:
+                    "SELECT digest FROM configuration_versions WHERE name = ? AND (? IS NULL OR version = ?) ORDER BY version DESC LIMIT 1",
                 arguments: [name.rawValue, version, version])
         }.flatMap { Digest($0) }
     }
@@ -43,24 +46,31 @@ extension Store {
     }
 
     private static func configuration(_ row: Row, _ db: Database) throws -> ConfigurationDocument {
-        guard let digest = Digest(row["digest"] as String) else { throw Unreadable(why: "a configuration has no digest") }
+        guard let digest = Digest(row["digest"] as String) else {
+            throw Unreadable(why: "a configuration has no digest")
+        }
         let names = try Row.fetchAll(
-            db, sql: "SELECT name, version FROM configuration_versions WHERE digest = ? ORDER BY created_at DESC, name", arguments: [digest.description]
+            db, sql: "SELECT name, version FROM configuration_versions WHERE digest = ? ORDER BY created_at DESC, name",
+            arguments: [digest.description]
         ).map { ConfigurationVersion(name: ConfigurationName(unchecked: $0["name"]), version: $0["version"]) }
         return ConfigurationDocument(
-            digest: digest, names: names, createdAt: Timestamp(column: row["created_at"]), imageReference: row["image_reference"],
+            digest: digest, names: names, createdAt: Timestamp(column: row["created_at"]),
+            imageReference: row["image_reference"],
             configuration: try Column.value(JobModel.Configuration.self, row["content"]))
     }
 
     package func image(_ digest: Digest) throws -> ImageDocument? {
         try reading { db in
-            try Row.fetchOne(db, sql: "SELECT * FROM images WHERE digest = ?", arguments: [digest.description]).map { try Self.image($0, db) }
+            try Row.fetchOne(db, sql: "SELECT * FROM images WHERE digest = ?", arguments: [digest.description]).map {
+                try Self.image($0, db)
+            }
         }
     }
 
     package func imageDigest(reference: String) throws -> Digest? {
         try reading { db in
-            try String.fetchOne(db.cachedStatement(sql: "SELECT digest FROM image_names WHERE reference = ?"), arguments: [reference])
+            try String.fetchOne(
+                db.cachedStatement(sql: "SELECT digest FROM image_names WHERE reference = ?"), arguments: [reference])
         }.flatMap { Digest($0) }
     }
 
@@ -69,8 +79,11 @@ extension Store {
         let offset = try cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? 0
         guard offset >= 0 else { throw Problem(.badRequest, "is not a cursor of this list", field: "cursor") }
         var images = try reading { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM images ORDER BY created_at DESC, digest LIMIT ? OFFSET ?", arguments: [limit + 1, offset])
-                .map { try Self.image($0, db) }
+            try Row.fetchAll(
+                db, sql: "SELECT * FROM images ORDER BY created_at DESC, digest LIMIT ? OFFSET ?",
+                arguments: [limit + 1, offset]
+            )
+            .map { try Self.image($0, db) }
         }
         let more = images.count > limit
         if more { images.removeLast() }
@@ -82,9 +95,12 @@ extension Store {
         return ImageDocument(
             digest: digest,
             references: try String.fetchAll(
-                db, sql: "SELECT reference FROM image_names WHERE digest = ? ORDER BY reference", arguments: [digest.description]),
-            mediaType: row["media_type"], size: ByteCount(bytes: row["size"]), platforms: Column.lines(row["platforms"] as String),
-            layers: Column.lines(row["layers"] as String).compactMap { Digest($0) }, createdAt: Timestamp(column: row["created_at"]),
+                db, sql: "SELECT reference FROM image_names WHERE digest = ? ORDER BY reference",
+                arguments: [digest.description]),
+            mediaType: row["media_type"], size: ByteCount(bytes: row["size"]),
+            platforms: Column.lines(row["platforms"] as String),
+            layers: Column.lines(row["layers"] as String).compactMap { Digest($0) },
+            createdAt: Timestamp(column: row["created_at"]),
             complete: row["is_complete"])
     }
 
@@ -95,7 +111,8 @@ extension Store {
                     let gid = UInt32(exactly: row["gid"] as Int64)
                 else { throw Unreadable(why: "a user cannot be read") }
                 return UserRow(
-                    name: UserName(unchecked: row["name"]), role: try Column.known(Role.self, row["role"]), uid: uid, gid: gid, tokenHash: hash,
+                    name: UserName(unchecked: row["name"]), role: try Column.known(Role.self, row["role"]), uid: uid,
+                    gid: gid, tokenHash: hash,
                     createdAt: Timestamp(column: row["created_at"]))
             }
         }

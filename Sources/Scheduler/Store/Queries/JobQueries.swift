@@ -42,7 +42,9 @@ enum Cursor {
     static func numbers(_ text: String, count: Int) throws(Problem) -> [Int64] {
         let numbers = text.split(separator: ".", omittingEmptySubsequences: false).map { Int64($0) }
         guard numbers.count == count, !numbers.contains(nil), text.utf8.count <= 80 else {
-            throw Problem(.badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before", field: "cursor")
+            throw Problem(
+                .badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before",
+                field: "cursor")
         }
         return numbers.compactMap { $0 }
     }
@@ -70,7 +72,8 @@ extension Store {
     package func job(submittedWith key: IdempotencyKey) throws -> JobID? {
         try reading { db in
             try Int64.fetchOne(
-                db.cachedStatement(sql: "SELECT job FROM idempotency_keys WHERE user = ? AND key = ? AND request_digest = ?"),
+                db.cachedStatement(
+                    sql: "SELECT job FROM idempotency_keys WHERE user = ? AND key = ? AND request_digest = ?"),
                 arguments: [key.user.rawValue, key.key, key.requestDigest.description])
         }.map { JobID(rawValue: $0) }
     }
@@ -88,8 +91,12 @@ extension Store {
         require("owner = ?", query.owner)
         require("name = ?", query.name)
         arguments.append(query.limit + 1)
-        let sql = "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")) + " ORDER BY id DESC LIMIT ?"
-        var jobs = try reading { db in try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments)).map(Self.document) }
+        let sql =
+            "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
+            + " ORDER BY id DESC LIMIT ?"
+        var jobs = try reading { db in
+            try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments)).map(Self.document)
+        }
         let more = jobs.count > query.limit
         if more { jobs.removeLast() }
         return JobList(jobs: jobs, next: more ? jobs.last.map { $0.id.description } : nil)
@@ -100,12 +107,15 @@ extension Store {
         let after = try query.cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? -1
         var tasks = try reading { db in
             try Row.fetchAll(
-                db, sql: "SELECT * FROM tasks WHERE job = ? AND task > ? AND (? IS NULL OR state = ?) ORDER BY task LIMIT ?",
+                db,
+                sql:
+                    "SELECT * FROM tasks WHERE job = ? AND task > ? AND (? IS NULL OR state = ?) ORDER BY task LIMIT ?",
                 arguments: [query.job.rawValue, after, query.state?.rawValue, query.state?.rawValue, query.limit + 1]
             ).map { row in
                 let task = try Self.taskRow(row)
                 return TaskDocument(
-                    id: task.id, state: Open(task.state), reason: task.reason?.rawValue, parameters: record.taskParameters(at: task.id.index),
+                    id: task.id, state: Open(task.state), reason: task.reason?.rawValue,
+                    parameters: record.taskParameters(at: task.id.index),
                     attempts: task.attempts)
             }
         }
@@ -129,7 +139,8 @@ extension Store {
         }
         let more = attempts.count > query.limit
         if more { attempts.removeLast() }
-        return AttemptList(attempts: attempts, next: more ? attempts.last.map { "\($0.id.task.index).\($0.id.number)" } : nil)
+        return AttemptList(
+            attempts: attempts, next: more ? attempts.last.map { "\($0.id.task.index).\($0.id.number)" } : nil)
     }
 
     package func attempt(_ id: AttemptID) throws -> AttemptDocument? {
@@ -141,15 +152,18 @@ extension Store {
 
     package func record(of job: JobID) throws -> JobRecord? {
         try reading { db in
-            try String.fetchOne(db.cachedStatement(sql: "SELECT record FROM jobs WHERE id = ?"), arguments: [job.rawValue])
-                .map { try Column.value(JobRecord.self, $0) }
+            try String.fetchOne(
+                db.cachedStatement(sql: "SELECT record FROM jobs WHERE id = ?"), arguments: [job.rawValue]
+            )
+            .map { try Column.value(JobRecord.self, $0) }
         }
     }
 
     package func newestJob(of configuration: Digest) throws -> JobID? {
         try reading { db in
             try Int64.fetchOne(
-                db.cachedStatement(sql: "SELECT MAX(id) FROM jobs WHERE configuration = ?"), arguments: [configuration.description])
+                db.cachedStatement(sql: "SELECT MAX(id) FROM jobs WHERE configuration = ?"),
+                arguments: [configuration.description])
         }.map { JobID(rawValue: $0) }
     }
 
@@ -163,9 +177,12 @@ extension Store {
             Dictionary(uniqueKeysWithValues: (trees ?? [:]).map { ($0.key.rawValue, $0.value) })
         }
         return AttemptDocument(
-            id: row.id, worker: row.worker.rawValue, engine: row.report?.engine, state: Open(row.state), reason: row.reason.map { Open($0) },
-            exitCode: row.report?.exitCode, signal: row.report?.signal, message: row.report?.message, startedAt: row.report?.startedAt,
-            finishedAt: row.report?.finishedAt ?? row.endedAt, inputs: named(row.report?.inputs), outputs: named(row.report?.outputs),
+            id: row.id, worker: row.worker.rawValue, engine: row.report?.engine, state: Open(row.state),
+            reason: row.reason.map { Open($0) },
+            exitCode: row.report?.exitCode, signal: row.report?.signal, message: row.report?.message,
+            startedAt: row.report?.startedAt,
+            finishedAt: row.report?.finishedAt ?? row.endedAt, inputs: named(row.report?.inputs),
+            outputs: named(row.report?.outputs),
             usage: row.report?.usage, gpus: row.gpus)
     }
 }
@@ -174,13 +191,16 @@ extension JobDocument {
     /// A job as the API shows it, from its fixed and its changing part.
     package init(id: JobID, record: JobRecord, progress: JobProgress) {
         self.init(
-            id: id, name: record.name, state: Open(progress.state), reason: progress.reason, owner: record.owner.name.rawValue,
+            id: id, name: record.name, state: Open(progress.state), reason: progress.reason,
+            owner: record.owner.name.rawValue,
             queue: record.queue.rawValue, priority: record.priority,
             configuration: ConfigurationReference(
-                digest: record.configuration, name: record.configurationVersion?.name.rawValue, version: record.configurationVersion?.version),
+                digest: record.configuration, name: record.configurationVersion?.name.rawValue,
+                version: record.configurationVersion?.version),
             image: ImageReferenceAndDigest(reference: record.imageReference, digest: record.image.digest),
             bindings: Dictionary(uniqueKeysWithValues: record.bindings.map { ($0.key.rawValue, $0.value.description) }),
-            parameters: record.parameters, tasks: progress.counts, rerunOf: record.rerunOf, submittedAt: progress.submittedAt,
+            parameters: record.parameters, tasks: progress.counts, rerunOf: record.rerunOf,
+            submittedAt: progress.submittedAt,
             startedAt: progress.startedAt, finishedAt: progress.finishedAt, labels: record.labels, shape: record.shape,
             revision: progress.revision)
     }
@@ -192,5 +212,7 @@ extension Problem {
 
 extension Statement {
     /// The first row, copied out of the statement.
-    fileprivate func fetchRow(_ arguments: StatementArguments) throws -> Row? { try Row.fetchOne(self, arguments: arguments) }
+    fileprivate func fetchRow(_ arguments: StatementArguments) throws -> Row? {
+        try Row.fetchOne(self, arguments: arguments)
+    }
 }

@@ -9,9 +9,12 @@ extension Store {
     func submission(with key: IdempotencyKey) throws(StoreFailure) -> (Digest, JobID)? {
         do {
             return try pool.writeWithoutTransaction { db in
-                let statement = try db.cachedStatement(sql: "SELECT request_digest, job FROM idempotency_keys WHERE user = ? AND key = ?")
+                let statement = try db.cachedStatement(
+                    sql: "SELECT request_digest, job FROM idempotency_keys WHERE user = ? AND key = ?")
                 guard let row = try Row.fetchOne(statement, arguments: [key.user.rawValue, key.key]) else { return nil }
-                guard let digest = Digest(row["request_digest"] as String) else { throw Unreadable(why: "an idempotency key has no digest") }
+                guard let digest = Digest(row["request_digest"] as String) else {
+                    throw Unreadable(why: "an idempotency key has no digest")
+                }
                 return (digest, JobID(rawValue: row["job"]))
             }
         } catch {

@@ -21,20 +21,25 @@ struct LocalCluster {
     private let programs: String
 
     static var standardFolder: String {
-        ProcessInfo.processInfo.environment["XDG_DATA_HOME"].map { $0 + "/jobctl" } ?? NSHomeDirectory() + "/.local/share/jobctl"
+        ProcessInfo.processInfo.environment["XDG_DATA_HOME"].map { $0 + "/jobctl" } ?? NSHomeDirectory()
+            + "/.local/share/jobctl"
     }
 
     init(folder: String) throws {
         self.folder = folder.hasPrefix("/") ? folder : FileManager.default.currentDirectoryPath + "/" + folder
-        programs = (URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path as NSString).deletingLastPathComponent
+        programs =
+            (URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path as NSString).deletingLastPathComponent
     }
 
     /// What was given now in place of what was given before.
     func remember(_ given: Options) throws -> Options {
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         let file = folder + "/cluster.json"
         var options = given
-        if let data = FileManager.default.contents(atPath: file), let before = try? JSONDecoder().decode(Options.self, from: data) {  // allowed: then only what is given counts
+        if let data = FileManager.default.contents(atPath: file),
+            let before = try? JSONDecoder().decode(Options.self, from: data)
+        {  // allowed: then only what is given counts
             options.listen = given.listen ?? before.listen
             options.engine = given.engine ?? before.engine
             if given.volumes.isEmpty { options.volumes = before.volumes }
@@ -73,14 +78,19 @@ struct LocalCluster {
         let invoker = Invoker.current
         let listen = options.listen ?? "127.0.0.1:7070"
         return [
-            "--data-dir", folder + "/scheduler", "--listen", listen, "--admin", UserName(rawValue: invoker.name)?.rawValue ?? "admin",
-            "--admin-uid", String(invoker.uid), "--admin-gid", String(invoker.gid), "--admin-token-file", folder + "/admin.token",
+            "--data-dir", folder + "/scheduler", "--listen", listen, "--admin",
+            UserName(rawValue: invoker.name)?.rawValue ?? "admin",
+            "--admin-uid", String(invoker.uid), "--admin-gid", String(invoker.gid), "--admin-token-file",
+            folder + "/admin.token",
             "--worker-token-file", folder + "/worker.token",
         ] + options.insecureRegistries.flatMap { ["--insecure-registry", $0] }
     }
 
     private func workerArguments(_ options: Options, _ context: Context) -> [String] {
-        ["--url", context.url, "--token-file", folder + "/worker.token", "--data-dir", folder + "/worker", "--name", Self.workerName]
+        [
+            "--url", context.url, "--token-file", folder + "/worker.token", "--data-dir", folder + "/worker", "--name",
+            Self.workerName,
+        ]
             + ["--engine", options.engine ?? "auto"] + options.volumes.flatMap { ["--volume", $0] }
             + options.allowedPaths.flatMap { ["--allow-path", $0] } + options.labels.flatMap { ["--label", $0] }
     }
@@ -93,7 +103,9 @@ struct LocalCluster {
     private func ready(_ scheduler: LocalProcess) async throws -> Context {
         var context: Context?
         try await until(scheduler, "the scheduler") {
-            guard let address = text("scheduler/scheduler.address"), let token = text("admin.token") else { return false }
+            guard let address = text("scheduler/scheduler.address"), let token = text("admin.token") else {
+                return false
+            }
             let found = Context(url: "http://" + address, token: token)
             guard await (try SchedulerClient(url: found.url, token: nil)).isHealthy() else { return false }
             context = found
@@ -108,7 +120,11 @@ struct LocalCluster {
         let startedAt = worker.startedAt
         try await until(worker, "the worker") {
             let workers = try await client.workers().workers
-            return workers.contains { $0.name == Self.workerName && ($0.state == .known(.ready) || $0.state == .known(.draining) || $0.state == .known(.drained)) && ($0.lastSeen ?? startedAt) >= startedAt }
+            return workers.contains {
+                $0.name == Self.workerName
+                    && ($0.state == .known(.ready) || $0.state == .known(.draining) || $0.state == .known(.drained))
+                    && ($0.lastSeen ?? startedAt) >= startedAt
+            }
         }
     }
 
@@ -116,7 +132,9 @@ struct LocalCluster {
         let deadline = ContinuousClock.now + .seconds(60)
         while try await !condition() {
             guard process.isRunning else { throw Problem(.unavailable, "\(what) ended at once: \(process.lastWords)") }
-            guard ContinuousClock.now < deadline else { throw Problem(.unavailable, "\(what) is not ready after 60 s: see \(process.log)") }
+            guard ContinuousClock.now < deadline else {
+                throw Problem(.unavailable, "\(what) is not ready after 60 s: see \(process.log)")
+            }
             try await Task.sleep(for: .milliseconds(30))
         }
     }
@@ -134,7 +152,9 @@ struct LocalCluster {
         await LocalProcess(name: "worker", folder: folder).stop()
         await LocalProcess(name: "scheduler", folder: folder).stop()
         guard FileManager.default.fileExists(atPath: folder + "/worker/worker.lock") else { return }
-        let options = try? JSONDecoder().decode(Options.self, from: FileManager.default.contents(atPath: folder + "/cluster.json") ?? Data())  // allowed: then without volumes
+        let options = try? JSONDecoder().decode(
+            // allowed: then without volumes
+            Options.self, from: FileManager.default.contents(atPath: folder + "/cluster.json") ?? Data())
         let cleanup = Process()
         cleanup.executableURL = URL(filePath: programs + "/jobctl-worker")
         cleanup.arguments =
@@ -146,7 +166,9 @@ struct LocalCluster {
         cleanup.standardError = log
         try cleanup.run()
         cleanup.waitUntilExit()
-        guard cleanup.terminationStatus == 0 else { throw Problem(.refused, "the worker's leftovers could not be removed: see \(folder)/worker.log") }
+        guard cleanup.terminationStatus == 0 else {
+            throw Problem(.refused, "the worker's leftovers could not be removed: see \(folder)/worker.log")
+        }
     }
 }
 
@@ -161,7 +183,8 @@ struct LocalProcess {
     private var running: pid_t? {
         guard let data = FileManager.default.contents(atPath: file) else { return nil }
         let words = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace)
-        guard words.count == 2, let id = pid_t(words[0]), let startTime = Self.startTime(of: id), startTime == words[1] else { return nil }
+        guard words.count == 2, let id = pid_t(words[0]), let startTime = Self.startTime(of: id), startTime == words[1]
+        else { return nil }
         return id
     }
 
@@ -191,9 +214,11 @@ struct LocalProcess {
 
     /// Starts the program in a session of its own, with output to the log.
     func start(_ program: String, _ arguments: [String]) throws {
-        guard access(program, X_OK) == 0 else { throw Problem(.refused, "\(program) is missing: install it beside jobctl") }
+        guard access(program, X_OK) == 0 else {
+            throw Problem(.refused, "\(program) is missing: install it beside jobctl")
+        }
         var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { argv.forEach { free($0) } }
+        defer { for text in argv { free(text) } }
         let id = jc_spawn_daemon(program, &argv, log)
         guard id > 0, let startTime = Self.startTime(of: id) else {
             throw Problem(.refused, "\(program) could not be started: \(String(cString: strerror(-id)))")

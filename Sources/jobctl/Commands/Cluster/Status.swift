@@ -15,7 +15,8 @@ struct Status: AsyncParsableCommand {
 
 struct Completions: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print completions for a shell.", discussion: "Example: jobctl completions bash > /etc/bash_completion.d/jobctl")
+        abstract: "Print completions for a shell.",
+        discussion: "Example: jobctl completions bash > /etc/bash_completion.d/jobctl")
     @Argument(help: "bash, zsh or fish.") var shell: String
 
     func run() throws {

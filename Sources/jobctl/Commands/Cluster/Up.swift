@@ -7,7 +7,9 @@ import SchedulerClient
 struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start a scheduler and a worker on this machine.",
-        discussion: "Example: jobctl up --detach --volume weather=/srv/weather:ro --volume results=/srv/results:rw\nRun again, it starts only what does not run, with the options of the first time.")
+        discussion:
+            "Example: jobctl up --detach --volume weather=/srv/weather:ro --volume results=/srv/results:rw\nRun again, it starts only what does not run, with the options of the first time."
+    )
 
     @Option(help: "Where everything is kept.") var dataDir = LocalCluster.standardFolder
     @Option(help: "Where the scheduler listens, as HOST:PORT; port 0: any free one.") var listen: String?
@@ -19,14 +21,20 @@ struct Up: AsyncParsableCommand {
     @Flag(help: "Return when both are ready, and leave them running.") var detach = false
 
     func validate() throws {
-        if let engine, !["auto", "docker", "podman"].contains(engine) { throw ValidationError("--engine: \(quoted(engine)) is not auto, docker or podman") }
-        for text in volume where !text.contains("=/") { throw ValidationError("--volume: \(quoted(text)) must be NAME=/PATH:ro or NAME=/PATH:rw") }
+        if let engine, !["auto", "docker", "podman"].contains(engine) {
+            throw ValidationError("--engine: \(quoted(engine)) is not auto, docker or podman")
+        }
+        for text in volume where !text.contains("=/") {
+            throw ValidationError("--volume: \(quoted(text)) must be NAME=/PATH:ro or NAME=/PATH:rw")
+        }
     }
 
     func run() async throws {
         let cluster = try LocalCluster(folder: dataDir)
         let options = try cluster.remember(
-            LocalCluster.Options(listen: listen, volumes: volume, allowedPaths: allowPath, labels: label, insecureRegistries: insecureRegistry, engine: engine))
+            LocalCluster.Options(
+                listen: listen, volumes: volume, allowedPaths: allowPath, labels: label,
+                insecureRegistries: insecureRegistry, engine: engine))
         let context = try await cluster.start(options)
         print("jobctl: the scheduler listens on \(context.url); data in \(cluster.folder)")
         if detach { return }
@@ -38,7 +46,8 @@ struct Up: AsyncParsableCommand {
 }
 
 struct Down: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Stop the scheduler, the worker and its containers on this machine.")
+    static let configuration = CommandConfiguration(
+        abstract: "Stop the scheduler, the worker and its containers on this machine.")
     @Option(help: "Where the cluster keeps its data.") var dataDir = LocalCluster.standardFolder
 
     func run() async throws {

@@ -5,11 +5,13 @@ import SchedulerClient
 
 struct ConfigCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "config", abstract: "Archived configurations.", subcommands: [ConfigList.self, ConfigShow.self], defaultSubcommand: ConfigList.self)
+        commandName: "config", abstract: "Archived configurations.", subcommands: [ConfigList.self, ConfigShow.self],
+        defaultSubcommand: ConfigList.self)
 }
 
 struct ConfigList: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "The newest version of each name, or all versions of one.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "The newest version of each name, or all versions of one.")
     @Argument(help: "A name, for all its versions.") var name: String?
     @Option(help: "How many at most.") var limit = 100
     @OptionGroup var global: GlobalOptions
@@ -21,7 +23,8 @@ struct ConfigList: AsyncParsableCommand {
 }
 
 struct ConfigShow: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "show", abstract: "Everything that is fixed in a configuration.")
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Everything that is fixed in a configuration.")
     @Argument(help: "NAME, NAME@VERSION or a digest.") var source: String
     @OptionGroup var global: GlobalOptions
 

@@ -7,32 +7,42 @@ import SchedulerClient
 
 struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "image", abstract: "Images in the archive.", subcommands: [ImageImport.self, ImageListCommand.self, ImageShow.self], defaultSubcommand: ImageListCommand.self)
+        commandName: "image", abstract: "Images in the archive.",
+        subcommands: [ImageImport.self, ImageListCommand.self, ImageShow.self], defaultSubcommand: ImageListCommand.self
+    )
 }
 
 struct ImageImport: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Import an image from a file or folder.",
-        discussion: "Takes a root file system tar, a 'docker save' archive, or an OCI layout (tar or folder).\nExample: docker save lab/stack:1 | jobctl image import - -t lab/stack:1")
+        discussion:
+            "Takes a root file system tar, a 'docker save' archive, or an OCI layout (tar or folder).\nExample: docker save lab/stack:1 | jobctl image import - -t lab/stack:1"
+    )
 
     @Argument(help: "The file, the folder of an OCI layout, or '-' for standard input.") var source: String
     @Option(name: [.short, .long], help: "The image's name, for example lab/stack:1.") var tag: String
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        guard ImageReference(tag) != nil else { throw ValidationError("--tag: \(quoted(tag)) is not an image reference: \(ImageReference.rule)") }
+        guard ImageReference(tag) != nil else {
+            throw ValidationError("--tag: \(quoted(tag)) is not an image reference: \(ImageReference.rule)")
+        }
         let (handle, size, tar) = try open()
         let document = try await global.client().importImage(reference: tag, FilePieces(handle: handle, total: size))
         tar?.waitUntilExit()
         guard (tar?.terminationStatus ?? 0) == 0 else { throw Problem(.refused, "tar could not read \(source)") }
-        try Render.one(document, quiet: document.digest.description, global) { "imported \(tag) = \(document.digest) (\(document.size))" }
+        try Render.one(document, quiet: document.digest.description, global) {
+            "imported \(tag) = \(document.digest) (\(document.size))"
+        }
     }
 
     /// The bytes of the archive; a folder is packed by tar on the way.
     private func open() throws -> (FileHandle, Int64?, Process?) {
         if source == "-" { return (.standardInput, nil, nil) }
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: source, isDirectory: &isFolder) else { throw Problem(.badRequest, "\(quoted(source)) does not exist") }
+        guard FileManager.default.fileExists(atPath: source, isDirectory: &isFolder) else {
+            throw Problem(.badRequest, "\(quoted(source)) does not exist")
+        }
         if isFolder.boolValue {
             let tar = Process()
             tar.executableURL = URL(filePath: "/usr/bin/env")
@@ -42,7 +52,9 @@ struct ImageImport: AsyncParsableCommand {
             try tar.run()
             return (pipe.fileHandleForReading, nil, tar)
         }
-        guard let handle = FileHandle(forReadingAtPath: source) else { throw Problem(.badRequest, "\(quoted(source)) cannot be read") }
+        guard let handle = FileHandle(forReadingAtPath: source) else {
+            throw Problem(.badRequest, "\(quoted(source)) cannot be read")
+        }
         let size = try FileManager.default.attributesOfItem(atPath: source)[.size] as? Int64
         return (handle, size, nil)
     }
@@ -67,7 +79,9 @@ struct FilePieces: AsyncSequence, Sendable {
             }
             sent += Int64(data.count)
             let seconds = Double((ContinuousClock.now - started).components.seconds) + 0.001
-            progress.show("\(ByteCount(bytes: sent))" + (total.map { " of \(ByteCount(bytes: $0))" } ?? "") + ", \(ByteCount(bytes: Int64(Double(sent) / seconds)))/s")
+            progress.show(
+                "\(ByteCount(bytes: sent))" + (total.map { " of \(ByteCount(bytes: $0))" } ?? "")
+                    + ", \(ByteCount(bytes: Int64(Double(sent) / seconds)))/s")
             return ByteBuffer(bytes: data)
         }
     }
@@ -76,7 +90,8 @@ struct FilePieces: AsyncSequence, Sendable {
 }
 
 struct ImageListCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "Images of the archive, newest first.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Images of the archive, newest first.")
     @Option(help: "How many at most.") var limit = 100
     @OptionGroup var global: GlobalOptions
 

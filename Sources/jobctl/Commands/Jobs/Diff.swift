@@ -5,7 +5,8 @@ import SchedulerClient
 
 struct Diff: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what was equal between two jobs and what differed.", discussion: "Example: jobctl diff 41 42. Compares each job's first task.")
+        abstract: "Show what was equal between two jobs and what differed.",
+        discussion: "Example: jobctl diff 41 42. Compares each job's first task.")
 
     @Argument(help: "A job id.") var first: JobID
     @Argument(help: "Another job id.") var second: JobID
@@ -45,7 +46,9 @@ struct Diff: AsyncParsableCommand {
         try await client.attempts(of: job.id, task: job.shape.indices.lowerBound, limit: 1000).attempts.last
     }
 
-    private func line(_ what: String, _ first: String?, _ second: String?) -> Line { Line(what: what, equal: first == second, first: first, second: second) }
+    private func line(_ what: String, _ first: String?, _ second: String?) -> Line {
+        Line(what: what, equal: first == second, first: first, second: second)
+    }
 
     private func maps(_ kind: String, _ first: [String: String], _ second: [String: String]) -> [Line] {
         Set(first.keys).union(second.keys).sorted().map { line("\(kind) \($0)", first[$0], second[$0]) }

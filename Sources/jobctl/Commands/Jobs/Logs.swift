@@ -6,7 +6,10 @@ import SchedulerClient
 
 struct Logs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what a job printed.", discussion: "Example: jobctl logs -f 42. Of a task with several attempts, the newest. An array's tasks follow one another.")
+        abstract: "Show what a job printed.",
+        discussion:
+            "Example: jobctl logs -f 42. Of a task with several attempts, the newest. An array's tasks follow one another."
+    )
 
     @Argument(help: "42, 42.7 or 42.7.2.") var subject: Subject
     @Flag(name: [.short, .long], help: "Go on until the job has ended.") var follow = false
@@ -17,7 +20,9 @@ struct Logs: AsyncParsableCommand {
     func run() async throws {
         let streams: [LogStream] = stdout == stderr ? [.stdout, .stderr] : stdout ? [.stdout] : [.stderr]
         let client = try global.client()
-        if follow { return try await LogFollower(client: client, job: subject.job, subject: subject, streams: streams).follow() }
+        if follow {
+            return try await LogFollower(client: client, job: subject.job, subject: subject, streams: streams).follow()
+        }
         var newest: [Int64: AttemptID] = [:]
         var cursor: String?
         repeat {
@@ -45,12 +50,16 @@ struct LogFollower {
             for try await document in client.events(of: job) {
                 if document.tasks.total > 1 { progress.show(Waiting.line(document)) }
                 for attempt in try await attempts() where seen.insert(attempt).inserted {
-                    for stream in streams { group.addTask { [client] in try await Self.copy(attempt, stream, client, waiting: true) } }
+                    for stream in streams {
+                        group.addTask { [client] in try await Self.copy(attempt, stream, client, waiting: true) }
+                    }
                 }
             }
             progress.clear()
             for attempt in try await attempts() where seen.insert(attempt).inserted {
-                for stream in streams { group.addTask { [client] in try await Self.copy(attempt, stream, client, waiting: true) } }
+                for stream in streams {
+                    group.addTask { [client] in try await Self.copy(attempt, stream, client, waiting: true) }
+                }
             }
             try await group.waitForAll()
         }

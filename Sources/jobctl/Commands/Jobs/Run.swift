@@ -11,7 +11,9 @@ struct Run: AsyncParsableCommand {
         discussion: "Example: jobctl run --image busybox:1.36 --bind input=weather:/data:ro -- wc -l /data/2014.csv")
 
     @Option(help: "The image.") var image: String
-    @Option(help: ArgumentHelp("Bind data and say where it is mounted.", valueName: "slot=volume/path:/mount:ro|rw|out")) var bind: [String] = []
+    @Option(
+        help: ArgumentHelp("Bind data and say where it is mounted.", valueName: "slot=volume/path:/mount:ro|rw|out"))
+    var bind: [String] = []
     @Option(help: ArgumentHelp("Set an environment variable.", valueName: "name=value")) var env: [String] = []
     @Option(help: ArgumentHelp("Send a file along and mount it.", valueName: "/path=file")) var file: [String] = []
     @Option(help: "Processors.") var cpus: Double?
@@ -30,14 +32,19 @@ struct Run: AsyncParsableCommand {
     func run() async throws {
         let (spec, files, bindings) = try request()
         let client = try global.client()
-        let job = try await client.submit(SubmitRequest(spec: spec, files: files, bindings: bindings), idempotencyKey: UUID().uuidString)
-        let interrupt = Interrupt { Task { _ = try? await client.cancel(job.id) } }  // allowed: the job's end is shown either way
+        let job = try await client.submit(
+            SubmitRequest(spec: spec, files: files, bindings: bindings), idempotencyKey: UUID().uuidString)
+        // allowed: the job's end is shown either way
+        let interrupt = Interrupt { Task { _ = try? await client.cancel(job.id) } }
         defer { interrupt.stop() }
         try await LogFollower(client: client, job: job.id, streams: LogStream.allCases).follow()
         let ended = try await Waiting.end(of: job.id, client)
         guard ended.state == .known(.succeeded) else {
             let attempt = try await client.attempts(of: job.id, limit: 1000).attempts.last
-            throw JobFailed(sentence: "job \(job.id) \(ended.state): \(attempt.map { $0.ending + ($0.message.map { ", " + $0 } ?? "") } ?? ended.reason ?? "it did not start")")
+            throw JobFailed(
+                sentence:
+                    "job \(job.id) \(ended.state): \(attempt.map { $0.ending + ($0.message.map { ", " + $0 } ?? "") } ?? ended.reason ?? "it did not start")"
+            )
         }
     }
 
@@ -46,21 +53,31 @@ struct Run: AsyncParsableCommand {
         var volumes: [JSONValue] = []
         for text in bind {
             let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
-            let rest = parts.count == 2 ? parts[1].split(separator: ":", omittingEmptySubsequences: false).map(String.init) : []
-            guard parts.count == 2, (2...3).contains(rest.count) else { throw ValidationError("--bind: \(quoted(text)) must be SLOT=VOLUME/PATH:/MOUNT:MODE") }
+            let rest =
+                parts.count == 2
+                ? parts[1].split(separator: ":", omittingEmptySubsequences: false).map(String.init) : []
+            guard parts.count == 2, (2...3).contains(rest.count) else {
+                throw ValidationError("--bind: \(quoted(text)) must be SLOT=VOLUME/PATH:/MOUNT:MODE")
+            }
             bindings[parts[0]] = rest[0]
             volumes.append(.string(([parts[0]] + rest.dropFirst()).joined(separator: ":")))
         }
-        var members: [(key: String, value: JSONValue)] = [("image", .string(image)), ("command", .array(command.map { .string($0) }))]
+        var members: [(key: String, value: JSONValue)] = [
+            ("image", .string(image)), ("command", .array(command.map { .string($0) })),
+        ]
         if !volumes.isEmpty { members.append(("volumes", .array(volumes))) }
         var resources: [(key: String, value: JSONValue)] = []
         if let cpus { resources.append(("cpus", .number(cpus))) }
         if let memory { resources.append(("memory", .string(memory))) }
         if let gpus { resources.append(("gpus", .number(Double(gpus)))) }
         if !resources.isEmpty { members.append(("resources", .object(resources))) }
-        for (key, value) in [("time_limit", timeLimit), ("network", network), ("name", name)] { if let value { members.append((key, .string(value))) } }
+        for (key, value) in [("time_limit", timeLimit), ("network", network), ("name", name)] {
+            if let value { members.append((key, .string(value))) }
+        }
         let environment = try BindingOptions.pairs(env, "--env")
-        if !environment.isEmpty { members.append(("environment", .object(environment.map { ($0.key, .string($0.value)) }))) }
+        if !environment.isEmpty {
+            members.append(("environment", .object(environment.map { ($0.key, .string($0.value)) })))
+        }
         let names = try BindingOptions.pairs(file, "--file")
         if !names.isEmpty { members.append(("files", .object(names.map { ($0.key, .string($0.value)) }))) }
         return (.object(members), try SpecFile.files(names, beside: ""), bindings)

@@ -20,8 +20,12 @@ struct BindingOptions: ParsableArguments {
         var map: [String: String] = [:]
         for text in texts {
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-            guard parts.count == 2, !parts[0].isEmpty else { throw ValidationError("\(flag): \(quoted(text)) must be NAME=VALUE") }
-            guard map.updateValue(parts[1], forKey: parts[0]) == nil else { throw ValidationError("\(flag): '\(parts[0])' is given twice") }
+            guard parts.count == 2, !parts[0].isEmpty else {
+                throw ValidationError("\(flag): \(quoted(text)) must be NAME=VALUE")
+            }
+            guard map.updateValue(parts[1], forKey: parts[0]) == nil else {
+                throw ValidationError("\(flag): '\(parts[0])' is given twice")
+            }
         }
         return map
     }
@@ -30,7 +34,9 @@ struct BindingOptions: ParsableArguments {
 struct Submit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Submit a job.",
-        discussion: "Example: jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results\nWith '-', the spec is read from standard input.")
+        discussion:
+            "Example: jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results\nWith '-', the spec is read from standard input."
+    )
 
     @Argument(help: "The job spec, YAML or JSON; '-' for standard input.") var spec: String
     @OptionGroup var bindings: BindingOptions
@@ -50,8 +56,11 @@ struct Submit: AsyncParsableCommand {
     }
 
     private var overrides: [(String, JSONValue)] {
-        [("name", name.map { .string($0) }), ("queue", bindings.queue.map { .string($0) }), ("priority", bindings.priority.map { .number(Double($0)) })]
-            .compactMap { key, value in value.map { (key, $0) } }
+        [
+            ("name", name.map { .string($0) }), ("queue", bindings.queue.map { .string($0) }),
+            ("priority", bindings.priority.map { .number(Double($0)) }),
+        ]
+        .compactMap { key, value in value.map { (key, $0) } }
     }
 }
 
@@ -79,13 +88,16 @@ enum SpecFile {
         if path == "-" {
             handle = .standardInput
         } else {
-            guard let opened = FileHandle(forReadingAtPath: path) else { throw Problem(.badRequest, "the spec \(quoted(path)) cannot be read") }
+            guard let opened = FileHandle(forReadingAtPath: path) else {
+                throw Problem(.badRequest, "the spec \(quoted(path)) cannot be read")
+            }
             handle = opened
         }
         let bytes = Array(try handle.read(upToCount: limit + 1) ?? Data())
         let tree = try SpecParser.tree(file: name, bytes)
         let spec = try SpecParser.parse(tree)
-        let folder = path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
+        let folder =
+            path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
         var members: [(key: String, value: JSONValue)] = []
         if case .object(let written) = tree.json { members = written }
         for (key, value) in overrides { members = members.filter { $0.key != key } + [(key, value)] }
@@ -97,14 +109,20 @@ enum SpecFile {
         var files: [String: SubmittedFile] = [:]
         for (target, source) in names.sorted(by: { $0.key < $1.key }) {
             let path = source.hasPrefix("/") || folder.isEmpty ? source : folder + "/" + source
-            guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: SpecLimits.filesBytes + 1) else {  // allowed: said in the error
+            guard let handle = FileHandle(forReadingAtPath: path),
+                let data = try? handle.read(upToCount: SpecLimits.filesBytes + 1)
+            else {  // allowed: said in the error
                 throw Problem(.badRequest, "the file \(quoted(path)) cannot be read", field: "files.\(target)")
             }
             total += data.count
             guard total <= SpecLimits.filesBytes else {
-                throw Problem(.tooLarge, "the files have more than \(ByteCount(bytes: Int64(SpecLimits.filesBytes))): put data into a volume", field: "files.\(target)")
+                throw Problem(
+                    .tooLarge,
+                    "the files have more than \(ByteCount(bytes: Int64(SpecLimits.filesBytes))): put data into a volume",
+                    field: "files.\(target)")
             }
-            files[target] = SubmittedFile(content: data.base64EncodedString(), executable: FileManager.default.isExecutableFile(atPath: path))
+            files[target] = SubmittedFile(
+                content: data.base64EncodedString(), executable: FileManager.default.isExecutableFile(atPath: path))
         }
         return files
     }

@@ -22,7 +22,8 @@ enum Waiting {
 
 struct Wait: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Wait until jobs have ended; 0 only if all succeeded.", discussion: "Example: jobctl wait 41 42 --timeout 2h")
+        abstract: "Wait until jobs have ended; 0 only if all succeeded.",
+        discussion: "Example: jobctl wait 41 42 --timeout 2h")
 
     @Argument(help: "Job ids.") var jobs: [JobID]
     @Option(help: "Give up after this time, for example 2h.") var timeout: String?
@@ -30,7 +31,9 @@ struct Wait: AsyncParsableCommand {
 
     func run() async throws {
         let limit = try timeout.map { text in
-            guard let span = TimeSpan(text) else { throw ValidationError("--timeout: \(quoted(text)) is not a time such as 90s, 10m or 2h") }
+            guard let span = TimeSpan(text) else {
+                throw ValidationError("--timeout: \(quoted(text)) is not a time such as 90s, 10m or 2h")
+            }
             return span
         }
         let client = try global.client()
@@ -52,12 +55,16 @@ struct Wait: AsyncParsableCommand {
         guard let ended else { throw Problem(.unavailable, "the jobs have not ended within \(timeout ?? "")") }
         if global.output == .json { try Render.json(JobList(jobs: ended, next: nil)) }
         let others = ended.filter { $0.state != .known(.succeeded) }
-        if !others.isEmpty { throw JobFailed(sentence: others.map { "job \($0.id) \($0.state)" }.joined(separator: ", ")) }
+        if !others.isEmpty {
+            throw JobFailed(sentence: others.map { "job \($0.id) \($0.state)" }.joined(separator: ", "))
+        }
     }
 }
 
 /// The same call for each of several jobs.
-private func each(_ jobs: [JobID], _ global: GlobalOptions, _ call: (SchedulerClient, JobID) async throws -> JobDocument) async throws {
+private func each(
+    _ jobs: [JobID], _ global: GlobalOptions, _ call: (SchedulerClient, JobID) async throws -> JobDocument
+) async throws {
     let client = try global.client()
     var documents: [JobDocument] = []
     for job in jobs { documents.append(try await call(client, job)) }

@@ -25,7 +25,8 @@ struct UserListCommand: AsyncParsableCommand {
 
 struct UserAdd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "add", abstract: "Add a user; prints the token once.", discussion: "Example: jobctl user add ada --uid 1001 --gid 1001")
+        commandName: "add", abstract: "Add a user; prints the token once.",
+        discussion: "Example: jobctl user add ada --uid 1001 --gid 1001")
     @Argument(help: "The name.") var name: UserName
     @Option(help: "The user id that containers run as.") var uid: UInt32
     @Option(help: "The group id that containers run as.") var gid: UInt32
@@ -33,14 +34,20 @@ struct UserAdd: AsyncParsableCommand {
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        guard let role = Role(rawValue: role) else { throw ValidationError("--role: \(quoted(role)) is not user, admin or worker") }
-        let user = try await global.client().addUser(UserDocument(name: name.rawValue, role: role, uid: uid, gid: gid, token: nil))
-        try Render.one(user, quiet: user.token ?? "", global) { "user \(user.name) added; the token, which is shown only now:\n\(user.token ?? "")" }
+        guard let role = Role(rawValue: role) else {
+            throw ValidationError("--role: \(quoted(role)) is not user, admin or worker")
+        }
+        let user = try await global.client().addUser(
+            UserDocument(name: name.rawValue, role: role, uid: uid, gid: gid, token: nil))
+        try Render.one(user, quiet: user.token ?? "", global) {
+            "user \(user.name) added; the token, which is shown only now:\n\(user.token ?? "")"
+        }
     }
 }
 
 struct UserRemove: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "remove", abstract: "Remove a user; the token is void at once.")
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Remove a user; the token is void at once.")
     @Argument(help: "The name.") var name: UserName
     @OptionGroup var global: GlobalOptions
 

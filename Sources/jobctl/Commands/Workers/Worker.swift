@@ -6,7 +6,8 @@ import SchedulerClient
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "worker", abstract: "The hosts of the cluster.",
-        subcommands: [WorkerListCommand.self, WorkerShow.self, WorkerDrain.self, WorkerResume.self], defaultSubcommand: WorkerListCommand.self)
+        subcommands: [WorkerListCommand.self, WorkerShow.self, WorkerDrain.self, WorkerResume.self],
+        defaultSubcommand: WorkerListCommand.self)
 }
 
 extension WorkerName: ExpressibleByArgument {
@@ -35,7 +36,8 @@ struct WorkerShow: AsyncParsableCommand {
 }
 
 struct WorkerDrain: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "drain", abstract: "Start nothing new on a worker; what runs goes on.")
+    static let configuration = CommandConfiguration(
+        commandName: "drain", abstract: "Start nothing new on a worker; what runs goes on.")
     @Argument(help: "Its name.") var name: WorkerName
     @OptionGroup var global: GlobalOptions
 
