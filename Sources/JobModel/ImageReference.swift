@@ -1,5 +1,6 @@
 // Image references as Docker writes them: `python:3.12`, `ghcr.io/lab/stack:1`, `127.0.0.1:5000/a/b@sha256:…`.
-// Grammar: github.com/distribution/reference. Here, not in OCI, because the spec parser must refuse a bad one with its line.
+// Grammar: github.com/distribution/reference. Here, not in OCI, because the spec parser must refuse a bad one with its
+// line.
 
 package struct ImageReference: Hashable, Sendable, CustomStringConvertible {
     /// `docker.io` where none was written.

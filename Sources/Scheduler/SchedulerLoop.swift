@@ -1,5 +1,6 @@
-// The scheduler's one writer: a thread that drains its inbox, steps, and answers after the commit. Under load the batch grows and a
-// commit serves more. Handlers put an envelope in and wait; a handler that is cancelled gives up the wait, never the write.
+// The scheduler's one writer: a thread that drains its inbox, steps, and answers after the commit. Under load the batch
+// grows and a commit serves more. Handlers put an envelope in and wait; a handler that is cancelled gives up the wait,
+// never the write.
 import Foundation
 import JobModel
 import Logging

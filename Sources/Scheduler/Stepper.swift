@@ -1,4 +1,5 @@
-// One batch, synchronously: events into the core, all its changes in one transaction, and only then replies and effects. No task, no
+// One batch, synchronously: events into the core, all its changes in one transaction, and only then replies and
+// effects. No task, no
 // clock: the simulator drives this with the real store.
 import Foundation
 import JobModel

@@ -59,7 +59,8 @@ extension SchedulerClient {
         try await call(.GET, "/v1/images/show", query: [("reference", reference)])
     }
 
-    /// Streams an archive to the scheduler, which understands root file system tars, `docker save` archives and OCI layouts.
+    /// Streams an archive to the scheduler, which understands root file system tars, `docker save` archives and OCI
+    /// layouts.
     package func importImage<Bytes: AsyncSequence & Sendable>(reference: String, _ archive: Bytes) async throws(Problem)
         -> ImageDocument
     where Bytes.Element == ByteBuffer {

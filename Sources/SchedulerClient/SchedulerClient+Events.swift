@@ -5,8 +5,8 @@ import NIOCore
 import NIOHTTP1
 
 extension SchedulerClient {
-    /// The job's newest document now and after each change, until it has ended. A lost connection is taken up again for up to ten
-    /// tries in a row; then the stream throws the last problem.
+    /// The job's newest document now and after each change, until it has ended. A lost connection is taken up again for
+    /// up to ten tries in a row; then the stream throws the last problem.
     package func events(of job: JobID) -> AsyncThrowingStream<JobDocument, any Error> {
         AsyncThrowingStream { continuation in
             let reader = Task {

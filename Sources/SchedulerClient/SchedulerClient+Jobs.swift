@@ -1,5 +1,5 @@
-// Jobs: submit, rerun, look, end. A submit that got no answer is sent again under its idempotency key: the scheduler then returns the
-// same job.
+// Jobs: submit, rerun, look, end. A submit that got no answer is sent again under its idempotency key: the scheduler
+// then returns the same job.
 import AsyncHTTPClient
 import JobModel
 import NIOCore
@@ -9,7 +9,8 @@ extension SchedulerClient {
     /// Submits a job. Durable when it returns.
     ///
     /// Station 2 of 8. Next: Sources/Scheduler/API/JobRoutes.swift
-    /// - Parameter idempotencyKey: names this submission, at most 128 bytes; the same key and request give the same job.
+    /// - Parameter idempotencyKey: names this submission, at most 128 bytes; the same key and request give the same
+    ///   job.
     package func submit(_ request: SubmitRequest, idempotencyKey: String) async throws(Problem) -> JobDocument {
         try await postOnce("/v1/jobs", try json(request), key: idempotencyKey)
     }

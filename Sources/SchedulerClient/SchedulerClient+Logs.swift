@@ -1,4 +1,5 @@
-// Logs by offset: readers ask for what lies beyond what they have, the worker sends what lies beyond what the scheduler has.
+// Logs by offset: readers ask for what lies beyond what they have, the worker sends what lies beyond what the scheduler
+// has.
 import AsyncHTTPClient
 import JobModel
 import NIOCore
@@ -30,7 +31,8 @@ extension SchedulerClient {
     /// The largest piece that one call carries.
     package static let logPieceLimit = 1 << 20
 
-    /// The log from `offset`. With `wait`, holds the call when there is nothing beyond `offset` yet and the log is not complete.
+    /// The log from `offset`. With `wait`, holds the call when there is nothing beyond `offset` yet and the log is not
+    /// complete.
     package func log(of attempt: AttemptID, _ stream: LogStream, offset: Int64, wait: TimeSpan = .zero)
         async throws(Problem) -> LogPage
     {

@@ -1,5 +1,5 @@
-// The typed client of the scheduler's API, for jobctl and the worker. Every failure is a Problem; every answer has a size limit.
-// One file a resource; what they share is here.
+// The typed client of the scheduler's API, for jobctl and the worker. Every failure is a Problem; every answer has a
+// size limit. One file a resource; what they share is here.
 import AsyncHTTPClient
 import JobModel
 import NIOCore

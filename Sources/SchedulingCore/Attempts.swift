@@ -2,9 +2,9 @@
 //
 //     assigned → preparing → running → ending → succeeded | failed | cancelled | lost
 //
-// A report may skip ahead, never go back; a terminal state never changes. A success needs proof: exit code 0, and where there
-// is output, the scheduler's earlier acceptance. An attempt is in its worker's table as long as it lives, so a report of an
-// attempt that was given up finds nothing that it could change: that is the fence.
+// A report may skip ahead, never go back; a terminal state never changes. A success needs proof: exit code 0, and where
+// there is output, the scheduler's earlier acceptance. An attempt is in its worker's table as long as it lives, so a
+// report of an attempt that was given up finds nothing that it could change: that is the fence.
 import HeapModule
 import JobModel
 
@@ -36,7 +36,8 @@ extension AttemptState {
 }
 
 extension AttemptReport {
-    /// How a terminal report counts. What contradicts itself, or was not allowed, is never a success and never the user's wish.
+    /// How a terminal report counts. What contradicts itself, or was not allowed, is never a success and never the
+    /// user's wish.
     func conclusion(hasOutput: Bool, of attempt: AttemptRow) -> (state: AttemptState, reason: EndReason)? {
         switch state {
         case .assigned, .preparing, .running, .ending:
@@ -97,7 +98,8 @@ extension Cluster {
         touch(report.attempt, on: slot)
     }
 
-    /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is let go on.
+    /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is
+    /// let go on.
     mutating func stop(_ id: AttemptID, on slot: Int, at now: Instant) {
         guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else {
             return

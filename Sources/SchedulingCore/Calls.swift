@@ -1,6 +1,7 @@
 // Parked calls: a worker's call waits until there is something to say or its time is over, and is answered once.
-// Invariant: whatever was ordered is repeated in each answer until the worker's inventory shows that it took effect; but only
-// what no answer has said yet makes a call return early, so that an order under way does not turn the long poll into a spin.
+// Invariant: whatever was ordered is repeated in each answer until the worker's inventory shows that it took effect;
+// but only what no answer has said yet makes a call return early, so that an order under way does not turn the long
+// poll into a spin.
 import JobModel
 
 extension Cluster {

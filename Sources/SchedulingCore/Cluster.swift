@@ -1,6 +1,6 @@
 // The state of the whole cluster, and the one function that changes it: the table of contents of this folder.
-// Invariant: between two calls every book agrees with every other (Invariants.swift), and what `image()` returns is what the
-// changes so far would give back from disk. No clock, no dice, no I/O: time and ids come in with the events.
+// Invariant: between two calls every book agrees with every other (Invariants.swift), and what `image()` returns is
+// what the changes so far would give back from disk. No clock, no dice, no I/O: time and ids come in with the events.
 import HeapModule
 import JobModel
 
@@ -71,7 +71,8 @@ package struct Cluster: Sendable {
         return settle(at: now)
     }
 
-    /// When a timer is due next, in the uptime of ``Instant``: nothing changes by itself before. May be early, never late.
+    /// When a timer is due next, in the uptime of ``Instant``: nothing changes by itself before. May be early, never
+    /// late.
     package var nextDeadline: Int64? { timers.min?.due }
 
     /// Writes down what the call changed, and hands it out.

@@ -8,7 +8,8 @@ package enum Effect: Hashable, Sendable {
     case dropSync(WorkerName, incarnation: String, sequence: Int64)
 }
 
-/// The difference between what a worker has and what the scheduler wants. The gateway adds lease, interval and configurations.
+/// The difference between what a worker has and what the scheduler wants. The gateway adds lease, interval and
+/// configurations.
 package struct SyncOrders: Hashable, Sendable {
     package var start: [StartOrder]
     package var stop: [StopOrder]

@@ -2,7 +2,8 @@
 import JobModel
 
 package enum Event: Hashable, Codable, Sendable {
-    /// The id is new and larger than every earlier one. Without `imageIsStored` the job waits until its image is in the archive.
+    /// The id is new and larger than every earlier one. Without `imageIsStored` the job waits until its image is in the
+    /// archive.
     case jobSubmitted(JobID, JobRecord, imageIsStored: Bool, hold: Bool)
     /// Every blob of the image is in the archive.
     case imageStored(Digest)
@@ -11,7 +12,8 @@ package enum Event: Hashable, Codable, Sendable {
     case cancelRequested(JobID)
     case holdRequested(JobID)
     case releaseRequested(JobID)
-    /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is something to say.
+    /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
+    /// something to say.
     case workerSynced(WorkerName, SyncRequest)
     case drainRequested(WorkerName)
     case resumeRequested(WorkerName)

@@ -3,7 +3,8 @@ import JobModel
 
 /// A moment, on two clocks: one for decisions, one for records.
 package struct Instant: Hashable, Codable, Sendable {
-    /// Milliseconds of the scheduler's boot-time clock (it goes on during suspend and never jumps). Every decision uses this.
+    /// Milliseconds of the scheduler's boot-time clock (it goes on during suspend and never jumps). Every decision uses
+    /// this.
     package var uptime: Int64
     /// Civil time: written into rows, never compared.
     package var wall: Timestamp

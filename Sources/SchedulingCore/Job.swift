@@ -17,7 +17,8 @@ struct Job: Sendable {
     var tasks = Table<Int64, StartedTask>()
     /// Tasks to be tried again now, by index.
     var due = Heap<Int64>()
-    /// Distinct workers that were lost with an attempt of this job, since the start of the scheduler or the last release.
+    /// Distinct workers that were lost with an attempt of this job, since the start of the scheduler or the last
+    /// release.
     var crashedWorkers: [WorkerName] = []
     /// How its last attempt ended, in words.
     var lastEnd: String?

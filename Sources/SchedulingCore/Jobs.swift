@@ -1,10 +1,12 @@
 // The events of jobs: submitted, image there, cancelled, held, released; and how a job's row follows.
-// `jobctl submit` arrives here from the scheduler's loop; the next station is Worker/Agent.swift, by way of Placement/.
+// `jobctl submit` arrives here from the scheduler's loop, and goes on to the worker by way of Placement/.
 import HeapModule
 import JobModel
 
 extension Cluster {
     /// Accepts a job. Costs the same for one task and for a million.
+    ///
+    /// Station 5 of 8. Next: Sources/Worker/Agent.swift
     mutating func submit(_ id: JobID, _ record: JobRecord, imageIsStored: Bool, hold: Bool, at now: Instant) {
         let classSlot = join(Requirement(record), id)
         let count = record.shape.count

@@ -1,6 +1,7 @@
-// What a worker's silence leads to, in two steps: unreachable, it gets no new work; its lease over, its attempts are given up.
-// Two timers, because a long run must survive a short network failure. The scheduler's end of a lease lies after the worker's
-// own for certain: it counts from the answer, the worker from the request, and margin and clock drift are added.
+// What a worker's silence leads to, in two steps: unreachable, it gets no new work; its lease over, its attempts are
+// given up. Two timers, because a long run must survive a short network failure. The scheduler's end of a lease lies
+// after the worker's own for certain: it counts from the answer, the worker from the request, and margin and clock
+// drift are added.
 import JobModel
 
 extension Cluster {

@@ -20,7 +20,8 @@ package struct Policy: Hashable, Codable, Sendable {
     package var longestRetryBackoff = TimeSpan.minutes(5)
     /// The most attempts that one answer starts on one worker.
     package var startsPerAnswer = 1_000
-    /// How many finished jobs are remembered, to refuse a late cancel with their state. Older ones are unknown to the core.
+    /// How many finished jobs are remembered, to refuse a late cancel with their state. Older ones are unknown to the
+    /// core.
     package var finishedJobsRemembered = 100_000
 
     package init() {}

@@ -1,5 +1,5 @@
-// What is due when. A worker has one timer for its earliest deadline: when it fires, the deadlines themselves decide, so a
-// deadline that moved later needs no removal. Invariant: no deadline lies before its worker's timer.
+// What is due when. A worker has one timer for its earliest deadline: when it fires, the deadlines themselves decide,
+// so a deadline that moved later needs no removal. Invariant: no deadline lies before its worker's timer.
 import HeapModule
 import JobModel
 

@@ -1,8 +1,8 @@
 // The events of workers: they call with all that they have, register, are drained and resumed.
 // The answer to a call is made after placement, in Calls.swift. What silence leads to stands in Leases.swift.
 //
-// One rule of the protocol carries much here: an agent has one call open at a time and drops an answer to any but its newest.
-// So a call that does not list an attempt proves that no earlier answer has started it, nor ever will.
+// One rule of the protocol carries much here: an agent has one call open at a time and drops an answer to any but its
+// newest. So a call that does not list an attempt proves that no earlier answer has started it, nor ever will.
 import JobModel
 
 extension Cluster {

@@ -1,4 +1,5 @@
-// Numbers from a seed: the only source of chance in a simulation. The same seed gives the same numbers on every machine.
+// Numbers from a seed: the only source of chance in a simulation. The same seed gives the same numbers on every
+// machine.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
 package struct Dice: Sendable {

@@ -1,5 +1,5 @@
-// An agent without containers: it speaks the worker protocol, keeps the journal that an agent keeps, and ends attempts when it is
-// told to, or at once. For the simulated world and for benchmarks. No clock, no network, no randomness.
+// An agent without containers: it speaks the worker protocol, keeps the journal that an agent keeps, and ends attempts
+// when it is told to, or at once. For the simulated world and for benchmarks. No clock, no network, no randomness.
 import JobModel
 import SchedulingCore
 
@@ -55,7 +55,8 @@ package struct SimulatedWorker: Sendable {
 
     // MARK: calls
 
-    /// The next call: all that the worker has, and what the scheduler has not acknowledged. The call before is given up.
+    /// The next call: all that the worker has, and what the scheduler has not acknowledged. The call before is given
+    /// up.
     package mutating func request(wait: TimeSpan) -> SyncRequest {
         sequence += 1
         registrationInCall = mustRegister
@@ -139,7 +140,8 @@ package struct SimulatedWorker: Sendable {
         attempts[id]?.isReported = false
     }
 
-    /// The container has ended by itself with this exit code. With output to publish, the scheduler has to accept it first.
+    /// The container has ended by itself with this exit code. With output to publish, the scheduler has to accept it
+    /// first.
     package mutating func exit(_ id: AttemptID, code: Int) {
         guard let kept = attempts[id] else { return }
         if code == 0, kept.hasOutput {

@@ -1,5 +1,6 @@
-// One history from one seed: the real stepper on a real SQLite file, against simulated agents, users, network, clocks and crashes.
-// First everything goes wrong as the seed says, then faults stop and everything must end. The same seed gives the same history.
+// One history from one seed: the real stepper on a real SQLite file, against simulated agents, users, network, clocks
+// and crashes. First everything goes wrong as the seed says, then faults stop and everything must end. The same seed
+// gives the same history.
 import Foundation
 import JobModel
 import SchedulingCore

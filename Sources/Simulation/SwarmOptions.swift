@@ -1,5 +1,5 @@
-// What a seed draws before its history begins: how large the world is and how often each thing goes wrong. Each seed has its own
-// mixture, so that rare combinations come up and a seed without some fault exists as well.
+// What a seed draws before its history begins: how large the world is and how often each thing goes wrong. Each seed
+// has its own mixture, so that rare combinations come up and a seed without some fault exists as well.
 import JobModel
 import SchedulingCore
 

@@ -1,5 +1,5 @@
-// What really happened, in a book of its own that shares nothing with the scheduler's: every committed change passes through it, and
-// a change that no history may contain is a violation.
+// What really happened, in a book of its own that shares nothing with the scheduler's: every committed change passes
+// through it, and a change that no history may contain is a violation.
 import JobModel
 import SchedulingCore
 

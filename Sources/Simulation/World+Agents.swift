@@ -157,7 +157,8 @@ extension World {
         plan(.agentStarts(agent), in: dice.pick([10, 1_000, 10_000, 40_000]))
     }
 
-    /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old journal.
+    /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old
+    /// journal.
     mutating func hostIsLost(_ agent: Int) {
         if agents[agent].isUp { plan(.agentStarts(agent), in: dice.pick([100, 10_000, 90_000])) }
         agents[agent].isUp = false

@@ -1,5 +1,6 @@
-// The scheduler's life: it takes what is in its inbox, steps, and answers after the commit. It may die between any two steps,
-// with its answers or before them, and then goes on from a copy of what was on disk at that moment, as after a `kill -9`.
+// The scheduler's life: it takes what is in its inbox, steps, and answers after the commit. It may die between any two
+// steps, with its answers or before them, and then goes on from a copy of what was on disk at that moment, as after a
+// `kill -9`.
 import Foundation
 import JobModel
 import Scheduler

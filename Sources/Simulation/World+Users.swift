@@ -1,5 +1,5 @@
-// What users do: they submit under a key until they are answered, cancel, hold, release and drain. When faults have stopped they
-// undo everything that could keep a job from ending.
+// What users do: they submit under a key until they are answered, cancel, hold, release and drain. When faults have
+// stopped they undo everything that could keep a job from ending.
 import JobModel
 import Scheduler
 import SchedulingCore
@@ -69,15 +69,12 @@ extension World {
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)
-        case 3,
-            4 where !known.isEmpty:
+        case 3...9 where known.isEmpty: break
+        case 3, 4:
             let job = dice.pick(known)
             post(.event(.cancelRequested(job)), from: .cancel(job))
-        case 5,
-            6 where !known.isEmpty:
-            post(.event(.holdRequested(dice.pick(known))), from: .nobody)
-        case 7...9 where !known.isEmpty: post(.event(.releaseRequested(dice.pick(known))), from: .nobody)
-        default: break
+        case 5, 6: post(.event(.holdRequested(dice.pick(known))), from: .nobody)
+        default: post(.event(.releaseRequested(dice.pick(known))), from: .nobody)
         }
     }
 

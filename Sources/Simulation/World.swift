@@ -1,5 +1,5 @@
-// The world's state and its clock: happenings in order of time. What agents do stands in World+Agents.swift, what users do in
-// World+Users.swift, how the scheduler steps, crashes and starts in World+Scheduler.swift.
+// The world's state and its clock: happenings in order of time. What agents do stands in World+Agents.swift, what users
+// do in World+Users.swift, how the scheduler steps, crashes and starts in World+Scheduler.swift.
 import Foundation
 import JobModel
 import Scheduler
@@ -74,7 +74,8 @@ struct World {
     let options: SwarmOptions
     let policy = SwarmOptions.policy
     let mutant: Mutant?
-    /// Where the database of this life of the scheduler lies; each life gets a copy of what the one before left on disk.
+    /// Where the database of this life of the scheduler lies; each life gets a copy of what the one before left on
+    /// disk.
     let folder: String
     var dice: Dice
     /// True time in milliseconds.

@@ -1,5 +1,5 @@
-// The agent's one call, again and again: everything that this worker holds goes up, the difference to what the scheduler wants comes
-// down. A new report interrupts a call that waits. Nothing is decided here.
+// The agent's one call, again and again: everything that this worker holds goes up, the difference to what the
+// scheduler wants comes down. A new report interrupts a call that waits. Nothing is decided here.
 import CLinux
 import Foundation
 import JobModel

@@ -1,4 +1,5 @@
-// How an attempt ends, as a value that cannot lie: a success is made from the proof of exit code 0 and from nothing else.
+// How an attempt ends, as a value that cannot lie: a success is made from the proof of exit code 0 and from nothing
+// else.
 import JobModel
 
 enum AttemptOutcome: Sendable {

@@ -1,5 +1,5 @@
-// One attempt, from the order to the report: numbered steps, each journaled before it acts, so that an agent that was killed enters
-// again where it was. What an outcome is stands in AttemptOutcome.swift.
+// One attempt, from the order to the report: numbered steps, each journaled before it acts, so that an agent that was
+// killed enters again where it was. What an outcome is stands in AttemptOutcome.swift.
 import CLinux
 import Foundation
 import JobModel
@@ -34,8 +34,10 @@ actor AttemptRunner {
     /// Runs the attempt to its terminal report. Never throws: whatever happens is reported.
     ///
     /// Station 7 of 8. Next: Sources/Worker/Engines/DockerEngine.swift
-    /// 1. journal the order (the agent did) · 2. image · 3. files · 4. volumes · 5. fingerprint inputs · 6. create · 7. start ·
-    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs · 11. ask to publish, publish ·
+    /// 1. journal the order (the agent did) · 2. image · 3. files · 4. volumes · 5. fingerprint inputs · 6. create · 7.
+    /// start ·
+    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs · 11. ask to
+    /// publish, publish ·
     /// 12. report · 13. clean up when told to forget
     func run() async {
         if record.report?.state.isTerminal == true { return await resend() }

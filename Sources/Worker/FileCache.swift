@@ -1,4 +1,5 @@
-// The files of configurations, by digest: fetched once, verified, mounted read-only into every container that names them.
+// The files of configurations, by digest: fetched once, verified, mounted read-only into every container that names
+// them.
 import Foundation
 import Glibc
 import JobModel

@@ -1,5 +1,6 @@
-// What the agent knows of each attempt, on disk before it acts: one folder an attempt, one record, replaced atomically. After kill -9
-// the next agent goes on from here. No fsync: a power loss ends the containers as well, and a record that cannot be read is "lost".
+// What the agent knows of each attempt, on disk before it acts: one folder an attempt, one record, replaced atomically.
+// After kill -9 the next agent goes on from here. No fsync: a power loss ends the containers as well, and a record that
+// cannot be read is "lost".
 import Foundation
 import Glibc
 import JobModel
@@ -48,7 +49,8 @@ package struct Journal: Sendable {
         try Data(try WireJSON.encode(record)).write(to: URL(filePath: place + "/record.json"), options: .atomic)
     }
 
-    /// Every record that can be read, and the attempts whose record cannot. Those are moved to `unreadable/`, never deleted.
+    /// Every record that can be read, and the attempts whose record cannot. Those are moved to `unreadable/`, never
+    /// deleted.
     func load() throws -> (records: [JournalRecord], unreadable: [AttemptID]) {
         var records: [JournalRecord] = []
         var unreadable: [AttemptID] = []

@@ -1,4 +1,5 @@
-// The worker's composition root: options in, services out. The agent depends on the registry proxy, so the proxy starts first.
+// The worker's composition root: options in, services out. The agent depends on the registry proxy, so the proxy starts
+// first.
 import Foundation
 import Glibc
 import JobModel
@@ -80,7 +81,8 @@ package enum WorkerService {
         await client.close()
     }
 
-    /// Stops and removes every container, mount and journal record of the worker whose data lies in `folder`. For `jobctl down`.
+    /// Stops and removes every container, mount and journal record of the worker whose data lies in `folder`. For
+    /// `jobctl down`.
     package static func cleanUp(dataFolder: String, engine: EngineChoice, volumes: [Volume], logger: Logger)
         async throws
     {

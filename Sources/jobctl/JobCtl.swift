@@ -11,13 +11,15 @@ struct JobCtl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jobctl", abstract: "Run reproducible containerized jobs on a cluster, and run them again.",
         discussion: """
-            A job's image, command, files and mounts become a configuration with a digest. It runs again on other data whenever you like:
+            A job's image, command, files and mounts become a configuration with a digest.
+            It runs again on other data whenever you like:
 
               jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results
               jobctl rerun annual-temps --bind input=weather/2015
               jobctl diff 1 2
 
-            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5 refused, 6 scheduler unavailable.
+            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5 refused,
+            6 scheduler unavailable.
             """,
         version: version,
         groupedSubcommands: [

@@ -52,7 +52,7 @@ enum Rules {
     /// What each target may import besides Swift itself. A target that stands here may import nothing else.
     static let allowedImports: [String: Set<String>] = [
         "Sources/JobModel": ["Foundation", "Crypto", "Yams"],
-        "Sources/SchedulingCore": ["JobModel", "Collections"],
+        "Sources/SchedulingCore": ["JobModel", "DequeModule", "HeapModule"],
         "Sources/SchedulerClient": [
             "JobModel", "Foundation", "AsyncHTTPClient", "NIOCore", "NIOFoundationCompat", "NIOHTTP1", "NIOPosix",
             "Synchronization", "Glibc", "Logging",

@@ -1,5 +1,5 @@
-// Goal: what a report may change, what counts as a success, and what failures cost. Method: raw protocol messages (Wire), because
-// most of these say what no honest agent would.
+// Goal: what a report may change, what counts as a success, and what failures cost. Method: raw protocol messages
+// (Wire), because most of these say what no honest agent would.
 import JobModel
 import TestSupport
 import Testing

@@ -1,4 +1,5 @@
-// Goal: silence has two steps, at the right times, and nothing runs twice in between. Method: time in exact milliseconds.
+// Goal: silence has two steps, at the right times, and nothing runs twice in between. Method: time in exact
+// milliseconds.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,4 +1,5 @@
-// Goal: the straight line from a submission to its end. Method: events through the fixture, rows and world compared after each.
+// Goal: the straight line from a submission to its end. Method: events through the fixture, rows and world compared
+// after each.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,4 +1,5 @@
-// Goal: who runs where, and why not. Method: small clusters, one question each; the explanation is compared with the decision.
+// Goal: who runs where, and why not. Method: small clusters, one question each; the explanation is compared with the
+// decision.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,5 +1,5 @@
-// A seeded walk through everything that can happen to a cluster: the generator and the steps. The rules that must hold stand
-// in RandomWalkTests.swift, ClusterFixture (all books) and StrictWorld (no illegal order).
+// A seeded walk through everything that can happen to a cluster: the generator and the steps. The rules that must hold
+// stand in RandomWalkTests.swift, ClusterFixture (all books) and StrictWorld (no illegal order).
 import JobModel
 import SchedulingCore
 import TestSupport
@@ -212,7 +212,8 @@ struct RandomWalk {
         }
     }
 
-    /// Faults stop: everybody calls, every image comes, every job is released, every program ends well. Nothing may be left.
+    /// Faults stop: everybody calls, every image comes, every job is released, every program ends well. Nothing may be
+    /// left.
     mutating func heal() throws {
         silent = []
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }

@@ -1,5 +1,6 @@
-// Goal: no order of events breaks a rule. Method: seeded walks of thousands of events over several workers; after every event all
-// invariants, rows against memory, and the strict world. A failure names its seed: put it into `seeds` and run that test alone.
+// Goal: no order of events breaks a rule. Method: seeded walks of thousands of events over several workers; after every
+// event all invariants, rows against memory, and the strict world. A failure names its seed: put it into `seeds` and
+// run that test alone.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,5 +1,5 @@
-// Goal: a restart continues from the rows and loses nothing that was acknowledged. Method: the fixture's restart, which loads
-// what its rows hold; `checkBooks` compares memory with the rows before and after.
+// Goal: a restart continues from the rows and loses nothing that was acknowledged. Method: the fixture's restart, which
+// loads what its rows hold; `checkBooks` compares memory with the rows before and after.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,4 +1,5 @@
-// Goal: the judges can say no. Each illegal order, broken book and illegal row change that they claim to find is shown to them.
+// Goal: the judges can say no. Each illegal order, broken book and illegal row change that they claim to find is shown
+// to them.
 import HeapModule
 import JobModel
 import TestSupport

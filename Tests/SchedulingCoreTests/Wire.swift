@@ -1,5 +1,5 @@
-// A bare cluster that is spoken to in raw protocol messages, for what no honest agent would say. Rows and invariants are checked
-// after each call; there is no world that could object.
+// A bare cluster that is spoken to in raw protocol messages, for what no honest agent would say. Rows and invariants
+// are checked after each call; there is no world that could object.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,5 +1,5 @@
-// Goal: the worker protocol: lives, sequences, inventories, parked calls. Method: raw messages where the agent misbehaves (Wire),
-// the strict world where it behaves.
+// Goal: the worker protocol: lives, sequences, inventories, parked calls. Method: raw messages where the agent
+// misbehaves (Wire), the strict world where it behaves.
 import JobModel
 import SchedulingCore
 import TestSupport

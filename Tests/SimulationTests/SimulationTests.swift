@@ -1,4 +1,5 @@
-// Seeded histories: the real stepper on a real SQLite file in a world that goes wrong, and proof that the checkers see faults.
+// Seeded histories: the real stepper on a real SQLite file in a world that goes wrong, and proof that the checkers see
+// faults.
 import Simulation
 import Testing
 

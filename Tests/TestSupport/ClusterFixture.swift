@@ -4,8 +4,8 @@
 //     try c.worker("w1", cpus: 4)
 //     let job = try c.submit(cpus: 2)
 //
-// Every step applies events, runs one pass, writes the changes into ClusterRows, carries the effects out in StrictWorld, and
-// checks all invariants. A state is reached through events only; there is no back door into the core.
+// Every step applies events, runs one pass, writes the changes into ClusterRows, carries the effects out in
+// StrictWorld, and checks all invariants. A state is reached through events only; there is no back door into the core.
 import JobModel
 import SchedulingCore
 

@@ -1,6 +1,6 @@
 // Workers and their containers as a small model of its own, which shares no code with the scheduler's core.
-// It carries out orders, and throws a named error on one that no correct scheduler gives. It is a second opinion, not an echo:
-// it knows only what agents are told and what they have. Time comes in; nothing here is random.
+// It carries out orders, and throws a named error on one that no correct scheduler gives. It is a second opinion, not
+// an echo: it knows only what agents are told and what they have. Time comes in; nothing here is random.
 import JobModel
 import SchedulingCore
 

@@ -1,6 +1,8 @@
-// Where a slot's data lies: `volume/path` below a volume that workers offer, or an absolute host path that a worker allows.
+// Where a slot's data lies: `volume/path` below a volume that workers offer, or an absolute host path that a worker
+// allows.
 
-/// The data that a slot is bound to at submission. May hold `${job.id}`, `${job.name}`, `${task.index}` and `${params.…}`.
+/// The data that a slot is bound to at submission. May hold `${job.id}`, `${job.name}`, `${task.index}` and
+/// `${params.…}`.
 package struct Binding: Hashable, Sendable, CustomStringConvertible {
     package enum Root: Hashable, Sendable {
         case volume(VolumeName)
@@ -17,7 +19,8 @@ package struct Binding: Hashable, Sendable, CustomStringConvertible {
         self.path = path
     }
 
-    /// Parses `weather/2014`, `weather` or `/data/x`. Refuses empty parts, `.`, `..`, control characters and more than 4,096 bytes.
+    /// Parses `weather/2014`, `weather` or `/data/x`. Refuses empty parts, `.`, `..`, control characters and more than
+    /// 4,096 bytes.
     package init?(_ text: String) {
         guard !text.isEmpty, text.utf8.count <= 4096, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
             return nil

@@ -1,4 +1,5 @@
-// RFC 8785, the JSON Canonicalization Scheme: keys by UTF-16 code units, numbers as ECMAScript prints them, minimal escapes.
+// RFC 8785, the JSON Canonicalization Scheme: keys by UTF-16 code units, numbers as ECMAScript prints them, minimal
+// escapes.
 
 extension JSONValue {
     /// The canonical form as UTF-8.
@@ -56,7 +57,8 @@ private func writeCanonical(_ string: String, to output: inout [UInt8]) {
     output.append(UInt8(ascii: "\""))
 }
 
-/// `Number::toString` of ECMA-262 from Swift's shortest round-trip digits, which are the same digits in another notation.
+/// `Number::toString` of ECMA-262 from Swift's shortest round-trip digits, which are the same digits in another
+/// notation.
 func ecmaScriptText(of number: Double) -> String {
     precondition(number.isFinite, "JSON has no infinity")
     if number == 0 { return "0" }
@@ -85,7 +87,8 @@ func ecmaScriptText(of number: Double) -> String {
 }
 
 extension Configuration {
-    /// The canonical JSON that the digest is taken over. What is absent is left out, so that a new optional field changes no old digest.
+    /// The canonical JSON that the digest is taken over. What is absent is left out, so that a new optional field
+    /// changes no old digest.
     package var canonicalJSON: [UInt8] {
         var members: [(key: String, value: JSONValue)] = [
             ("command", .array(command.map { .string($0) })),

@@ -1,5 +1,6 @@
-// The immutable part of a resolved spec: everything that can change a result, and nothing else (DESIGN section 4, rule 7).
-// Its digest is taken over its canonical JSON, so adding an optional field here must leave the JSON of old values unchanged.
+// The immutable part of a resolved spec: everything that can change a result, and nothing else (DESIGN section 4, rule
+// 7). Its digest is taken over its canonical JSON, so adding an optional field here must leave the JSON of old values
+// unchanged.
 
 /// An image as it was pinned at submission.
 package struct PinnedImage: Hashable, Codable, Sendable {
@@ -70,7 +71,8 @@ package struct Resources: Hashable, Codable, Sendable {
     }
 }
 
-/// The immutable, content-addressed configuration. `command` and `environment` hold `${…}` as written: values are outside.
+/// The immutable, content-addressed configuration. `command` and `environment` hold `${…}` as written: values are
+/// outside.
 package struct Configuration: Hashable, Codable, Sendable {
     package let image: PinnedImage
     package let command: [String]

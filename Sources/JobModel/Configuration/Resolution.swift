@@ -1,5 +1,5 @@
-// From a spec and what a submission adds to it to a configuration and a job record. Pure: the image is already pinned and the files'
-// digests are known. What needs the scheduler (job id, configuration version) comes later.
+// From a spec and what a submission adds to it to a configuration and a job record. Pure: the image is already pinned
+// and the files' digests are known. What needs the scheduler (job id, configuration version) comes later.
 
 /// What a submission says besides the spec.
 package struct SubmissionChoices: Hashable, Sendable {
@@ -65,7 +65,8 @@ extension JobSpec {
 }
 
 extension JobRecord {
-    /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace the old ones.
+    /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace
+    /// the old ones.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
     package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?)
         throws(Problem) -> JobRecord

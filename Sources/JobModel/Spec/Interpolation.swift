@@ -1,5 +1,5 @@
-// `${params.x}`, `${task.index}`, `${job.id}` and `${job.name}` in commands, environments and bindings; `$${` is a plain `${`.
-// Any other `$` stays as it is: shells have their own.
+// `${params.x}`, `${task.index}`, `${job.id}` and `${job.name}` in commands, environments and bindings; `$${` is a
+// plain `${`. Any other `$` stays as it is: shells have their own.
 
 /// A text with placeholders, parsed once.
 package struct Template: Hashable, Sendable {
@@ -83,7 +83,8 @@ package struct Template: Hashable, Sendable {
         pieces.compactMap { if case .variable(let variable) = $0 { variable } else { nil } }
     }
 
-    /// The text with every placeholder replaced. A parameter without a value becomes empty: that is refused at submission.
+    /// The text with every placeholder replaced. A parameter without a value becomes empty: that is refused at
+    /// submission.
     package func text(_ values: TemplateValues) -> String {
         pieces.map { piece in
             switch piece {
@@ -132,8 +133,8 @@ extension JobRecord {
         return values
     }
 
-    /// Where a slot's data lies for one task. An `out` slot is published here; below `<job id>/<task index>` unless the binding itself
-    /// tells jobs or tasks apart.
+    /// Where a slot's data lies for one task. An `out` slot is published here; below `<job id>/<task index>` unless the
+    /// binding itself tells jobs or tasks apart.
     /// - Throws: ``Template/Mistake`` if a value makes the binding invalid, for example a parameter `..`.
     package func location(of slot: SlotName, for task: TaskID) throws(Template.Mistake) -> Binding {
         guard let binding = bindings[slot] else { throw Template.Mistake(message: "slot '\(slot)' is not bound") }

@@ -1,5 +1,5 @@
-// RFC 8259, strictly, on bytes: duplicate keys, deep nesting, lone surrogates and trailing text are refused, each with its JSON path.
-// Foundation's parser keeps the last of two equal keys and has no locations.
+// RFC 8259, strictly, on bytes: duplicate keys, deep nesting, lone surrogates and trailing text are refused, each with
+// its JSON path. Foundation's parser keeps the last of two equal keys and has no locations.
 
 package struct JSONParser {
     private let bytes: [UInt8]

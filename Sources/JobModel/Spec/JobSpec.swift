@@ -1,5 +1,5 @@
-// A job spec as its author wrote it, checked field by field but not yet resolved: the image may still be a tag, files are paths
-// beside the spec, slots are unbound. Resolution to a configuration stands in Configuration/Resolution.swift.
+// A job spec as its author wrote it, checked field by field but not yet resolved: the image may still be a tag, files
+// are paths beside the spec, slots are unbound. Resolution to a configuration stands in Configuration/Resolution.swift.
 
 package struct JobSpec: Hashable, Sendable {
     package struct Slot: Hashable, Sendable {

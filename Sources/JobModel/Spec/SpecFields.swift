@@ -1,4 +1,5 @@
-// How each structured field of a spec is read. One function a field; the table that names them stands in SpecParser.swift.
+// How each structured field of a spec is read. One function a field; the table that names them stands in
+// SpecParser.swift.
 
 enum SpecFields {
     static let labelRule = "use 1 to 63 letters, digits, '.', '_', '-' or '/'"

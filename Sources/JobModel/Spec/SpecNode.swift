@@ -1,5 +1,5 @@
-// A document as a located tree: what YAML and JSON both become before anything is understood. Both parsers obey the same limits,
-// so that no document can exhaust the stack or the memory. Meaning stands in SpecParser.swift.
+// A document as a located tree: what YAML and JSON both become before anything is understood. Both parsers obey the
+// same limits, so that no document can exhaust the stack or the memory. Meaning stands in SpecParser.swift.
 
 /// What every document from outside must keep to.
 package struct DocumentLimits: Sendable {

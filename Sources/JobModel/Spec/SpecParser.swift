@@ -1,4 +1,5 @@
-// From a located tree to a JobSpec: a table of keys, each with the function that reads it. The same rules for YAML and JSON.
+// From a located tree to a JobSpec: a table of keys, each with the function that reads it. The same rules for YAML and
+// JSON.
 
 package enum SpecParser {
     /// Parses a spec file: JSON if its first character is `{`, YAML otherwise.

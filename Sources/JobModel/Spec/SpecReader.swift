@@ -18,7 +18,8 @@ struct SpecReader {
         return nodes.enumerated().map { SpecReader(node: $1, path: "\(path)[\($0)]") }
     }
 
-    /// A string of at most `limit` bytes without NUL. A number or boolean is refused with the quotes that make it a string.
+    /// A string of at most `limit` bytes without NUL. A number or boolean is refused with the quotes that make it a
+    /// string.
     func string(atMost limit: Int = SpecLimits.textBytes) throws(SpecError) -> String {
         switch node.value {
         case .scalar(let text, .string):

@@ -1,5 +1,5 @@
-// YAML by Yams, reduced to what JSON can say: no anchors, aliases, tags, merge keys or second documents, and the same limits. Plain
-// scalars are typed by the YAML 1.2 core schema, so `yes`, `no` and `on` are strings.
+// YAML by Yams, reduced to what JSON can say: no anchors, aliases, tags, merge keys or second documents, and the same
+// limits. Plain scalars are typed by the YAML 1.2 core schema, so `yes`, `no` and `on` are strings.
 import Yams
 
 package enum YAMLParser {
@@ -37,8 +37,8 @@ package enum YAMLParser {
         }
     }
 
-    /// The first line on which brackets or compact dashes nest deeper than `depth`, counted without understanding quotes: a text
-    /// that opens that many brackets on its way is refused as well.
+    /// The first line on which brackets or compact dashes nest deeper than `depth`, counted without understanding
+    /// quotes: a text that opens that many brackets on its way is refused as well.
     private static func lineThatNestsTooDeep(_ bytes: [UInt8], depth limit: Int) -> Int? {
         var line = 1
         var brackets = 0
@@ -173,8 +173,8 @@ package enum YAMLParser {
             }
         }
 
-        /// Decimal numbers of the core schema. A leading zero (`0123`), hexadecimal and infinity stay text: they mean different
-        /// things to different readers.
+        /// Decimal numbers of the core schema. A leading zero (`0123`), hexadecimal and infinity stay text: they mean
+        /// different things to different readers.
         private func isNumber(_ text: String) -> Bool {
             var rest = Substring(text)
             if rest.first == "-" || rest.first == "+" { rest = rest.dropFirst() }

@@ -35,7 +35,8 @@ package struct TaskID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package static func < (a: TaskID, b: TaskID) -> Bool { (a.job, a.index) < (b.job, b.index) }
 }
 
-/// One execution of a task on a worker: `42.7.2`. The number is the fencing token: it rises with each attempt of a task.
+/// One execution of a task on a worker: `42.7.2`. The number is the fencing token: it rises with each attempt of a
+/// task.
 package struct AttemptID: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let task: TaskID
     package let number: Int64

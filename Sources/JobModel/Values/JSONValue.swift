@@ -1,5 +1,5 @@
-// A JSON document as a value. Objects keep the order in which their keys were written, so that a matrix expands in that order.
-// Parsing stands in Spec/JSONParser.swift, the canonical form in Configuration/CanonicalJSON.swift.
+// A JSON document as a value. Objects keep the order in which their keys were written, so that a matrix expands in that
+// order. Parsing stands in Spec/JSONParser.swift, the canonical form in Configuration/CanonicalJSON.swift.
 
 package enum JSONValue: Equatable, Sendable {
     case null

@@ -13,7 +13,8 @@ package struct ByteCount: Hashable, Comparable, Sendable {
         ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000),
     ]
 
-    /// Parses `512MiB`, `1.5GB` or a bare number of bytes; nil if the unit is unknown, the number negative or the amount too large.
+    /// Parses `512MiB`, `1.5GB` or a bare number of bytes; nil if the unit is unknown, the number negative or the
+    /// amount too large.
     package init?(_ text: String) {
         let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
         let unitName = text.dropFirst(digits.count).drop { $0 == " " }

@@ -1,4 +1,5 @@
-// Workers, configurations, images, users and the cluster as the API and `-o json` show them. Fields are added, never renamed.
+// Workers, configurations, images, users and the cluster as the API and `-o json` show them. Fields are added, never
+// renamed.
 
 package struct WorkerResources: Hashable, Codable, Sendable {
     package var cpus: CPUAmount

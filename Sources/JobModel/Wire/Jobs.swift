@@ -201,7 +201,8 @@ package struct SubmittedFile: Hashable, Codable, Sendable {
     }
 }
 
-/// `POST /v1/jobs`. `spec` follows the rules of a spec file; `files` holds the content of each path that the spec's `files` names.
+/// `POST /v1/jobs`. `spec` follows the rules of a spec file; `files` holds the content of each path that the spec's
+/// `files` names.
 package struct SubmitRequest: Equatable, Codable, Sendable {
     package var spec: JSONValue
     package var files: [String: SubmittedFile]
@@ -223,8 +224,8 @@ package struct SubmitRequest: Equatable, Codable, Sendable {
     }
 }
 
-/// `POST /v1/reruns`. `source` is a job id, `name`, `name@version` or a configuration's digest. What is not given is taken from
-/// that job, or from the newest job of that configuration.
+/// `POST /v1/reruns`. `source` is a job id, `name`, `name@version` or a configuration's digest. What is not given is
+/// taken from that job, or from the newest job of that configuration.
 package struct RerunRequest: Hashable, Codable, Sendable {
     package var source: String
     package var bindings: [String: String]

@@ -1,4 +1,5 @@
-// RFC 9457 problem details: the one shape in which any error crosses the wire, and how each kind maps to a status and an exit code.
+// RFC 9457 problem details: the one shape in which any error crosses the wire, and how each kind maps to a status and
+// an exit code.
 
 /// The kinds of problem. `type` on the wire is `urn:jobctl:problem:<raw value>`.
 package enum ProblemKind: String, Sendable, CaseIterable {

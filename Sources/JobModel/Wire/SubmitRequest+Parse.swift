@@ -1,5 +1,5 @@
-// The submit request straight from its bytes: one pass, duplicate keys refused, every error with its JSON path. The scheduler's
-// hottest request does not go through Codable.
+// The submit request straight from its bytes: one pass, duplicate keys refused, every error with its JSON path. The
+// scheduler's hottest request does not go through Codable.
 
 /// A submit request whose spec has been understood.
 package struct ParsedSubmission: Sendable {

@@ -1,5 +1,6 @@
-// The worker protocol: one call, `POST /v1/workers/{name}/sync`, a long poll. The worker says all that it has; the scheduler
-// answers with the difference between that and what it wants. Fields are added, never renamed. Version: `SyncRequest.protocolVersion`.
+// The worker protocol: one call, `POST /v1/workers/{name}/sync`, a long poll. The worker says all that it has; the
+// scheduler answers with the difference between that and what it wants. Fields are added, never renamed. Version:
+// `SyncRequest.protocolVersion`.
 
 /// What a worker is and offers. Sent with the first sync of an incarnation and whenever it changes.
 package struct WorkerRegistration: Hashable, Codable, Sendable {
@@ -76,8 +77,8 @@ package struct Usage: Hashable, Codable, Sendable {
 
 /// What a worker says about one attempt. Idempotent: a report with a sequence that was already taken changes nothing.
 ///
-/// An attempt with `out` slots that exited with 0 first reports `ending` with `exitCode` 0; the scheduler answers `publish`;
-/// the worker renames the staged output and reports `succeeded`.
+/// An attempt with `out` slots that exited with 0 first reports `ending` with `exitCode` 0; the scheduler answers
+/// `publish`; the worker renames the staged output and reports `succeeded`.
 package struct AttemptReport: Hashable, Codable, Sendable {
     package var attempt: AttemptID
     /// Rises with each report of this attempt, from 1.

@@ -1,4 +1,5 @@
-// The one JSON encoder and decoder for wire documents, and how a decoding failure becomes a problem that names the field.
+// The one JSON encoder and decoder for wire documents, and how a decoding failure becomes a problem that names the
+// field.
 import Foundation
 
 package enum WireJSON {

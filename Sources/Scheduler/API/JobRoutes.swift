@@ -21,7 +21,7 @@ struct JobRoutes {
         ]
     }
 
-    /// Station 3 of the line from `jobctl submit` to the container. Next: ``SchedulerLoop``.
+    /// Station 3 of 8. Next: Sources/Scheduler/SchedulerLoop.swift
     @Sendable private func submit(_ call: Call) async throws -> Response {
         try call.allowQuery()
         let body = try await call.body(limit: ParsedSubmission.sizeLimit)

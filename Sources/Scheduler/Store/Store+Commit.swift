@@ -1,4 +1,5 @@
-// Change → SQL: one exhaustive switch, cached statements, one transaction for a whole batch. Its inverse is Store+Load.swift.
+// Change → SQL: one exhaustive switch, cached statements, one transaction for a whole batch. Its inverse is
+// Store+Load.swift.
 import Foundation
 import GRDB
 import JobModel
@@ -105,7 +106,8 @@ extension Store {
             try db.cachedStatement(
                 sql: """
                     INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, ?)
-                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining = excluded.is_draining
+                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining =
+                        excluded.is_draining
                     """
             ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
         }
@@ -114,8 +116,10 @@ extension Store {
     private func insert(_ id: JobID, _ record: JobRecord, _ progress: JobProgress, _ db: Database) throws {
         try db.cachedStatement(
             sql: """
-                INSERT INTO jobs (state, reason, tasks_total, tasks_pending, tasks_running, tasks_succeeded, tasks_failed,
-                    tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at, finished_at,
+                INSERT INTO jobs (state, reason, tasks_total, tasks_pending, tasks_running, tasks_succeeded,
+                    tasks_failed,
+                    tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at,
+                        finished_at,
                     revision, id, name, owner, configuration, record)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
@@ -130,8 +134,10 @@ extension Store {
     private func update(_ id: JobID, _ progress: JobProgress, _ db: Database) throws {
         try db.cachedStatement(
             sql: """
-                UPDATE jobs SET state = ?, reason = ?, tasks_total = ?, tasks_pending = ?, tasks_running = ?, tasks_succeeded = ?,
-                    tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?, image_is_stored = ?,
+                UPDATE jobs SET state = ?, reason = ?, tasks_total = ?, tasks_pending = ?, tasks_running = ?,
+                    tasks_succeeded = ?,
+                    tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?,
+                        image_is_stored = ?,
                     submitted_at = ?, started_at = ?, finished_at = ?, revision = ?
                 WHERE id = ?
                 """
@@ -155,8 +161,10 @@ extension Store {
             sql: """
                 INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
                 VALUES (?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts = excluded.attempts,
-                    program_failures = excluded.program_failures, infrastructure_failures = excluded.infrastructure_failures
+                ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts =
+                    excluded.attempts,
+                    program_failures = excluded.program_failures, infrastructure_failures =
+                        excluded.infrastructure_failures
                 """
         ).execute(arguments: [
             row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts,
@@ -169,8 +177,10 @@ extension Store {
         let report = row.report
         try db.cachedStatement(
             sql: """
-                INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
-                    stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal, message,
+                INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged,
+                    is_accepted,
+                    stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code,
+                        signal, message,
                     engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
@@ -217,8 +227,10 @@ extension Store {
         case .imageSaved(let image):
             try db.cachedStatement(
                 sql: """
-                    INSERT INTO images (digest, media_type, size, platforms, layers, is_complete, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (digest) DO UPDATE SET size = excluded.size, platforms = excluded.platforms, layers = excluded.layers,
+                    INSERT INTO images (digest, media_type, size, platforms, layers, is_complete, created_at) VALUES
+                        (?, ?, ?, ?, ?, ?, ?)
+                    ON CONFLICT (digest) DO UPDATE SET size = excluded.size, platforms = excluded.platforms, layers =
+                        excluded.layers,
                         is_complete = excluded.is_complete
                     """
             ).execute(arguments: [

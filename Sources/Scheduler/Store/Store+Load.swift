@@ -1,5 +1,5 @@
-// SQL → what the core continues from at start: the inverse of Store+Commit.swift. A row that cannot be read goes to quarantine with
-// its reason, its job stays out of the core, and the scheduler comes up.
+// SQL → what the core continues from at start: the inverse of Store+Commit.swift. A row that cannot be read goes to
+// quarantine with its reason, its job stays out of the core, and the scheduler comes up.
 import Foundation
 import GRDB
 import JobModel

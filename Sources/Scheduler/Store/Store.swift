@@ -1,7 +1,7 @@
+// The SQLite file: opened once, by one scheduler, with the durability that acknowledgements rely on. Only the loop's
+// thread writes (Store+Commit.swift); queries read from the pool's snapshots (Queries/). No decision is made here.
 import Foundation
 import GRDB
-// The SQLite file: opened once, by one scheduler, with the durability that acknowledgements rely on. Only the loop's thread writes
-// (Store+Commit.swift); queries read from the pool's snapshots (Queries/). No decision is made here.
 import Glibc
 import JobModel
 import Logging
@@ -48,7 +48,8 @@ package final class Store: Sendable {
         self.lock = lock
     }
 
-    /// Opens or makes `directory/jobctl.sqlite`, brings it to the newest schema, and holds a lock on the folder until the process ends.
+    /// Opens or makes `directory/jobctl.sqlite`, brings it to the newest schema, and holds a lock on the folder until
+    /// the process ends.
     package static func open(
         directory: String, logger: Logger = Logger(label: "jobctl.store", factory: { _ in SwiftLogNoOpLogHandler() })
     ) throws(StoreFailure) -> Store {

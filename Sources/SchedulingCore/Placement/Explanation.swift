@@ -1,5 +1,5 @@
-// Why a job runs where it runs, or does not: every worker, every check, needed and offered. Built from the same checks that
-// placement decides by, so that the answer cannot differ from the decision. No text for terminals belongs here.
+// Why a job runs where it runs, or does not: every worker, every check, needed and offered. Built from the same checks
+// that placement decides by, so that the answer cannot differ from the decision. No text for terminals belongs here.
 import JobModel
 
 package struct Explanation: Hashable, Sendable {

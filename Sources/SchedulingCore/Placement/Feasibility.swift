@@ -1,5 +1,5 @@
-// What a job needs of a worker, as a list of small checks. The same checks decide where a task may run, say why a job waits,
-// and fill the explanation. Which of several fitting workers is taken stands in Ranking.swift.
+// What a job needs of a worker, as a list of small checks. The same checks decide where a task may run, say why a job
+// waits, and fill the explanation. Which of several fitting workers is taken stands in Ranking.swift.
 import JobModel
 
 /// What can be counted. As what a task takes, never negative; as a worker's room, negative after its capacity shrank.

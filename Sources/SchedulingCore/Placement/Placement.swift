@@ -1,5 +1,6 @@
-// One pass: gives room to tasks, highest priority first, then in submission order, then by index; tasks to be tried again come
-// before new ones of the same job. A class for which nothing fits is left alone until some worker has more room.
+// One pass: gives room to tasks, highest priority first, then in submission order, then by index; tasks to be tried
+// again come before new ones of the same job. A class for which nothing fits is left alone until some worker has more
+// room.
 import HeapModule
 import JobModel
 

@@ -1,5 +1,6 @@
 // Which of the workers that fit is taken: a list of small scores, the first that differs decides, the lower wins.
-// Ties go to the first by name: candidates come in that order and a later one must be better. Feasibility is not looked at here.
+// Ties go to the first by name: candidates come in that order and a later one must be better. Feasibility is not looked
+// at here.
 
 struct Score: Sendable {
     let name: String

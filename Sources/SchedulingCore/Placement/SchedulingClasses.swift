@@ -1,5 +1,5 @@
-// Jobs with equal requirements form a class: what fits one fits all. A pass then costs what the classes and the workers cost,
-// however many tasks wait; and a worker that comes or goes touches jobs only where a class's verdict changes.
+// Jobs with equal requirements form a class: what fits one fits all. A pass then costs what the classes and the workers
+// cost, however many tasks wait; and a worker that comes or goes touches jobs only where a class's verdict changes.
 import HeapModule
 import JobModel
 

@@ -1,5 +1,5 @@
-// An attempt's output: from the engine into bounded files of the worker, and from there to the scheduler by offset. Both ends say how
-// much they have, so a crash on either side loses and doubles nothing.
+// An attempt's output: from the engine into bounded files of the worker, and from there to the scheduler by offset.
+// Both ends say how much they have, so a crash on either side loses and doubles nothing.
 import Foundation
 import Glibc
 import JobModel
@@ -74,7 +74,8 @@ struct LogShipper: Sendable {
         }
     }
 
-    /// Ships all that is left and says that it is complete. Tries while the scheduler is away; gives up when it refuses for good.
+    /// Ships all that is left and says that it is complete. Tries while the scheduler is away; gives up when it refuses
+    /// for good.
     func finish() async {
         await withTaskGroup(of: Void.self) { group in
             for stream in LogPiece.Stream.allCases { group.addTask { await finish(stream) } }

@@ -1,7 +1,8 @@
 // The tree digest: what a folder was. Format: for each entry, sorted by path as bytes, one line
 //   <type> <mode in octal> <size> <sha256 hex or -> <path>\0
-// with type d, f or l; a link's digest is that of its target; sizes of folders are 0. At level `metadata` the modification time in
-// nanoseconds stands in the digest's place. The tree digest is the SHA-256 of all lines. `.jobctl` at the top is not part of it.
+// with type d, f or l; a link's digest is that of its target; sizes of folders are 0. At level `metadata` the
+// modification time in nanoseconds stands in the digest's place. The tree digest is the SHA-256 of all lines. `.jobctl`
+// at the top is not part of it.
 import CLinux
 import Dispatch
 import Foundation

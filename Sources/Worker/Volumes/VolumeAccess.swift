@@ -1,5 +1,5 @@
-// Data for one attempt: resolved as the submitter with openat2, mounted by descriptor into the worker's own folder, staged and
-// published by an atomic rename. A path is looked up once; what was opened is what is mounted.
+// Data for one attempt: resolved as the submitter with openat2, mounted by descriptor into the worker's own folder,
+// staged and published by an atomic rename. A path is looked up once; what was opened is what is mounted.
 import CLinux
 import Foundation
 import Glibc
@@ -118,7 +118,8 @@ package struct VolumeAccess: Sendable {
 
     // MARK: Publishing
 
-    /// Moves a staged output to its place. Nothing is ever overwritten, but for what an earlier, superseded attempt of the same task
+    /// Moves a staged output to its place. Nothing is ever overwritten, but for what an earlier, superseded attempt of
+    /// the same task
     /// published: that is moved aside.
     func publish(_ slot: SlotName, to binding: Binding, for attempt: AttemptID, as user: Identity) throws(VolumeError) {
         let (root, path, _) = try table.resolve(binding, slot)

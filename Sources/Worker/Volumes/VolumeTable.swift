@@ -1,4 +1,5 @@
-// The host folders that this worker offers, and which it must never offer. Names and rules only; opening stands in VolumeAccess.swift.
+// The host folders that this worker offers, and which it must never offer. Names and rules only; opening stands in
+// VolumeAccess.swift.
 import Foundation
 import JobModel
 

@@ -1,4 +1,5 @@
-// How results are printed: a small protocol for rows, and one exhaustive switch over the format. JSON is exactly the wire document.
+// How results are printed: a small protocol for rows, and one exhaustive switch over the format. JSON is exactly the
+// wire document.
 import Foundation
 import JobModel
 

@@ -35,7 +35,8 @@ extension Store {
                 sql: """
                     SELECT c.* FROM configuration_versions v JOIN configurations c ON c.digest = v.digest
                     WHERE (? IS NOT NULL AND v.name = ?)
-                       OR (? IS NULL AND v.version = (SELECT MAX(w.version) FROM configuration_versions w WHERE w.name = v.name))
+                       OR (? IS NULL AND v.version = (
+                           SELECT MAX(w.version) FROM configuration_versions w WHERE w.name = v.name))
                     ORDER BY v.name, v.version DESC LIMIT ? OFFSET ?
                     """, arguments: [name?.rawValue, name?.rawValue, name?.rawValue, limit + 1, offset]
             ).map { try Self.configuration($0, db) }

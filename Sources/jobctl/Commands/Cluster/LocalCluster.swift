@@ -1,5 +1,5 @@
-// The processes of a cluster on this machine: started detached, known by process id and start time, stopped without ever asking for a
-// name. Their options are remembered, so that what was killed comes back as it was.
+// The processes of a cluster on this machine: started detached, known by process id and start time, stopped without
+// ever asking for a name. Their options are remembered, so that what was killed comes back as it was.
 import CLinux
 import Foundation
 import Glibc

@@ -1,4 +1,5 @@
-// jobctl up and down: a whole cluster on this machine, as two processes of their own, so that each can fail and come back alone.
+// jobctl up and down: a whole cluster on this machine, as two processes of their own, so that each can fail and come
+// back alone.
 import ArgumentParser
 import Foundation
 import JobModel
