@@ -45,9 +45,10 @@ package struct SimulatedWorker: Sendable {
     /// Attempts that have not ended, in order.
     package var live: [AttemptID] { attempts.filter { !$0.value.state.isTerminal }.keys.sorted() }
 
-    /// What their live attempts hold.
+    /// What its containers hold. An attempt that is ending has none any more: it waits to publish.
     package var usedCPUs: CPUAmount {
-        CPUAmount(thousandths: attempts.values.reduce(0) { $0 + ($1.state.isTerminal ? 0 : $1.cpus.thousandths) })
+        let running = attempts.values.filter { !$0.state.isTerminal && $0.state != .ending }
+        return CPUAmount(thousandths: running.reduce(0) { $0 + $1.cpus.thousandths })
     }
 
     /// Whether a call would tell the scheduler something new.

@@ -30,14 +30,16 @@ package struct SimulationReport: Sendable {
 /// - Parameters:
 ///   - steps: how many steps the scheduler takes while faults happen.
 ///   - mutant: a fault of our own making, to see whether it is found.
-///   - directory: where the databases of the history live while it runs.
+///   - trace: takes a line for each happening.
+///   - directory: where the databases of the history live while it runs; memory, because a simulated crash loses what the
+///     world says that it loses, whatever the disk did.
 package func simulate(
-    seed: UInt64, steps: Int = 400, mutant: Mutant? = nil,
-    directory: String = FileManager.default.temporaryDirectory.path
+    seed: UInt64, steps: Int = 400, mutant: Mutant? = nil, trace: (@Sendable (String) -> Void)? = nil,
+    directory: String = "/dev/shm"
 ) -> SimulationReport {
     let folder =
         "\(directory)/jobctl-simulation-\(ProcessInfo.processInfo.processIdentifier)-\(seed)-\(UInt32.random(in: 0 ... .max))"
-    var world = World(seed: seed, mutant: mutant, folder: folder)
+    var world = World(seed: seed, mutant: mutant, trace: trace, folder: folder)
     var violation: String?
     do {
         try world.run(steps: steps)

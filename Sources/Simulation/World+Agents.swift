@@ -88,7 +88,7 @@ extension World {
         if !isHealing, dice.chance(perMille: options.engineErrors) {
             plan(.containerIsKilled(agent, id, host: host), in: dice.roll(0...2_000))
         } else {
-            plan(.containerExits(agent, id, host: host), in: dice.pick([1, 300, 5_000, 20_000, 100_000]))
+            plan(.containerExits(agent, id, host: host), in: dice.pick([1, 300, 5_000, 20_000, 200_000]))
         }
         news(agent)
     }

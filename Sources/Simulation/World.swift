@@ -74,6 +74,7 @@ struct World {
     let options: SwarmOptions
     let policy = SwarmOptions.policy
     let mutant: Mutant?
+    let trace: (@Sendable (String) -> Void)?
     /// Where the database of this life of the scheduler lies; each life gets a copy of what the one before left on
     /// disk.
     let folder: String
@@ -97,7 +98,8 @@ struct World {
     private var agenda: [(time: Int64, order: Int, what: Happening)] = []
     private var order = 0
 
-    init(seed: UInt64, mutant: Mutant?, folder: String) {
+    init(seed: UInt64, mutant: Mutant?, trace: (@Sendable (String) -> Void)?, folder: String) {
+        self.trace = trace
         dice = Dice(seed: seed)
         options = SwarmOptions(&dice)
         self.mutant = mutant
@@ -162,6 +164,7 @@ struct World {
     private mutating func happen() throws {
         guard let next = agenda.popLast() else { throw Violation("nothing is planned: everything stands still") }
         now = next.time
+        trace?("\(now) \(next.what)")
         switch next.what {
         case .schedulerSteps: try schedulerSteps()
         case .schedulerStarts: if stepper == nil { try startScheduler() }
@@ -189,7 +192,8 @@ struct World {
         if dice.chance(perMille: options.agentCrashes) { agentCrashes(index) }
         if dice.chance(perMille: options.hostLosses) { hostIsLost(index) }
         if dice.chance(perMille: options.partitions) {
-            agents[index].partitionedUntil = now + dice.pick([3_000, 15_000, 90_000, 150_000])
+            let end = now + dice.pick([3_000, 15_000, 90_000, 150_000])
+            agents[index].partitionedUntil = max(agents[index].partitionedUntil, end)
         }
         plan(.fault, in: dice.roll(500...5_000))
     }

@@ -14,6 +14,7 @@ struct Simulate: ParsableCommand {
     @Option(help: "A fault to put in on purpose: \(Mutant.allCases.map(\.rawValue).joined(separator: ", ")).")
     var mutant: String?
     @Flag(help: "Print a line for each history.") var verbose = false
+    @Flag(help: "Print a line for each happening.") var trace = false
 
     func validate() throws {
         guard steps >= 1, steps <= 1_000_000 else {
@@ -29,9 +30,11 @@ struct Simulate: ParsableCommand {
 
     func run() throws {
         let fault = mutant.flatMap(Mutant.init(rawValue:))
+        let printLine: @Sendable (String) -> Void = { Swift.print($0) }
+        let tracer = trace ? printLine : nil
         var failures = 0
         for number in seed..<(seed + seeds) {
-            let report = simulate(seed: number, steps: steps, mutant: fault)
+            let report = simulate(seed: number, steps: steps, mutant: fault, trace: tracer)
             let figures =
                 "\(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, \(report.restarts) restarts, \(report.hash.short)"
             if let violation = report.violation {

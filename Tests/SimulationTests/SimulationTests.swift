@@ -6,7 +6,7 @@ import Testing
 @Suite struct SimulationTests {
     @Test(
         "in every history all promises are kept, and everything ends when faults stop",
-        arguments: 1...50 as ClosedRange<UInt64>)
+        arguments: 1...40 as ClosedRange<UInt64>)
     func promisesAreKept(seed: UInt64) {
         let report = simulate(seed: seed, steps: 250)
         #expect(report.violation == nil, "replay: jobctl-simulate --seed \(seed) --steps 250   (\(report.options))")
@@ -22,7 +22,7 @@ import Testing
 
     @Test("a fault that was put in on purpose is found", arguments: Mutant.allCases)
     func mutantsAreFound(mutant: Mutant) {
-        let found = (1...40 as ClosedRange<UInt64>).contains {
+        let found = (1...60 as ClosedRange<UInt64>).contains {
             simulate(seed: $0, steps: 400, mutant: mutant).violation != nil
         }
         #expect(found, "no seed found \(mutant.rawValue)")
