@@ -72,7 +72,8 @@ let package = Package(
 
         library("JobModel", [yams, crypto]),
         library("SchedulingCore", ["JobModel", collections]),
-        library("OCI", ["JobModel", "CCurl", "CArchive", "CLinux", crypto, logging]),
+        library("OCI", ["JobModel", "CArchive", "CLinux", crypto]),
+        library("Registry", ["JobModel", "OCI", "CCurl", logging]),
         library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1, nioPosix]),
         library(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]
@@ -80,13 +81,13 @@ let package = Package(
         library(
             "Scheduler",
             [
-                "JobModel", "SchedulingCore", "OCI", "Migrations", "CLinux",
+                "JobModel", "SchedulingCore", "OCI", "Registry", "Migrations", "CLinux",
                 grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
             ]),
         library(
             "Worker",
             [
-                "JobModel", "SchedulerClient", "CLinux",
+                "JobModel", "SchedulerClient", "OCI", "CLinux",
                 asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore,
                 nioPosix,
                 nioFoundationCompat,
@@ -108,7 +109,7 @@ let package = Package(
             path: "Tests/TestSupport"),
         tests("JobModelTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SchedulingCoreTests", ["SchedulingCore", "JobModel", "TestSupport"]),
-        tests("OCITests", ["OCI", "JobModel", "TestSupport", "CArchive"]),
+        tests("OCITests", ["OCI", "Registry", "JobModel", "TestSupport", "CArchive", "CLinux"]),
         tests(
             "SchedulerTests",
             [

@@ -56,7 +56,7 @@ package enum Manifest: Hashable, Sendable {
     }
 
     /// Refuses what parses but is no container image: a chart, a signature, layers that are kept elsewhere.
-    func requireContainerImage(named what: String) throws(OCIError) {
+    package func requireContainerImage(named what: String) throws(OCIError) {
         guard !isContainerImage, case .image(_, let configuration, let layers) = self else { return }
         func malformed(_ field: String, _ type: String) -> OCIError {
             .malformed(what: what, why: "it is no container image: \(field) has the type \(quoted(type))")
@@ -70,7 +70,7 @@ package enum Manifest: Hashable, Sendable {
     }
 
     /// Whether it is an index, or an image that a container engine can run.
-    var isContainerImage: Bool {
+    package var isContainerImage: Bool {
         guard case .image(_, let configuration, let layers) = self else { return true }
         return MediaType.configurations.contains(configuration.mediaType)
             && layers.allSatisfy { MediaType.layers.contains($0.mediaType) }
@@ -90,28 +90,6 @@ package enum Manifest: Hashable, Sendable {
             ("schemaVersion", .number(2)), ("mediaType", .string(MediaType.index)),
             ("manifests", .array(manifests.map(\.json))),
         ]).canonical
-    }
-}
-
-/// Names of platforms as containerd normalises them: what everybody has is not spelled out.
-enum Platform {
-    static func name(os: String, architecture: String, variant: String?) -> String? {
-        guard isWord(os), isWord(architecture), variant.map(isWord) ?? true else { return nil }
-        let plain = os + "/" + architecture
-        switch (architecture, variant) {
-        case (_, nil), ("arm64", "v8"), ("amd64", "v1"): return plain
-        case (_, let variant?): return plain + "/" + variant
-        }
-    }
-
-    private static func isWord(_ text: String) -> Bool {
-        (1...32).contains(text.utf8.count)
-            && text.utf8.allSatisfy { byte in
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-                    || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: ".")
-                    || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
-            }
     }
 }
 
@@ -208,7 +186,7 @@ extension Descriptor {
 }
 
 /// - Throws: ``OCIError/malformed(what:why:)`` with line and JSON path.
-func parseJSON(_ bytes: [UInt8], limit: Int, named what: String) throws(OCIError) -> JSONValue {
+package func parseJSON(_ bytes: [UInt8], limit: Int, named what: String) throws(OCIError) -> JSONValue {
     var limits = DocumentLimits()
     limits.size = limit
     do {

@@ -10,6 +10,8 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
     case tooLarge(what: String, limit: Int64)
     /// A manifest, index, archive or registry answer that cannot be understood.
     case malformed(what: String, why: String)
+    /// Content that is understood and not wanted: a layer's entry that would leave its root, a bomb.
+    case refused(what: String, why: String)
     /// The disk said no. The errno decides whether it was full.
     case storage(operation: String, errno: Int32)
     /// The registry has no such image or blob.
@@ -18,6 +20,10 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
     case denied(registry: String)
     /// The registry cannot be reached, is too slow or answers nonsense. Trying again later may help.
     case unreachable(registry: String, why: String)
+    /// The archive of the scheduler cannot be reached, or the connection breaks again and again.
+    case archiveUnreachable(why: String)
+    /// Whoever asked has given up.
+    case cancelled
 
     package var description: String {
         switch self {
@@ -25,19 +31,22 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
         case .mismatch(let what, let expected, let found): "\(what) is damaged: expected \(expected), found \(found)"
         case .tooLarge(let what, let limit): "\(what) is larger than \(ByteCount(bytes: limit))"
         case .malformed(let what, let why): "\(what) cannot be understood: \(why)"
+        case .refused(let what, let why): "\(what) is refused: \(why)"
         case .storage(let operation, let code): "the disk failed to \(operation): \(errorText(code))"
         case .notFound(let reference): "the registry has no image \(reference)"
         case .denied(let registry):
             "the registry \(registry) wants other credentials: run 'docker login \(registry)' as the scheduler's user"
         case .unreachable(let registry, let why): "the registry \(registry) cannot be reached: \(why)"
+        case .archiveUnreachable(let why): "the scheduler's archive cannot be reached: \(why)"
+        case .cancelled: "it was given up"
         }
     }
 
     /// Whether the same call may succeed later without anybody doing anything.
     package var isTransient: Bool {
         switch self {
-        case .unreachable: true
-        case .blobMissing, .mismatch, .tooLarge, .malformed, .storage, .notFound, .denied: false
+        case .unreachable, .archiveUnreachable, .cancelled: true
+        case .blobMissing, .mismatch, .tooLarge, .malformed, .refused, .storage, .notFound, .denied: false
         }
     }
 

@@ -24,7 +24,7 @@ package func inspectImage(_ digest: Digest, in store: ContentStore) throws(OCIEr
 }
 
 /// Indexes may stand inside one another this deep.
-let deepestIndex = 3
+package let deepestIndex = 3
 
 private struct Inspection {
     let store: ContentStore
@@ -86,10 +86,10 @@ private struct Inspection {
 
 extension ContentStore {
     /// The largest image configuration that is read.
-    static let configurationLimit = 16 << 20
+    package static let configurationLimit = 16 << 20
 
     /// What an image's configuration says that it runs on; nil if the configuration is not here or does not say.
-    func platform(of configuration: Descriptor) throws(OCIError) -> String? {
+    package func platform(of configuration: Descriptor) throws(OCIError) -> String? {
         guard size(of: configuration.digest) != nil else { return nil }
         let bytes = try read(configuration.digest, limit: Self.configurationLimit)
         let what = "the configuration \(configuration.digest)"

@@ -6,6 +6,7 @@ import JobModel
 import Logging
 import NIOCore
 import OCI
+import Registry
 import SchedulingCore
 import ServiceLifecycle
 import UnixSignals

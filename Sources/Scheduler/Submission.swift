@@ -5,6 +5,7 @@ import Foundation
 import JobModel
 import NIOCore
 import OCI
+import Registry
 import SchedulingCore
 
 package struct Submission: Sendable {

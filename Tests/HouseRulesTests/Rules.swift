@@ -58,8 +58,10 @@ enum Rules {
             "Synchronization", "Glibc", "Logging",
         ],
         "Sources/OCI": [
-            "JobModel", "CCurl", "CArchive", "CLinux", "Crypto", "Logging", "Foundation", "Synchronization", "Glibc",
-            "Dispatch",
+            "JobModel", "CArchive", "CLinux", "Crypto", "Foundation", "Synchronization", "Glibc", "Dispatch",
+        ],
+        "Sources/Registry": [
+            "JobModel", "OCI", "CCurl", "Logging", "Foundation", "Synchronization", "Glibc", "Dispatch",
         ],
         "Migrations": [],
         "Sources/jobctl-scheduler": [

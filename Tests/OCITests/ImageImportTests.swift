@@ -15,7 +15,7 @@ import Testing
             let first = try importImage(archive: scratch.folder + "/rootfs.tar", into: try scratch.store("a"))
             let second = try importImage(archive: scratch.folder + "/rootfs.tar", into: try scratch.store("b"))
             #expect(first == second)
-            #expect(first.isComplete && first.platforms == [RegistryClient.hostPlatform])
+            #expect(first.isComplete && first.platforms == [Platform.host])
             #expect(first.mediaType == MediaType.manifest)
             let layer = try digest(ofFile: scratch.folder + "/rootfs.tar")
             #expect(first.layers == [layer])

@@ -2,6 +2,7 @@
 import Foundation
 import JobModel
 import OCI
+import Registry
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@
 import Foundation
 import JobModel
 import OCI
+import Registry
 import Synchronization
 import TestSupport
 import Testing

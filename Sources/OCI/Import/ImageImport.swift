@@ -83,7 +83,7 @@ struct ImageArchiveFile {
 
     /// Times are the epoch: the content alone decides the digest.
     private static func configuration(diffID: Digest) -> [UInt8] {
-        let parts = RegistryClient.hostPlatform.split(separator: "/").map(String.init)
+        let parts = Platform.host.split(separator: "/").map(String.init)
         let epoch = JSONValue.string("1970-01-01T00:00:00Z")
         return JSONValue.object([
             ("architecture", .string(parts[1])), ("os", .string(parts[0])), ("created", epoch), ("config", .object([])),

@@ -17,12 +17,12 @@ extension Problem {
     init(_ error: OCIError) {
         switch error {
         case .blobMissing: self.init(.notFound, error.description, field: "digest")
-        case .mismatch, .malformed: self.init(.badRequest, error.description, field: "body")
+        case .mismatch, .malformed, .refused: self.init(.badRequest, error.description, field: "body")
         case .tooLarge: self.init(.tooLarge, error.description, field: "body")
         case .storage where error.isDiskFull:
             self.init(.diskFull, "the scheduler's disk is full: free space in its data folder")
         case .storage: self.init(.internal, error.description)
-        case .notFound, .denied, .unreachable: self.init(.upstream, error.description)
+        case .notFound, .denied, .unreachable, .archiveUnreachable, .cancelled: self.init(.upstream, error.description)
         }
     }
 
@@ -35,8 +35,9 @@ extension Problem {
         switch error {
         case .notFound: hint = "check its name and tag, or import it with 'jobctl image import'"
         case .denied: hint = "then submit again"
-        case .unreachable: hint = "submit again later, or import the image with 'jobctl image import'"
-        case .mismatch, .malformed, .tooLarge:
+        case .unreachable, .archiveUnreachable, .cancelled:
+            hint = "submit again later, or import the image with 'jobctl image import'"
+        case .mismatch, .malformed, .refused, .tooLarge:
             hint = "ask whoever runs \(reference.registry), or import the image from a file"
         case .storage, .blobMissing: return Problem(error)
         }

@@ -3,6 +3,7 @@
 import JobModel
 import Logging
 import OCI
+import Registry
 import SchedulingCore
 import ServiceLifecycle
 import Synchronization

@@ -1,6 +1,7 @@
 // The pull side of the OCI distribution specification 1.1, as a client: resolve a tag once, then fetch by digest and
 // verify. How a single answer is had stands in RegistrySession.swift.
 import JobModel
+import OCI
 
 /// Talks to registries. A value: it keeps nothing between calls but its options.
 package struct RegistryClient: Sendable {
@@ -41,15 +42,6 @@ package struct RegistryClient: Sendable {
         let image = try inspectImage(digest, in: store)
         guard image.isComplete else { throw OCIError.malformed(what: "the image \(reference)", why: "it is not whole") }
         return image
-    }
-
-    /// The platform of this machine as the OCI image specification names it.
-    package static var hostPlatform: String {
-        #if arch(arm64)
-            "linux/arm64"
-        #else
-            "linux/amd64"
-        #endif
     }
 }
 
@@ -107,7 +99,7 @@ private struct ImagePull: Sendable {
             if depth == 0 { try requirePlatform(configuration) }
             try await blobs(layers)
         case .index(_, let manifests):
-            try await image(try choose(manifests).digest, depth: depth + 1)
+            try await image(try Platform.choose(from: manifests, for: platform, named: what).digest, depth: depth + 1)
         }
         // Last, so that a manifest in the store means that its blobs are there.
         let (store, result) = (store, bytes)
@@ -123,26 +115,10 @@ private struct ImagePull: Sendable {
     }
 
     private func requirePlatform(_ configuration: Descriptor) throws(OCIError) {
-        guard let platform, let found = try store.platform(of: configuration), !Self.fits(found, platform) else {
+        guard let platform, let found = try store.platform(of: configuration), !Platform.fits(found, platform) else {
             return
         }
         throw OCIError.malformed(what: what, why: "it is for \(found), not for \(platform)")
-    }
-
-    private func choose(_ manifests: [Descriptor]) throws(OCIError) -> Descriptor {
-        let wanted = platform ?? RegistryClient.hostPlatform
-        let candidates = manifests.filter { MediaType.accepted.contains($0.mediaType) }
-        if let exact = candidates.first(where: { $0.platform == wanted }) { return exact }
-        if let close = candidates.first(where: { $0.platform.map { Self.fits($0, wanted) } ?? false }) { return close }
-        if candidates.count == 1, candidates[0].platform == nil { return candidates[0] }
-        let offered = candidates.compactMap(\.platform).prefix(20).joined(separator: ", ")
-        let why = "it has nothing for \(wanted), only for \(offered.isEmpty ? "unnamed platforms" : offered)"
-        throw OCIError.malformed(what: what, why: why)
-    }
-
-    /// `linux/arm` takes any variant; a variant takes the configuration that names none.
-    private static func fits(_ offered: String, _ wanted: String) -> Bool {
-        offered == wanted || offered.hasPrefix(wanted + "/") || wanted.hasPrefix(offered + "/")
     }
 
     /// Fetches what is missing, four at a time; after a failure the others are given up.

@@ -2,6 +2,7 @@
 // go to the registry that they were given for (and to its token service, RegistrySession+Login.swift), never along a
 // redirect.
 import JobModel
+import OCI
 import Synchronization
 
 final class RegistrySession: Sendable {

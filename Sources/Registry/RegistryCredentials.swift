@@ -2,6 +2,7 @@
 // Blocks on files and helper programs, so it is asked on a thread of its own.
 import Foundation
 import JobModel
+import OCI
 
 /// A user name and password, or an identity token. Prints nothing of itself.
 package struct RegistryLogin: Sendable, CustomStringConvertible, CustomReflectable {

@@ -1,6 +1,7 @@
 // Where the bodies of answers go: small ones into memory, blobs into the content store, taken up where they broke
 // off.
 import JobModel
+import OCI
 import Synchronization
 
 /// A small body, in memory.

@@ -8,6 +8,7 @@
 // registry's own challenge counts, never one from where it redirects to.
 import Foundation
 import JobModel
+import OCI
 
 extension RegistrySession {
     /// The Authorization header that answers one of `challenges`.

@@ -5,6 +5,7 @@ import CCurl
 import Dispatch
 import Foundation
 import JobModel
+import OCI
 import Synchronization
 
 /// How long the outside world may take.
