@@ -101,7 +101,7 @@ let package = Package(
         program(
             "jobctl-bench",
             [
-                "JobModel", "SchedulerClient", "Scheduler", "Simulation", argumentParser, grdb, subprocess, nioCore,
+                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "TestSupport", argumentParser, grdb, nioCore,
             ], path: "Benchmarks"),
 
         library(

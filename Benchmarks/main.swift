@@ -1,1 +1,0 @@
-// Placeholder: the benchmarks are being written.
