@@ -101,7 +101,8 @@ let package = Package(
         program(
             "jobctl-bench",
             [
-                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "TestSupport", argumentParser, grdb, nioCore,
+                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "TestSupport", argumentParser, grdb,
+                nioCore,
             ], path: "Benchmarks"),
 
         library(

@@ -10,7 +10,8 @@ struct BareSQLite {
     init(folder: String) throws {
         queue = try DatabaseQueue(path: folder + "/bare-\(UInt32.random(in: 0 ... .max)).sqlite")
         try queue.writeWithoutTransaction { db in
-            try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
+            try db.execute(
+                sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
             try db.execute(
                 sql: """
                     CREATE TABLE jobs (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, record TEXT NOT NULL) STRICT;

@@ -25,7 +25,8 @@ struct Bench: AsyncParsableCommand {
         let scratch = try Scratch(below: folder)
         defer { scratch.remove() }
         var report = Report(machine: try Machine.describe(diskOf: scratch.path))
-        let settings = Settings(scratch: scratch, seconds: seconds, engines: engines.split(separator: ",").map(String.init))
+        let settings = Settings(
+            scratch: scratch, seconds: seconds, engines: engines.split(separator: ",").map(String.init))
         for part in parts.isEmpty ? Part.allCases : parts {
             Progress.say("== \(part.rawValue)")
             report.figures += try await figures(of: part, settings)
@@ -71,7 +72,9 @@ struct Scratch: Sendable {
     }
 
     func remove() {
-        do { try FileManager.default.removeItem(atPath: path) } catch { Progress.say("\(path) is left behind: \(error)") }
+        do { try FileManager.default.removeItem(atPath: path) } catch {
+            Progress.say("\(path) is left behind: \(error)")
+        }
     }
 }
 

@@ -49,7 +49,8 @@ struct DispatchBenchmark {
                 baseline: .init(name: "bare SQLite rows, 1,000 a commit", value: rows.median),
                 goal: .init(direction: .atLeast, value: 10_000),
                 note: String(
-                    format: "%d tasks; assigned, running and succeeded each committed; %.0f µs of the scheduler's processor a "
+                    format:
+                        "%d tasks; assigned, running and succeeded each committed; %.0f µs of the scheduler's processor a "
                         + "task; %.0f MB resident", done, used, scheduler.residentMegabytes))
         }
     }
@@ -61,7 +62,8 @@ struct DispatchBenchmark {
         while ContinuousClock.now < end {
             let answer = try await client.sync(worker.name, worker.request(wait: .seconds(1)))
             worker.take(
-                start: answer.start.map(\.attempt), forget: answer.forget, registrationWanted: answer.registrationWanted)
+                start: answer.start.map(\.attempt), forget: answer.forget, registrationWanted: answer.registrationWanted
+            )
         }
         return worker.succeeded
     }
@@ -122,7 +124,8 @@ struct SteppedCluster {
                 let place = workers.firstIndex(where: { $0.name == name })
             else { continue }
             workers[place].take(
-                start: orders.start.map(\.attempt), forget: orders.forget, registrationWanted: orders.registrationWanted)
+                start: orders.start.map(\.attempt), forget: orders.forget, registrationWanted: orders.registrationWanted
+            )
         }
     }
 

@@ -42,6 +42,7 @@ struct LargeStore {
         totals.tasks.total *= Int64(jobs)
         totals.tasks.succeeded *= Int64(jobs)
         try db.execute(
-            sql: "UPDATE totals SET content = ?", arguments: [String(decoding: try WireJSON.encode(totals), as: UTF8.self)])
+            sql: "UPDATE totals SET content = ?",
+            arguments: [String(decoding: try WireJSON.encode(totals), as: UTF8.self)])
     }
 }

@@ -32,12 +32,14 @@ struct LeanWorker {
         for attempt in started {
             reports.append(
                 AttemptReport(
-                    attempt: attempt, sequence: 1, state: .running, engine: "simulated", startedAt: Self.now, inputs: [:]))
+                    attempt: attempt, sequence: 1, state: .running, engine: "simulated", startedAt: Self.now,
+                    inputs: [:]))
         }
         for attempt in running {
             reports.append(
                 AttemptReport(
-                    attempt: attempt, sequence: 2, state: .succeeded, reason: .exitCode, exitCode: 0, engine: "simulated",
+                    attempt: attempt, sequence: 2, state: .succeeded, reason: .exitCode, exitCode: 0,
+                    engine: "simulated",
                     startedAt: Self.now, finishedAt: Self.now, inputs: [:],
                     usage: Usage(cpuSeconds: 0.01, maxMemory: ByteCount(bytes: 1 << 20), wallSeconds: 0.02)))
         }
@@ -48,7 +50,8 @@ struct LeanWorker {
 
     private var registration: WorkerRegistration {
         WorkerRegistration(
-            cpus: CPUAmount(cpus: slots), memory: ByteCount(bytes: Int64(slots) << 30), gpus: [], labels: [:], volumes: [:],
+            cpus: CPUAmount(cpus: slots), memory: ByteCount(bytes: Int64(slots) << 30), gpus: [], labels: [:],
+            volumes: [:],
             allowedPaths: [], engines: ["simulated"], version: "bench")
     }
 

@@ -93,7 +93,8 @@ struct LoadGenerator: ~Copyable {
             return false
         }
         guard connections[index].status == status else {
-            throw BenchFailure("an answer was not \(status): \(String(decoding: connections[index].received, as: UTF8.self))")
+            throw BenchFailure(
+                "an answer was not \(status): \(String(decoding: connections[index].received, as: UTF8.self))")
         }
         answers += 1
         latencies.append((ContinuousClock.now - connections[index].sentAt) / .milliseconds(1))

@@ -54,7 +54,8 @@ final class SchedulerUnderBench: Sendable {
     }
 
     private init(
-        _ folder: String, _ port: Int, _ admin: String, _ worker: String, _ client: SchedulerClient, _ startTime: Double,
+        _ folder: String, _ port: Int, _ admin: String, _ worker: String, _ client: SchedulerClient,
+        _ startTime: Double,
         _ process: ProcessID
     ) {
         self.folder = folder

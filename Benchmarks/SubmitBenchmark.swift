@@ -35,7 +35,8 @@ struct SubmitBenchmark {
             commits.append(try bare.commitsPerSecond(seconds: settings.seconds / 4, bytes: 1000))
             var generator = try LoadGenerator(port: scheduler.port, connections: Self.connections)
             rates.append(
-                try generator.run(seconds: settings.seconds, expecting: 201) { post.bytes(key: "bench-\(round)-\($0)") })
+                try generator.run(seconds: settings.seconds, expecting: 201) { post.bytes(key: "bench-\(round)-\($0)") }
+            )
             answered += generator.answers
             latencies += generator.latencies
         }
@@ -49,7 +50,8 @@ struct SubmitBenchmark {
             baseline: .init(name: "bare SQLite commits", value: commits.median),
             goal: .init(direction: .atLeast, value: 5_000),
             note: String(
-                format: "%d jobs stored, latency median %.2f ms, 99%% below %.2f ms, %.0f µs of processor a submit", stored,
+                format: "%d jobs stored, latency median %.2f ms, 99%% below %.2f ms, %.0f µs of processor a submit",
+                stored,
                 latencies.median, latencies.quantile(0.99), used))
     }
 
@@ -57,7 +59,8 @@ struct SubmitBenchmark {
         func milliseconds(_ array: String?) async throws -> Double {
             let request = SubmitRequest(spec: Self.spec(array: array))
             let key = UUID().uuidString
-            return try await timed { _ = try await scheduler.client.submit(request, idempotencyKey: key) }.seconds * 1000
+            return try await timed { _ = try await scheduler.client.submit(request, idempotencyKey: key) }.seconds
+                * 1000
         }
         _ = try await milliseconds(nil)
         var single: [Double] = []

@@ -28,6 +28,8 @@ struct CurlRequest: Sendable {
     let address: WebAddress
     /// `Name: value`.
     var headers: [String] = []
+    /// A file with a certificate authority that counts besides the system's.
+    var authority: String?
     /// A form to be posted; nil for a GET.
     var form: String?
     /// The most bytes that are taken of the body.
@@ -125,6 +127,7 @@ enum CurlTransfer {
         _ = jc_curl_setopt_long(handle, CURLOPT_BUFFERSIZE, 1 << 18)
         // No proxy can reach what listens on this machine alone.
         if request.address.isLoopback { _ = jc_curl_setopt_string(handle, CURLOPT_PROXY, "") }
+        if let authority = request.authority { _ = jc_curl_setopt_string(handle, CURLOPT_CAINFO, authority) }
         if let form = request.form { _ = jc_curl_setopt_string(handle, CURLOPT_COPYPOSTFIELDS, form) }
     }
 

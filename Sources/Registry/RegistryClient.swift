@@ -7,14 +7,19 @@ import OCI
 package struct RegistryClient: Sendable {
     let credentials: RegistryCredentials
     let insecure: [String]
+    let certificates: RegistryCertificates
     let timeouts: RegistryTimeouts
 
-    /// - Parameter insecure: registries (`host[:port]`) that speak plain HTTP, besides those on this machine.
+    /// - Parameters:
+    ///   - insecure: registries (`host[:port]`) that speak plain HTTP, besides those on this machine.
+    ///   - certificates: where the authorities of private registries stand.
     package init(
-        credentials: RegistryCredentials, insecure: [String] = [], timeouts: RegistryTimeouts = RegistryTimeouts()
+        credentials: RegistryCredentials, insecure: [String] = [],
+        certificates: RegistryCertificates = RegistryCertificates(), timeouts: RegistryTimeouts = RegistryTimeouts()
     ) {
         self.credentials = credentials
         self.insecure = insecure
+        self.certificates = certificates
         self.timeouts = timeouts
     }
 

@@ -9,6 +9,8 @@ final class RegistrySession: Sendable {
     let reference: ImageReference
     let client: RegistryClient
     let base: WebAddress
+    /// The certificate file of a registry that has an authority of its own.
+    let authority: String?
     /// The Authorization header that the registry accepted.
     private let authorization = Mutex<String?>(nil)
 
@@ -22,8 +24,10 @@ final class RegistrySession: Sendable {
         self.reference = reference
         let host = reference.registry == "docker.io" ? "registry-1.docker.io" : reference.registry
         let name = host.split(separator: ":").first.map(String.init) ?? host
+        authority = client.certificates.authority(of: host)
         let isPlain =
-            isLoopbackHost(name) || client.insecure.contains(host) || client.insecure.contains(reference.registry)
+            authority == nil && isLoopbackHost(name) || client.insecure.contains(host)
+            || client.insecure.contains(reference.registry)
         guard let base = WebAddress((isPlain ? "http://" : "https://") + host) else {
             throw OCIError.unreachable(registry: reference.registry, why: "\(quoted(host)) is no host")
         }
@@ -93,6 +97,7 @@ final class RegistrySession: Sendable {
     private func request(_ item: Item, _ address: WebAddress, _ receiver: any BodyReceiver) -> CurlRequest {
         var request = CurlRequest(
             address: address, bodyLimit: item.limit, timeouts: client.timeouts, isSmall: item.isSmall)
+        if address.hasOrigin(of: base) { request.authority = authority }
         if !item.accept.isEmpty { request.headers.append("Accept: " + item.accept.joined(separator: ", ")) }
         if receiver.offset > 0 { request.headers.append("Range: bytes=\(receiver.offset)-") }
         if address.hasOrigin(of: base), let value = authorization.withLock({ $0 }) {

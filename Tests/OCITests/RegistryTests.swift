@@ -54,6 +54,36 @@ import Testing
         }
     }
 
+    @Test("over https, an image is pulled from a registry whose authority is known, and from no other")
+    func https() async throws {
+        try await Scratch.with { scratch in
+            try await RegistryUnderTest.with(login: Self.login, tls: true) { registry in
+                let (image, _) = try await scratch.imported()
+                _ = try await registry.push("oci:\(scratch.folder)/layout:test", as: "app:1")
+                let reference = try #require(ImageReference("\(registry.address)/app:1"))
+                let auth = Data("\(Self.login.user):\(Self.login.password)".utf8).base64EncodedString()
+                let credentials = try scratch.credentials(#"{"auths":{"\#(registry.address)":{"auth":"\#(auth)"}}}"#)
+                let known = RegistryClient(
+                    credentials: credentials, certificates: RegistryCertificates(folders: [registry.certificateFolder]))
+                #expect(try await known.resolve(reference).digest == image.digest)
+                let store = try scratch.store("pulled")
+                #expect(try await known.pull(reference, digest: image.digest, platform: nil, into: store) == image)
+
+                // Another authority for the same address.
+                try await RegistryUnderTest.with(tls: true) { other in
+                    let folder = "\(scratch.folder)/other/\(registry.address)"
+                    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+                    try FileManager.default.copyItem(
+                        atPath: "\(other.certificateFolder)/\(other.address)/ca.crt", toPath: folder + "/ca.crt")
+                }
+                let stranger = RegistryClient(
+                    credentials: credentials, certificates: RegistryCertificates(folders: [scratch.folder + "/other"]))
+                let why = await refusal { _ = try await stranger.resolve(reference) }
+                #expect(why.contains("certificate"), "\(why)")
+            }
+        }
+    }
+
     @Test("what is not there is said to be missing: repository, tag, digest")
     func missing() async throws {
         try await Scratch.with { scratch in

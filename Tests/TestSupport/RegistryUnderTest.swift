@@ -18,15 +18,19 @@ package final class RegistryUnderTest: Sendable {
     /// `127.0.0.1:<port>`.
     package var address: String { "127.0.0.1:\(port)" }
     private let login: Login?
+    /// Where its authority stands, as `<address>/ca.crt`, if it speaks HTTPS.
+    package var certificateFolder: String { folder + "/certs.d" }
     private let folder: String
     private let daemon: DaemonUnderTest
 
     /// Runs `body` with a registry that answers.
-    /// - Parameter login: nil for a registry that is open to all.
+    /// - Parameters:
+    ///   - login: nil for a registry that is open to all.
+    ///   - tls: it speaks HTTPS, with a certificate of an authority that nobody knows.
     package static func with(
-        login: Login? = nil, _ body: (RegistryUnderTest) async throws -> Void
+        login: Login? = nil, tls: Bool = false, _ body: (RegistryUnderTest) async throws -> Void
     ) async throws {
-        let registry = try await start(login: login)
+        let registry = try await start(login: login, tls: tls)
         do {
             try await body(registry)
         } catch {
@@ -37,24 +41,26 @@ package final class RegistryUnderTest: Sendable {
     }
 
     /// For a registry that must outlive one function; ``stop()`` it.
-    package static func start(login: Login? = nil) async throws -> RegistryUnderTest {
+    package static func start(login: Login? = nil, tls: Bool = false) async throws -> RegistryUnderTest {
         let folder = try temporaryFolder("registry")
         do {
-            return try await RegistryUnderTest(folder: folder, login: login)
+            return try await RegistryUnderTest(folder: folder, login: login, tls: tls)
         } catch {
             try? FileManager.default.removeItem(atPath: folder)
             throw error
         }
     }
 
-    private init(folder: String, login: Login?) async throws {
+    private init(folder: String, login: Login?, tls: Bool) async throws {
         self.folder = folder
         self.login = login
+        if tls { try await Self.makeCertificate(in: folder) }
+        let keys = tls ? ", tls: {certificate: \(folder)/server.crt, key: \(folder)/server.key}" : ""
         var settings = """
             version: 0.1
             log: {level: info}
             storage: {filesystem: {rootdirectory: \(folder)/data}, delete: {enabled: true}}
-            http: {addr: "127.0.0.1:0"}
+            http: {addr: "127.0.0.1:0"\(keys)}
 
             """
         if let login {
@@ -71,6 +77,23 @@ package final class RegistryUnderTest: Sendable {
             await daemon.stop()
             throw error
         }
+        if tls {
+            let place = "\(folder)/certs.d/127.0.0.1:\(port)"
+            try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: folder + "/server.crt", toPath: place + "/ca.crt")
+        }
+    }
+
+    /// A certificate for 127.0.0.1 that is its own authority.
+    private static func makeCertificate(in folder: String) async throws {
+        let made = try await runProcess(
+            "openssl",
+            [
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                "-subj", "/CN=registry under test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                folder + "/server.key", "-out", folder + "/server.crt",
+            ])
+        guard made.exitCode == 0 else { throw ProcessFailure(description: "openssl: \(made)") }
     }
 
     private static func portInLog(_ path: String) async throws -> Int {
