@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -41,6 +43,27 @@ int jc_process_signal(int process, int signal) { return result(syscall(SYS_pidfd
 int jc_process_reap(int process) {
     siginfo_t info;
     return result(waitid((idtype_t)3 /* P_PIDFD */, (id_t)process, &info, WEXITED | WNOHANG));
+}
+
+int jc_watch_open(void) { return result(epoll_create1(EPOLL_CLOEXEC)); }
+
+int jc_watch_add(int watch, int file) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = file};
+    return result(epoll_ctl(watch, EPOLL_CTL_ADD, file, &event));
+}
+
+int jc_watch_next(int watch) {
+    struct epoll_event event;
+    int count = epoll_wait(watch, &event, 1, -1);
+    return count == 1 ? event.data.fd : count < 0 ? -errno : -EINTR;
+}
+
+int jc_event_open(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+void jc_event_set(int event) {
+    uint64_t one = 1;
+    // It can only fail by being set already.
+    if (write(event, &one, sizeof one) < 0) return;
 }
 
 static pid_t spawn(

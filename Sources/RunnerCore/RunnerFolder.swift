@@ -28,6 +28,8 @@ package struct RunnerFolder: Hashable, Sendable {
     package static let initPath = "/dev/init"
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a container.
     package static let join = "--join"
+    /// The only argument of the program where it shall look at its own confinement: for a trial.
+    package static let check = "--check"
 }
 
 /// The agent's lease for all of its attempts, in one file: the moment of the boot-time clock, in milliseconds, at which it ends.

@@ -11,6 +11,7 @@ struct JobctlRunner {
         let name = CommandLine.argc > 0 ? CommandLine.unsafeArgv[0].map { String(cString: $0) } ?? "" : ""
         if name == RunnerFolder.initPath {
             guard CommandLine.argc > 1 else { exit(126) }
+            if CommandLine.arguments[1] == RunnerFolder.check { exit(Confinement.isComplete ? 0 : 1) }
             if CommandLine.argc > 2, CommandLine.arguments[1] == RunnerFolder.join {
                 jc_join_main(CommandLine.unsafeArgv + 2)
             }

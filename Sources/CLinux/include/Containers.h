@@ -16,6 +16,15 @@ int jc_process_signal(int process, int signal);
 /// Reaps a child that has ended.
 int jc_process_reap(int process);
 
+/// A set of descriptors to wait for.
+int jc_watch_open(void);
+int jc_watch_add(int watch, int file);
+/// The next descriptor of the set that is readable; waits for it. -EINTR may come at any time.
+int jc_watch_next(int watch);
+/// A descriptor that is readable once `jc_event_set` was called.
+int jc_event_open(void);
+void jc_event_set(int event);
+
 /// Starts `program` in a session of its own, with every signal blocked, the null device as standard streams and no other
 /// open file. Returns the process id.
 pid_t jc_spawn_detached(const char *program, char *const *argv);
