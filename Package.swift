@@ -48,6 +48,7 @@ let package = Package(
         .executable(name: "jobctl", targets: ["jobctl"]),
         .executable(name: "jobctl-scheduler", targets: ["jobctl-scheduler"]),
         .executable(name: "jobctl-worker", targets: ["jobctl-worker"]),
+        .executable(name: "jobctl-runner", targets: ["jobctl-runner"]),
         .executable(name: "jobctl-simulate", targets: ["jobctl-simulate"]),
         .executable(name: "jobctl-bench", targets: ["jobctl-bench"]),
     ],
@@ -84,10 +85,11 @@ let package = Package(
                 "JobModel", "SchedulingCore", "OCI", "Registry", "Migrations", "CLinux",
                 grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
             ]),
+        library("RunnerCore", ["CLinux"]),
         library(
             "Worker",
             [
-                "JobModel", "SchedulerClient", "OCI", "CLinux",
+                "JobModel", "SchedulerClient", "OCI", "CLinux", "RunnerCore",
                 asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore,
                 nioPosix,
                 nioFoundationCompat,
@@ -97,6 +99,10 @@ let package = Package(
         program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
+        // Static through and through: it starts in a millisecond, and runs as a container's init whatever the image has.
+        .executableTarget(
+            name: "jobctl-runner", dependencies: ["RunnerCore", "CLinux"], swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-static-executable"])]),
         program("jobctl-simulate", ["Simulation", "JobModel", argumentParser]),
         program(
             "jobctl-bench",
@@ -117,7 +123,11 @@ let package = Package(
                 "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
                 grdb, hummingbird, hummingbirdTesting,
             ], resources: [.copy("Golden")]),
-        tests("WorkerTests", ["Worker", "JobModel", "SchedulerClient", "TestSupport", "CLinux", logging]),
+        tests("RunnerCoreTests", ["RunnerCore"]),
+        tests(
+            "WorkerTests",
+            ["Worker", "RunnerCore", "OCI", "JobModel", "SchedulerClient", "TestSupport", "CLinux", logging],
+            resources: [.copy("Golden")]),
         tests("JobctlTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SimulationTests", ["Simulation", "TestSupport"]),
         tests("EndToEndTests", ["JobModel", "SchedulerClient", "TestSupport"]),

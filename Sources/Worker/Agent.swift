@@ -66,6 +66,7 @@ package actor Agent {
                 guard let response = try await callUntilNews(request) else { continue }
                 pause = 200
                 leaseEnd = sentAt + response.lease.milliseconds
+                await services.engine.leaseExtended(to: sentAt + response.lease.milliseconds)
                 interval = response.interval
                 await carryOut(response, of: request)
             } catch {

@@ -12,7 +12,7 @@ enum AttemptOutcome: Sendable {
     /// The outcome of a container that ended.
     /// - Parameter stopReason: why the agent stopped it, if it did.
     init(_ record: ExitRecord, stopReason: EndReason?) {
-        switch stopReason {
+        switch stopReason ?? record.stoppedFor {
         case .timeLimit?: self = .failed(.timeLimit, record, message: "the time limit was reached")
         case .workerLost?:
             self = .lost(.workerLost, message: "the scheduler could not be reached until the lease ended")

@@ -128,7 +128,8 @@ actor AttemptRunner {
                 environment: environment, workingDirectory: configuration.workingDirectory,
                 user: record.job.record.owner, mounts: mounts,
                 network: configuration.network, resources: configuration.resources, gpus: record.order.gpus,
-                logLimit: ByteCount(bytes: LogFiles.limit))
+                logLimit: ByteCount(bytes: LogFiles.limit), timeLimit: record.job.record.timeLimit,
+                grace: record.job.record.grace)
         } catch {
             throw AttemptFailure(reason: .engineError, message: "the configuration cannot be filled in: \(error)")
         }

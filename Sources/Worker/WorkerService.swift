@@ -17,13 +17,15 @@ package struct WorkerOptions: Sendable {
     package var allowedPaths: [String]
     package var labels: [String: String]
     package var engine: EngineChoice
+    /// A path or a name; nil for the first that works.
+    package var ociRuntime: String?
     package var cpus: CPUAmount?
     package var memory: ByteCount?
 
     package init(
         schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume],
         allowedPaths: [String],
-        labels: [String: String], engine: EngineChoice, cpus: CPUAmount?, memory: ByteCount?
+        labels: [String: String], engine: EngineChoice, ociRuntime: String? = nil, cpus: CPUAmount?, memory: ByteCount?
     ) {
         self.schedulerURL = schedulerURL
         self.token = token
@@ -33,6 +35,7 @@ package struct WorkerOptions: Sendable {
         self.allowedPaths = allowedPaths
         self.labels = labels
         self.engine = engine
+        self.ociRuntime = ociRuntime
         self.cpus = cpus
         self.memory = memory
     }

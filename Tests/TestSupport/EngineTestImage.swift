@@ -25,20 +25,14 @@ package enum EngineTestImage {
     }
 
     private static func writeLayout(_ layout: String, scratch: String, marker: String) async throws {
-        let build = """
-            set -e
-            cd "$1"; for f in bin etc volume tmp data out run; do mkdir -p rootfs/$f; done
-            chmod 1777 rootfs/tmp; chmod 755 rootfs/run
-            cp /bin/busybox rootfs/bin/busybox
-            for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -s busybox rootfs/bin/$name; done
-            echo 'root:x:0:0::/:/bin/sh' > rootfs/etc/passwd
-            echo 'from the image\(marker)' > rootfs/volume/file; chmod 777 rootfs/volume
-            tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C rootfs -cf layer.tar .
-            """
-        let made = try await runProcess("sh", ["-c", build, "build", scratch])
-        guard made.exitCode == 0 else {
-            throw ProcessFailure(description: "the test image could not be built: \(made)")
-        }
+        try await makeRoot(scratch + "/rootfs", marker: marker)
+        let packed = try await runProcess(
+            "tar",
+            [
+                "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-C", scratch + "/rootfs", "-cf",
+                scratch + "/layer.tar", ".",
+            ])
+        guard packed.exitCode == 0 else { throw ProcessFailure(description: "tar: \(packed)") }
         let blobs = layout + "/blobs/sha256"
         try FileManager.default.createDirectory(atPath: blobs, withIntermediateDirectories: true)
         func put(_ bytes: Data) throws -> (digest: Digest, size: Int) {
@@ -76,6 +70,27 @@ package enum EngineTestImage {
             """.utf8
         ).write(to: URL(filePath: layout + "/index.json"))
     }
+
+    /// The image's root file system as a folder.
+    package static func makeRoot(_ root: String, marker: String = "") async throws {
+        let build = """
+            set -e
+            mkdir -p "$1"; cd "$1"; for f in bin etc volume tmp data out run; do mkdir -p $f; done
+            chmod 755 .; chmod 1777 tmp; chmod 755 run
+            cp /bin/busybox bin/busybox
+            for name in $(/bin/busybox --list); do [ "$name" = busybox ] || ln -s busybox bin/$name; done
+            echo 'root:x:0:0::/:/bin/sh' > etc/passwd
+            echo 'from the image\(marker)' > volume/file; chmod 777 volume
+            """
+        let made = try await runProcess("sh", ["-c", build, "build", root])
+        guard made.exitCode == 0 else {
+            throw ProcessFailure(description: "the test image could not be built: \(made)")
+        }
+    }
+
+    /// What its configuration says.
+    package static let environment = ["PATH=/bin", "FROM_IMAGE=yes", "LANG=en_GB.UTF-8"]
+    package static let workingDirectory = "/data"
 
     package static var architecture: String {
         #if arch(arm64)

@@ -38,6 +38,24 @@ struct EnginePodmanTests {
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
 }
 
+@Suite("crun keeps the promises of an engine", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(2)))
+struct EngineCrunTests {
+    @Test("a promise is kept", arguments: EnginePromise.all)
+    func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("a container rule is held", arguments: EnginePromise.rules)
+    func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+}
+
+@Suite("runc keeps the promises of an engine", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(2)))
+struct EngineRuncTests {
+    @Test("a promise is kept", arguments: EnginePromise.all)
+    func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("a container rule is held", arguments: EnginePromise.rules)
+    func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+}
+
 @Suite(
     "the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated),
     .timeLimit(.minutes(2)))
@@ -190,7 +208,7 @@ extension EnginePromise {
                 try await engine.stop(id, grace: .seconds(30))
                 let record = try await engine.wait(id)
                 #expect(record.exitCode == 143 && record.signal == 15)
-                if world.daemon != nil { #expect(try await engine.output(of: id).text == "up\nbye\n") }
+                if !world.isSimulated { #expect(try await engine.output(of: id).text == "up\nbye\n") }
             }
         },
         EnginePromise("a program that does not listen is killed after the grace") { world in

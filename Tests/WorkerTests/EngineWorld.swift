@@ -3,6 +3,8 @@
 import Foundation
 import JobModel
 import Logging
+import OCI
+import RunnerCore
 import TestSupport
 import Testing
 
@@ -19,8 +21,10 @@ struct TestProgram: Sendable {
 /// An engine and its surroundings.
 struct EngineWorld: Sendable {
     let image: PinnedImage
-    /// Only for real engines.
+    var isSimulated = false
+    /// Only for engines with a daemon.
     let daemon: EngineUnderTest?
+    /// Only for engines that pull.
     let registry: PlainRegistryUnderTest?
     /// A folder on the host that all may read and write.
     let folder: String
@@ -62,7 +66,7 @@ struct EngineWorld: Sendable {
     /// The program in this engine's language.
     func specification(_ program: TestProgram, task: Int64 = 1, memory: Int64 = 64 << 20) -> ContainerSpecification {
         specification(
-            daemon == nil ? ["simulate"] + program.steps : ["sh", "-c", program.shell], task: task, memory: memory)
+            isSimulated ? ["simulate"] + program.steps : ["sh", "-c", program.shell], task: task, memory: memory)
     }
 }
 
@@ -105,7 +109,7 @@ struct Output: Equatable, Sendable {
 
 /// Starts the world of a suite once, around all of its tests, and ends it whatever happened.
 struct InEngineWorld: SuiteTrait, TestScoping {
-    enum Kind: Sendable { case docker, podman, simulated }
+    enum Kind: Sendable { case docker, podman, simulated, oci(RuntimeKind) }
     let kind: Kind
     var isRecursive: Bool { false }
 
@@ -118,6 +122,7 @@ struct InEngineWorld: SuiteTrait, TestScoping {
         case .simulated: try await simulated(body)
         case .docker: try await real(.docker, body)
         case .podman: try await real(.podman, body)
+        case .oci(let kind): try await oci(kind, body)
         }
     }
 
@@ -125,9 +130,25 @@ struct InEngineWorld: SuiteTrait, TestScoping {
         let digest = Digest(of: "an image")
         let host = SimulatedHost(available: [digest])
         let world = EngineWorld(
-            image: PinnedImage(digest: digest, platform: nil), daemon: nil, registry: nil, folder: "/nowhere"
+            image: PinnedImage(digest: digest, platform: nil), isSimulated: true, daemon: nil, registry: nil,
+            folder: "/nowhere"
         ) {
             SimulatedEngine(host: host, worker: $0)
+        }
+        try await EngineWorld.$current.withValue(world) { try await body() }
+    }
+
+    private func oci(_ kind: RuntimeKind, _ body: @Sendable () async throws -> Void) async throws {
+        let folder = try temporaryFolder("oci")
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
+        try await EngineTestImage.makeRoot(folder + "/image")
+        let image = PinnedImage(
+            digest: Digest(of: "the test image"), platform: "linux/\(EngineTestImage.architecture)")
+        let world = EngineWorld(image: image, daemon: nil, registry: nil, folder: folder) { worker in
+            try await OCIRuntimeDetection(runtime: kind.rawValue).engine(
+                worker: worker, dataFolder: "\(folder)/\(worker)",
+                roots: TestRoots(folder: folder + "/image", image: image), logger: Logger(label: "test"))
         }
         try await EngineWorld.$current.withValue(world) { try await body() }
     }
@@ -169,6 +190,21 @@ struct InEngineWorld: SuiteTrait, TestScoping {
             try result.get()
         }
     }
+}
+
+/// One image, unpacked.
+private struct TestRoots: RootSource {
+    let folder: String
+    let image: PinnedImage
+
+    func root(of wanted: PinnedImage) async throws(EngineError) -> (root: RootFilesystem, lease: LayerLease) {
+        guard wanted == image else { throw .image("nobody has the image") }
+        let root = RootFilesystem(
+            folder: folder, environment: EngineTestImage.environment,
+            workingDirectory: EngineTestImage.workingDirectory)
+        return (root, .ofNothing)
+    }
+    func hold(_ diffIDs: [Digest]) -> LayerLease { .ofNothing }
 }
 
 private func outcome(_ body: () async throws -> Void) async -> Result<Void, any Error> {

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "Containers.h"
+
 /// Opens `path` below `root` as uid:gid: no symbolic links, no way above the root, none of the caller's privileges.
 /// With `make_folders`, missing folders of the path are made (mode 0755) as that user first.
 /// The descriptor is O_PATH unless `for_reading`.

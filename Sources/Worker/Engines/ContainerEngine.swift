@@ -31,11 +31,16 @@ package struct ContainerSpecification: Hashable, Sendable {
     package var gpus: [String]
     /// Bytes of output that the engine keeps at least.
     package var logLimit: ByteCount
+    /// From the start, for engines that can enforce it while there is no agent.
+    package var timeLimit: TimeSpan?
+    /// From SIGTERM to SIGKILL where the engine stops by itself.
+    package var grace: TimeSpan
 
     package init(
         attempt: AttemptID, image: PinnedImage, command: [String], environment: [String: String],
         workingDirectory: String?, user: Identity,
-        mounts: [ContainerMount], network: NetworkMode, resources: Resources, gpus: [String], logLimit: ByteCount
+        mounts: [ContainerMount], network: NetworkMode, resources: Resources, gpus: [String], logLimit: ByteCount,
+        timeLimit: TimeSpan? = nil, grace: TimeSpan = .seconds(10)
     ) {
         self.attempt = attempt
         self.image = image
@@ -48,6 +53,8 @@ package struct ContainerSpecification: Hashable, Sendable {
         self.resources = resources
         self.gpus = gpus
         self.logLimit = logLimit
+        self.timeLimit = timeLimit
+        self.grace = grace
     }
 }
 
@@ -60,14 +67,19 @@ package struct ExitRecord: Hashable, Codable, Sendable {
     /// One sentence for the user where the code alone does not explain it, for example that the command was not
     /// found.
     package var message: String?
+    /// Why the engine itself ended the program, with no agent to ask: the time limit, or the worker's lease.
+    package var stoppedFor: EndReason?
 
-    package init(exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?, message: String? = nil)
-    {
+    package init(
+        exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?, message: String? = nil,
+        stoppedFor: EndReason? = nil
+    ) {
         self.exitCode = exitCode
         self.oomKilled = oomKilled
         self.startedAt = startedAt
         self.finishedAt = finishedAt
         self.message = message
+        self.stoppedFor = stoppedFor
     }
 
     /// The signal that ended the program: the init that is PID 1 passes it on as 128 + signal, as shells do.
@@ -78,9 +90,9 @@ package struct ExitRecord: Hashable, Codable, Sendable {
         package let record: ExitRecord
         /// Nil unless the engine recorded exit code 0, when it was, and nothing that went wrong.
         package init?(_ record: ExitRecord) {
-            guard record.exitCode == 0, !record.oomKilled, record.message == nil, record.finishedAt != nil else {
-                return nil
-            }
+            guard record.exitCode == 0, !record.oomKilled, record.message == nil, record.stoppedFor == nil,
+                record.finishedAt != nil
+            else { return nil }
             self.record = record
         }
     }
@@ -136,7 +148,7 @@ package enum EngineError: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// Runs containers. Every call may be repeated after a crash of the agent.
 package protocol ContainerEngine: Sendable {
-    /// `docker`, `podman`, `simulated`.
+    /// `oci`, `docker`, `podman`, `simulated`.
     var name: String { get }
     /// Which container rules the engine cannot hold on this host, one sentence each.
     var weaknesses: [String] { get }
@@ -162,4 +174,15 @@ package protocol ContainerEngine: Sendable {
     func list() async throws(EngineError) -> [FoundContainer]
     /// Removes it with its anonymous volumes, running or not. One that is gone is fine.
     func remove(_ id: String) async throws(EngineError)
+    /// The file that holds the exact bytes of a stream up to the log limit, from its first, and grows; nil where the
+    /// engine keeps none. With one, ``logs(_:skip:)`` need not be read.
+    func logFile(_ id: String, _ stream: LogPiece.Stream) -> String?
+    /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again. Engines
+    /// that outlive the agent stop what they run then.
+    func leaseExtended(to moment: Int64) async
+}
+
+extension ContainerEngine {
+    package func logFile(_ id: String, _ stream: LogPiece.Stream) -> String? { nil }
+    package func leaseExtended(to moment: Int64) async {}
 }

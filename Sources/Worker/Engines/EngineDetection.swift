@@ -5,9 +5,11 @@ import Foundation
 import JobModel
 import Logging
 
-/// `--engine auto|docker|podman`.
+/// `--engine auto|oci|docker|podman`.
 package enum EngineChoice: String, Sendable, CaseIterable {
-    case auto, docker, podman
+    case auto, oci, docker, podman
+    /// For an error's sentence.
+    package static var list: String { "auto, oci, docker or podman" }
 }
 
 /// Where engines may listen.

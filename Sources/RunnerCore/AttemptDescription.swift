@@ -1,0 +1,113 @@
+// What a runner must know of its attempt, written by the agent before the runner starts. What the OCI runtime must know is in
+// `bundle`, which the runner hands on unread. Invariant: written once, never changed.
+
+/// Programs that start containers by the OCI runtime specification.
+package enum RuntimeKind: String, Hashable, Sendable, CaseIterable {
+    case crun, runc, youki
+}
+
+package struct AttemptDescription: Hashable, Sendable {
+    /// `42.7.2`: the container's name too.
+    package var attempt: String
+    /// Of which boot of the host: nothing is started in another.
+    package var boot: String
+    package var runtime: String
+    package var runtimeKind: RuntimeKind
+    /// Below the root of each hierarchy of control groups, for example `/jobctl-w/42.7.2`.
+    package var controlGroup: String
+    /// The folders whose union is the root file system, the top first.
+    package var layers: [String]
+    /// Whether the layers' whiteouts are extended attributes of the user's.
+    package var usesUserAttributes: Bool
+    /// The digests of the layers, for the agent: they are in use for as long as the attempt is there.
+    package var holds: [String]
+    /// Made if the image lacks it.
+    package var workingDirectory: String
+    package var user: UInt32
+    package var group: UInt32
+    /// Bytes: what the private temporary folders may hold.
+    package var memory: Int64
+    /// Whether the host's name servers are shown.
+    package var usesHostNetwork: Bool
+    /// Bytes that are kept of each stream.
+    package var logLimit: Int64
+    /// Milliseconds from the start.
+    package var timeLimit: Int64?
+    /// Milliseconds from SIGTERM to SIGKILL where the order does not say.
+    package var grace: Int64
+    /// The file that holds the end of the agent's lease; see ``Lease``.
+    package var leaseFile: String?
+    /// The OCI bundle's config.json.
+    package var bundle: String
+
+    package init(
+        attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String, layers: [String],
+        usesUserAttributes: Bool, holds: [String], workingDirectory: String, user: UInt32, group: UInt32, memory: Int64, usesHostNetwork: Bool, logLimit: Int64,
+        timeLimit: Int64?, grace: Int64, leaseFile: String?, bundle: String
+    ) {
+        self.attempt = attempt
+        self.boot = boot
+        self.runtime = runtime
+        self.runtimeKind = runtimeKind
+        self.controlGroup = controlGroup
+        self.layers = layers
+        self.usesUserAttributes = usesUserAttributes
+        self.holds = holds
+        self.workingDirectory = workingDirectory
+        self.user = user
+        self.group = group
+        self.memory = memory
+        self.usesHostNetwork = usesHostNetwork
+        self.logLimit = logLimit
+        self.timeLimit = timeLimit
+        self.grace = grace
+        self.leaseFile = leaseFile
+        self.bundle = bundle
+    }
+
+    private static let format = "jobctl-attempt-1"
+
+    package var text: [UInt8] {
+        var record = RecordText()
+        record.add("format", Self.format)
+        record.add("attempt", attempt)
+        record.add("boot", boot)
+        record.add("runtime", runtime)
+        record.add("runtime-kind", runtimeKind.rawValue)
+        record.add("control-group", controlGroup)
+        for layer in layers { record.add("layer", layer) }
+        record.add("layer-form", usesUserAttributes ? "user" : "trusted")
+        for digest in holds { record.add("hold", digest) }
+        record.add("working-directory", workingDirectory)
+        record.add("user", user)
+        record.add("group", group)
+        record.add("memory", memory)
+        record.add("network", usesHostNetwork ? "host" : "private")
+        record.add("log-limit", logLimit)
+        record.add("time-limit-ms", timeLimit)
+        record.add("grace-ms", grace)
+        record.add("lease-file", leaseFile)
+        record.add("bundle", bundle)
+        return record.text
+    }
+
+    package init(_ text: [UInt8]) throws(RecordText.Malformed) {
+        let record = try RecordText(text)
+        try record.expect(format: Self.format)
+        guard let kind = RuntimeKind(rawValue: try record.value("runtime-kind")) else {
+            throw RecordText.Malformed("the record's 'runtime-kind' is not known")
+        }
+        self.init(
+            attempt: try record.value("attempt"), boot: try record.value("boot"), runtime: try record.value("runtime"),
+            runtimeKind: kind, controlGroup: try record.value("control-group"), layers: record.all("layer"),
+            usesUserAttributes: record.optional("layer-form") == "user", holds: record.all("hold"),
+            workingDirectory: try record.value("working-directory"), user: try record.number("user"),
+            group: try record.number("group"), memory: try record.number("memory"),
+            usesHostNetwork: try record.value("network") == "host", logLimit: try record.number("log-limit"),
+            timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
+            leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"))
+        guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..") else {
+            throw RecordText.Malformed("the attempt's description is not consistent")
+        }
+    }
+}

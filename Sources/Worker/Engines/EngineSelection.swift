@@ -1,0 +1,41 @@
+// `--engine auto|oci|docker|podman`: the first engine that proves to work. Invariant: what was tried and did not work is told with
+// its reason, also when another does.
+import JobModel
+import Logging
+
+package struct EngineSelection: Sendable {
+    package var choice: EngineChoice
+    package var oci: OCIRuntimeDetection
+    package var sockets: EngineDetection
+
+    package init(
+        _ choice: EngineChoice, oci: OCIRuntimeDetection = OCIRuntimeDetection(), sockets: EngineDetection? = nil
+    ) {
+        self.choice = choice
+        self.oci = oci
+        self.sockets = sockets ?? EngineDetection(choice)
+    }
+
+    /// - Parameter roots: where the engine oci gets images; without it, it is not tried.
+    /// - Throws: kind `unavailable`, with one sentence that says for each candidate what was wrong.
+    package func engine(
+        worker: String, dataFolder: String, roots: (any RootSource)?, registry: any ImageSource, logger: Logger
+    ) async throws(EngineError) -> any ContainerEngine {
+        var reason: EngineError?
+        if choice == .auto || choice == .oci, let roots {
+            do throws(EngineError) {
+                return try await oci.engine(worker: worker, dataFolder: dataFolder, roots: roots, logger: logger)
+            } catch {
+                guard choice == .auto else { throw error }
+                logger.info("the engine oci does not work here", metadata: ["reason": "\(error)"])
+                reason = error
+            }
+        }
+        do throws(EngineError) {
+            return try await sockets.engine(worker: worker, registry: registry, logger: logger)
+        } catch {
+            guard let reason else { throw error }
+            throw .unavailable("\(error); without a daemon: \(reason)")
+        }
+    }
+}

@@ -1,0 +1,205 @@
+// The container rules (DESIGN section 5) as the config.json of an OCI bundle. A pure function from an attempt to the document.
+// Invariant: whatever a runtime would add by itself, or leave out, is said here. Not here: the filter of system calls, which the
+// container's init installs (Sources/CLinux/Seccomp.c), and the layers, which the runner mounts.
+import Foundation
+import JobModel
+import RunnerCore
+
+/// What the host offers for the limits of a container.
+package struct BundleHost: Hashable, Sendable {
+    /// Of control groups: whether swap can be limited.
+    package var limitsSwap: Bool
+    /// The hard limit of open files.
+    package var openFiles: UInt64
+    /// The program that is the container's init.
+    package var initProgram: String
+    /// Where runners mount what their containers see; see ``RunnerFolder/scratch``.
+    package var scratch: String
+    /// NVIDIA's hook, where it is installed.
+    package var gpuHook: String?
+
+    package init(limitsSwap: Bool, openFiles: UInt64, initProgram: String, scratch: String, gpuHook: String?) {
+        self.limitsSwap = limitsSwap
+        self.openFiles = openFiles
+        self.initProgram = initProgram
+        self.scratch = scratch
+        self.gpuHook = gpuHook
+    }
+}
+
+/// All that goes into one bundle.
+struct Bundle: Sendable {
+    let specification: ContainerSpecification
+    /// `NAME=value`.
+    let imageEnvironment: [String]
+    let workingDirectory: String
+    let controlGroup: String
+    let host: BundleHost
+
+    private static let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    /// What no mount of an attempt may hide.
+    private static let reserved = ["/proc", "/sys", "/dev"]
+
+    /// - Throws: kind `program` for what the attempt must not ask for.
+    func json() throws(EngineError) -> String {
+        guard !specification.command.isEmpty else { throw .program("the command is empty") }
+        guard specification.user.uid != 0, specification.user.gid != 0 else {
+            throw .program("a container never runs as root")
+        }
+        for mount in specification.mounts {
+            let isReserved = Self.reserved.contains { mount.target == $0 || mount.target.hasPrefix($0 + "/") }
+            guard mount.target.hasPrefix("/"), mount.target != "/", !isReserved else {
+                throw .program("nothing can be mounted at \(quoted(mount.target))")
+            }
+        }
+        let document: JSONValue = [
+            "ociVersion": "1.0.2", "hostname": .string(name),
+            "root": ["path": .string(host.scratch + "/root"), "readonly": true],
+            "process": try process, "mounts": .array(systemMounts + ownMounts), "linux": linux,
+        ]
+        return String(decoding: (try withHooks(document)).canonical, as: UTF8.self)
+    }
+
+    private var name: String { specification.attempt.description }
+    var memory: Int64 { max(specification.resources.memory.bytes, ContainerPlan.smallestMemory) }
+
+    // MARK: The process
+
+    private var process: JSONValue {
+        get throws(EngineError) {
+            let words = [RunnerFolder.initPath] + specification.command
+            let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            guard (words + variables).allSatisfy({ !$0.utf8.contains(0) }) else {
+                throw .program("the command or the environment holds a zero byte")
+            }
+            return [
+                "user": ["uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid))],
+                "args": .array(words.map { .string($0) }), "env": .array(variables.map { .string($0) }),
+                "cwd": .string(workingDirectory), "terminal": false, "noNewPrivileges": true, "oomScoreAdj": 0,
+                "capabilities": [
+                    "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [],
+                ],
+                "rlimits": [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)],
+            ]
+        }
+    }
+
+    /// The image's variables, the defaults that neither it nor the configuration sets, and the configuration's.
+    private var environment: [String: String] {
+        var variables = [
+            "LANG": "C.UTF-8", "TZ": "UTC", "HOME": "/tmp", "PATH": Self.standardPath, "HOSTNAME": name,
+        ]
+        for entry in imageEnvironment {
+            guard let equals = entry.firstIndex(of: "="), equals > entry.startIndex else { continue }
+            variables[String(entry[..<equals])] = String(entry[entry.index(after: equals)...])
+        }
+        if !specification.gpus.isEmpty {
+            variables["NVIDIA_VISIBLE_DEVICES"] = specification.gpus.joined(separator: ",")
+            variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+        }
+        return variables.merging(specification.environment) { $1 }
+    }
+
+    private func limit(_ type: String, _ value: UInt64) -> JSONValue {
+        ["type": .string(type), "soft": .number(Double(value)), "hard": .number(Double(value))]
+    }
+
+    // MARK: Mounts
+
+    private var systemMounts: [JSONValue] {
+        [
+            mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
+            mount("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"]),
+            mount(
+                "/dev/pts", "devpts", "devpts",
+                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=\(memory)"]),
+            mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
+            mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
+            mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "ro"]),
+        ]
+    }
+
+    private var ownMounts: [JSONValue] {
+        let folders = ["/tmp", "/run"].map { bind(host.scratch + $0, $0, readOnly: false) }
+        let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map { bind(host.scratch + $0, $0, readOnly: true) }
+        // A folder before what lies in it.
+        let given = specification.mounts.sorted { $0.target < $1.target }
+            .map { bind($0.source, $0.target, readOnly: $0.readOnly) }
+        return folders + names + given + [bind(host.initProgram, RunnerFolder.initPath, readOnly: true)]
+    }
+
+    private func bind(_ source: String, _ target: String, readOnly: Bool) -> JSONValue {
+        mount(target, "bind", source, ["bind", "rprivate", readOnly ? "ro" : "rw", "nosuid", "nodev"])
+    }
+
+    private func mount(_ target: String, _ type: String, _ source: String, _ options: [String]) -> JSONValue {
+        [
+            "destination": .string(target), "type": .string(type), "source": .string(source),
+            "options": .array(options.map { .string($0) }),
+        ]
+    }
+
+    // MARK: Confinement
+
+    private var linux: JSONValue {
+        // A tenth of a second each; the kernel takes no quota below a millisecond.
+        let quota = min(max(specification.resources.cpus.thousandths, 10), 1_000_000_000) * 100
+        var amounts: [(key: String, value: JSONValue)] = [("limit", .number(Double(memory)))]
+        if host.limitsSwap { amounts.append(("swap", .number(Double(memory)))) }
+        var spaces = ["pid", "ipc", "uts", "mount", "cgroup"]
+        var members: [(key: String, value: JSONValue)] = [
+            ("cgroupsPath", .string(controlGroup)),
+            (
+                "resources",
+                [
+                    "devices": [["allow": false, "access": "rwm"]], "memory": .object(amounts),
+                    "cpu": ["quota": .number(Double(quota)), "period": 100_000],
+                    "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
+                ]
+            ),
+            ("rootfsPropagation", "private"), ("maskedPaths", Self.maskedPaths), ("readonlyPaths", Self.readonlyPaths),
+        ]
+        if specification.network == .none {
+            spaces.append("network")
+            // A service may listen on port 80 without being root, in a network of its own.
+            members.append(("sysctl", ["net.ipv4.ip_unprivileged_port_start": "0"]))
+        }
+        members.append(("namespaces", .array(spaces.map { ["type": .string($0)] })))
+        return .object(members)
+    }
+
+    private static let maskedPaths: JSONValue = [
+        "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+        "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    ]
+    private static let readonlyPaths: JSONValue = [
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+    ]
+
+    // MARK: GPUs
+
+    /// NVIDIA's hook puts the devices that the environment names into the container.
+    private func withHooks(_ document: JSONValue) throws(EngineError) -> JSONValue {
+        guard !specification.gpus.isEmpty else { return document }
+        guard let hook = host.gpuHook else {
+            throw .refused("GPUs need NVIDIA's container toolkit on this host, which is not installed")
+        }
+        guard case .object(let members) = document else { return document }
+        let entry: JSONValue = [
+            "path": .string(hook), "args": [.string((hook as NSString).lastPathComponent), "prestart"],
+        ]
+        return .object(members + [("hooks", ["prestart": [entry]])])
+    }
+}
+
+extension JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, ExpressibleByStringLiteral,
+    ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral
+{
+    package init(dictionaryLiteral elements: (String, JSONValue)...) { self = .object(elements.map { ($0.0, $0.1) }) }
+    package init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(booleanLiteral value: Bool) { self = .bool(value) }
+    package init(integerLiteral value: Int) { self = .number(Double(value)) }
+}

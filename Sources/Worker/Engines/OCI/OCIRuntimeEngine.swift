@@ -1,0 +1,275 @@
+// Containers without a daemon: a folder and a `jobctl-runner` for each attempt, an OCI runtime (crun, runc) below it. The agent
+// writes what is to be done into the folder, the runner what became of it; either may be killed at any time. Invariants: a
+// container's end is told only from the record that its runner wrote; an attempt whose runner is gone without one is unproven.
+import CLinux
+import Foundation
+import JobModel
+import Logging
+import OCI
+import RunnerCore
+import Synchronization
+
+/// Where the engine gets root file systems.
+package protocol RootSource: Sendable {
+    /// Unpacked, and kept for as long as the lease is held. Concurrent calls unpack once.
+    func root(of image: PinnedImage) async throws(EngineError) -> (root: RootFilesystem, lease: LayerLease)
+    /// Keeps layers that attempts of an earlier life of the agent use.
+    func hold(_ diffIDs: [Digest]) -> LayerLease
+}
+
+/// How the engine is set up on this host; get it from ``OCIRuntimeDetection``.
+package struct OCIRuntimeSetup: Sendable {
+    /// `DATA/containers`.
+    package var folder: String
+    /// The id of the agent's data folder; names the control groups.
+    package var worker: String
+    package var runtime: String
+    package var kind: RuntimeKind
+    /// `jobctl-runner`.
+    package var runner: String
+    package var host: BundleHost
+    package var weaknesses: [String]
+
+    package init(
+        folder: String, worker: String, runtime: String, kind: RuntimeKind, runner: String, host: BundleHost,
+        weaknesses: [String]
+    ) {
+        self.folder = folder
+        self.worker = worker
+        self.runtime = runtime
+        self.kind = kind
+        self.runner = runner
+        self.host = host
+        self.weaknesses = weaknesses
+    }
+}
+
+package final class OCIRuntimeEngine: ContainerEngine {
+    package let name = "oci"
+    package var weaknesses: [String] { setup.weaknesses }
+    let setup: OCIRuntimeSetup
+    let processes = RunnerProcesses()
+    private let roots: any RootSource
+    private let images: RootBook
+    private let leases = Mutex<[AttemptID: LayerLease]>([:])
+    private let logger: Logger
+
+    /// Makes the folder. Takes hold of the layers of all attempts that are there.
+    /// - Throws: kind `refused` if the folder cannot be made.
+    package init(_ setup: OCIRuntimeSetup, roots: any RootSource, logger: Logger) throws(EngineError) {
+        self.setup = setup
+        self.roots = roots
+        self.logger = logger
+        images = RootBook(source: roots)
+        for folder in [setup.folder, setup.host.scratch] {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch {
+                throw .refused("the folder \(folder) cannot be made: \(error.localizedDescription)")
+            }
+        }
+        for attempt in attempts {
+            guard let description = description(attempt) else { continue }
+            leases.withLock { $0[attempt] = roots.hold(description.holds.compactMap { Digest($0) }) }
+        }
+    }
+
+    // MARK: Life of a container
+
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) { _ = try await images.root(of: image) }
+
+    package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
+        let attempt = specification.attempt
+        let folder = folder(attempt)
+        if access(folder.description, F_OK) == 0 { return attempt.description }
+        let root = try await images.root(of: specification.image)
+        let bundle = Bundle(
+            specification: specification, imageEnvironment: root.configuration.environment,
+            workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
+            host: setup.host)
+        let description = AttemptDescription(
+            attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
+            controlGroup: controlGroup(attempt).path, layers: root.layers, usesUserAttributes: root.form == .user,
+            holds: root.diffIDs.map(\.description), workingDirectory: bundle.workingDirectory,
+            user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
+            usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
+            timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
+            leaseFile: leaseFile, bundle: try bundle.json())
+        leases.withLock { $0[attempt] = roots.hold(root.diffIDs) }
+        mkdir(folder.path, 0o700)
+        do throws(FileFailure) {
+            try replaceFile(folder.description, with: description.text, durable: false)
+        } catch {
+            throw .refused("the worker's disk cannot take the container's description: \(error)")
+        }
+        return attempt.description
+    }
+
+    private func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
+        let wanted = specification.workingDirectory ?? root.configuration.workingDirectory ?? "/"
+        return wanted.hasPrefix("/") ? wanted : "/" + wanted
+    }
+
+    package func start(_ id: String) async throws(EngineError) {
+        let (attempt, folder) = try known(id)
+        guard !hasBegun(folder), !processes.adopt(attempt, folder: folder) else { return }
+        guard let description = description(attempt) else { throw .noProof("the container \(id) has no description") }
+        // After a power loss nobody knows whether it was started before.
+        guard description.boot == Journal.boot else {
+            throw .noProof("the host was restarted since the container \(id) was made")
+        }
+        try processes.start(attempt, program: setup.runner, folder: folder)
+    }
+
+    package func wait(_ id: String) async throws(EngineError) -> ExitRecord {
+        let (attempt, folder) = try known(id)
+        while true {
+            if let end = try endRecord(folder) { return try end.exitRecord }
+            guard processes.adopt(attempt, folder: folder) else { break }
+            await processes.ended(attempt)
+            if Task.isCancelled { throw .unavailable("the wait for the container was cancelled") }
+        }
+        // The runner may have written it just before it went.
+        if let end = try endRecord(folder) { return try end.exitRecord }
+        guard access(folder.description, F_OK) == 0 else { throw .noProof("the container \(id) is gone") }
+        guard hasBegun(folder) else { throw .refused("the container \(id) has not been started") }
+        throw .noProof("the container's runner ended without a record: \(complaint(folder))")
+    }
+
+    package func stop(_ id: String, grace: TimeSpan) async throws(EngineError) {
+        guard let (attempt, folder) = try? known(id), access(folder.end, F_OK) != 0 else { return }  // allowed: gone
+        do throws(FileFailure) {
+            try replaceFile(folder.stop, with: Array("\(max(0, grace.milliseconds))\n".utf8), durable: false)
+        } catch {
+            throw .unavailable("the worker's disk cannot take the order to stop: \(error)")
+        }
+        // A runner that has not begun yet finds the order when it does.
+        if processes.adopt(attempt, folder: folder) { processes.signal(attempt, SIGTERM) }
+    }
+
+    package func remove(_ id: String) async throws(EngineError) {
+        guard let (attempt, folder) = try? known(id) else { return }  // allowed: gone
+        if processes.adopt(attempt, folder: folder) {
+            try await stop(id, grace: .zero)
+            await processes.ended(attempt, within: .seconds(10))
+            processes.signal(attempt, SIGKILL)
+            await processes.ended(attempt, within: .seconds(10))
+        }
+        // From here on no runner can begin, should one still be on its way.
+        let lock = open(folder.description, O_RDWR | O_CLOEXEC)
+        defer { if lock >= 0 { close(lock) } }
+        guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
+        try await removeGroups(attempt)
+        do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
+            guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
+        } catch { throw .refused("the folder of \(id) cannot be removed") }
+        leases.withLock { $0.removeValue(forKey: attempt) }?.release()
+    }
+
+    /// What a runner that was killed left: its container ends by itself, a moment later.
+    private func removeGroups(_ attempt: AttemptID) async throws(EngineError) {
+        let group = controlGroup(attempt)
+        for round in 0..<200 {
+            if group.remove() { return }
+            _ = group.killAll()
+            // allowed: cleaning goes on when the task is cancelled
+            try? await Task.sleep(for: .milliseconds(round < 20 ? 1 : 20))
+        }
+        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)"])
+    }
+
+    package func list() async throws(EngineError) -> [FoundContainer] {
+        attempts.map { FoundContainer(id: $0.description, attempt: $0) }
+    }
+
+    package func usage(_ id: String) async throws(EngineError) -> Usage? {
+        guard let (attempt, folder) = try? known(id) else { return nil }  // allowed: gone
+        if let end = try endRecord(folder) { return end.usage }
+        guard let figures = controlGroup(attempt).figures else { return nil }
+        return Usage(
+            cpuSeconds: Double(figures.cpuMicroseconds) / 1e6, maxMemory: ByteCount(bytes: figures.peakMemory),
+            wallSeconds: 0)
+    }
+
+    package func leaseExtended(to moment: Int64) async {
+        do throws(FileFailure) {
+            try Lease.write(moment, to: leaseFile)
+        } catch {
+            logger.warning("the lease cannot be written down for the runners", metadata: ["cause": "\(error)"])
+        }
+    }
+
+    // MARK: Leaves
+
+    private var leaseFile: String { setup.folder + "/lease" }
+
+    func folder(_ attempt: AttemptID) -> RunnerFolder { RunnerFolder(path: "\(setup.folder)/\(attempt)") }
+
+    /// - Throws: kind `noProof` if there is no such container.
+    func known(_ id: String) throws(EngineError) -> (attempt: AttemptID, folder: RunnerFolder) {
+        guard let attempt = AttemptID(id) else { throw .noProof("there is no container \(quoted(id))") }
+        let folder = folder(attempt)
+        guard access(folder.path, F_OK) == 0 else { throw .noProof("the container \(id) is gone") }
+        return (attempt, folder)
+    }
+
+    private var attempts: [AttemptID] {
+        // allowed: no folder, no containers
+        ((try? FileManager.default.contentsOfDirectory(atPath: setup.folder)) ?? []).compactMap { AttemptID($0) }.sorted()
+    }
+
+    private func controlGroup(_ attempt: AttemptID) -> ControlGroups {
+        ControlGroups(path: "/jobctl-\(setup.worker)/\(attempt)")
+    }
+
+    func hasBegun(_ folder: RunnerFolder) -> Bool { access(folder.stdout, F_OK) == 0 }
+
+    private func description(_ attempt: AttemptID) -> AttemptDescription? {
+        guard let text = readFile(folder(attempt).description, limit: RecordText.sizeLimit) else { return nil }
+        return try? AttemptDescription(text)  // allowed: an attempt that cannot be read is not started
+    }
+
+    /// - Throws: kind `noProof` for a record that cannot be understood: it proves nothing.
+    func endRecord(_ folder: RunnerFolder) throws(EngineError) -> EndRecord? {
+        guard let text = readFile(folder.end, limit: RecordText.sizeLimit) else { return nil }
+        do throws(RecordText.Malformed) {
+            return try EndRecord(text)
+        } catch {
+            throw .noProof("the container's end cannot be read: \(error)")
+        }
+    }
+
+    private func complaint(_ folder: RunnerFolder) -> String {
+        let text = String(decoding: readFile(folder.complaints, limit: 64 << 10) ?? [], as: UTF8.self)
+        return text.split(separator: "\n").last.map(String.init) ?? "it was killed, or the host went down"
+    }
+}
+
+extension EndRecord {
+    var exitRecord: ExitRecord {
+        get throws(EngineError) {
+            switch verdict {
+            case .notStarted(let why): throw EngineError.refused(why)
+            case .exited(let code):
+                let reason: EndReason? =
+                    switch stopped {
+                    case .timeLimit?: .timeLimit
+                    case .lease?: .workerLost
+                    case .order?, nil: nil
+                    }
+                return ExitRecord(
+                    exitCode: code, oomKilled: outOfMemory,
+                    startedAt: startedAt.map { Timestamp(millisecondsSinceEpoch: $0) },
+                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason)
+            }
+        }
+    }
+
+    var usage: Usage? {
+        guard let cpuMicroseconds, let peakMemory else { return nil }
+        return Usage(
+            cpuSeconds: Double(cpuMicroseconds) / 1e6, maxMemory: ByteCount(bytes: peakMemory),
+            wallSeconds: startedAt.map { Double(max(0, finishedAt - $0)) / 1000 } ?? 0)
+    }
+}

@@ -1,0 +1,109 @@
+// The small process beside each container: `jobctl-runner FOLDER` runs the attempt that is described in the folder and writes
+// down how it ended. It lives on when the agent dies. No Foundation, no network, no concurrency. The same program, bind-mounted
+// read-only into the container, is the container's process 1 (`jobctl-init PROGRAM ARGUMENT…`): it is linked statically.
+import CLinux
+import Glibc
+import RunnerCore
+
+@main
+struct JobctlRunner {
+    static func main() {
+        let name = CommandLine.argc > 0 ? CommandLine.unsafeArgv[0].map { String(cString: $0) } ?? "" : ""
+        if name == RunnerFolder.initPath {
+            guard CommandLine.argc > 1 else { exit(126) }
+            if CommandLine.arguments[1] == RunnerFolder.check { exit(Confinement.isComplete ? 0 : 1) }
+            if CommandLine.argc > 2, CommandLine.arguments[1] == RunnerFolder.join {
+                jc_join_main(CommandLine.unsafeArgv + 2)
+            }
+            jc_init_main(CommandLine.unsafeArgv + 1)
+        }
+        guard CommandLine.argc == 2, CommandLine.arguments[1].hasPrefix("/") else {
+            say("usage: jobctl-runner FOLDER, which the worker's agent does")
+            exit(2)
+        }
+        run(RunnerFolder(path: CommandLine.arguments[1]))
+    }
+
+    /// 1. lock · 2. read the description · 3. mark the start · 4. mount · 5. start the runtime · 6. watch · 7. write down the end ·
+    /// 8. clean up. Another runner that holds the lock, or has, is left alone.
+    private static func run(_ folder: RunnerFolder) -> Never {
+        let lock = open(folder.description, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+        guard lock >= 0, jc_lock(lock) == 0, let text = readAll(lock, limit: RecordText.sizeLimit) else { exit(3) }
+        let started = open(folder.stdout, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard started >= 0 else { exit(3) }
+        close(started)
+        let description: AttemptDescription
+        do throws(RecordText.Malformed) {
+            description = try AttemptDescription(text)
+        } catch {
+            complain("\(error)", folder)
+            exit(4)
+        }
+        guard description.boot == bootIdentity() else { exit(3) }
+        jc_set_process_name("jobctl-runner")
+        protectFromOutOfMemory()
+        let groups = ControlGroups(path: description.controlGroup)
+        do throws(FileFailure) {
+            var watch = try Watch(folder, description, groups)
+            let end = watch.run()
+            // Without the record the attempt is lost, which is what a full disk for minutes means.
+            record(end, folder)
+        } catch {
+            complain("\(error)", folder)
+            record(
+                EndRecord(
+                    attempt: description.attempt, verdict: .notStarted("the worker could not set up the container: \(error)"),
+                    startedAt: nil, finishedAt: wallMilliseconds()), folder)
+        }
+        removeGroups(groups)
+        exit(0)
+    }
+
+    private static func record(_ end: EndRecord, _ folder: RunnerFolder) {
+        for _ in 0..<300 {
+            do throws(FileFailure) {
+                return try replaceFile(folder.end, with: end.text, durable: true)
+            } catch {
+                // Only a full disk may pass; what fsync once refused is never asked again.
+                guard error.number == ENOSPC || error.number == EDQUOT else { return complain("\(error)", folder) }
+                sleep(1)
+            }
+        }
+    }
+
+    /// The last process may be on its way out for a moment.
+    private static func removeGroups(_ groups: ControlGroups) {
+        for round in 0..<200 {
+            if groups.remove() { return }
+            if round > 2, !groups.killAll() { continue }
+            usleep(round < 20 ? 500 : 10_000)
+        }
+    }
+}
+
+/// When memory is short the kernel shall not choose the witness.
+private func protectFromOutOfMemory() {
+    let file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    _ = write(file, "-900", 4)
+    close(file)
+}
+
+func complain(_ sentence: String, _ folder: RunnerFolder) {
+    let file = open(folder.complaints, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard file >= 0 else { return }
+    _ = sentence.withCString { write(file, $0, strlen($0)) }
+    _ = write(file, "\n", 1)
+    close(file)
+}
+
+private func say(_ sentence: String) {
+    _ = sentence.withCString { write(2, $0, strlen($0)) }
+    _ = write(2, "\n", 1)
+}
+
+func wallMilliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+}

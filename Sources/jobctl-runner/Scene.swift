@@ -1,0 +1,94 @@
+// What the runner mounts before the runtime starts, in a mount namespace of its own: everything is gone when the last process in
+// it is. One tmpfs holds the container's private folders, the writable layer in which the runtime makes mount points, and the
+// runtime's own state. Invariant: nothing here is visible to the host.
+import CLinux
+import Glibc
+import RunnerCore
+
+struct Scene {
+    let folder: RunnerFolder
+    let description: AttemptDescription
+
+    func set() throws(FileFailure) {
+        try check(jc_leave_mounts(), "a mount namespace")
+        try coverUnifiedGroups()
+        let size = max(description.memory, 1 << 20)
+        try check(
+            jc_mount("jobctl", folder.scratch, "tmpfs", quiet, "mode=755,size=\(size)"), "the container's temporary folder")
+        for name in ["upper", "work", "root", "state", "etc"] { try make(name, 0o755) }
+        // Anybody's, as /tmp is: it is the container's user who is to write there.
+        for name in ["tmp", "run"] {
+            try make(name, 0o755)
+            guard chmod(folder.scratch + "/" + name, 0o1777) == 0 else { throw FileFailure(name, errno) }
+        }
+        try mountRoot()
+        try check(
+            jc_make_folder_in(folder.root, description.workingDirectory),
+            "the working directory \(description.workingDirectory)")
+        try writeNames()
+        try write(description.bundle, folder.scratch + "/config.json")
+    }
+
+    private var quiet: UInt { UInt(MS_NOSUID) | UInt(MS_NODEV) }
+
+    /// crun refuses hosts that have controllers in both versions of control groups; what it does not see does not trouble it.
+    /// Covered, not unmounted: crun makes its folders there all the same.
+    private func coverUnifiedGroups() throws(FileFailure) {
+        let unified = ControlGroups.root + "/unified"
+        guard !ControlGroups.isUnified, access(unified, F_OK) == 0 else { return }
+        try check(jc_mount("jobctl", unified, "tmpfs", quiet, "mode=755,size=1m"), unified)
+    }
+
+    private func make(_ name: String, _ mode: mode_t) throws(FileFailure) {
+        guard mkdir(folder.scratch + "/" + name, mode) == 0 else { throw FileFailure(name, errno) }
+    }
+
+    /// The layers by descriptor number: a mount's options are limited to a page, and the container sees them.
+    private func mountRoot() throws(FileFailure) {
+        var layers: [Int32] = []
+        defer { for layer in layers { close(layer) } }
+        for layer in description.layers {
+            let file = jc_open_folder(layer)
+            try check(file, "the image's layer \(layer)")
+            layers.append(file)
+        }
+        let upper = jc_open_folder(folder.scratch + "/upper")
+        let work = jc_open_folder(folder.scratch + "/work")
+        layers += [upper, work]
+        guard chdir("/proc/self/fd") == 0 else { throw FileFailure("/proc/self/fd", errno) }
+        let lower = layers.dropLast(2).map(String.init).joined(separator: ":")
+        let result = jc_mount(
+            "overlay", folder.root, "overlay", quiet, "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
+        guard chdir("/") == 0 else { throw FileFailure("/", errno) }
+        try check(result, "the image's layers")
+    }
+
+    private func writeNames() throws(FileFailure) {
+        let etc = folder.scratch + "/etc"
+        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\t\(description.attempt)\n"
+        try write(hosts, etc + "/hosts")
+        try write(description.attempt + "\n", etc + "/hostname")
+        let servers = description.usesHostNetwork ? readFollowing("/etc/resolv.conf") : []
+        try write(String(decoding: servers, as: UTF8.self), etc + "/resolv.conf")
+    }
+
+    private func write(_ text: String, _ path: String) throws(FileFailure) {
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw FileFailure(path, errno) }
+        defer { close(file) }
+        try writeAll(file, Array(text.utf8), what: path)
+    }
+
+    /// The host's file may be a link.
+    private func readFollowing(_ path: String) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return [] }
+        defer { close(file) }
+        return readAll(file, limit: 64 << 10) ?? []
+    }
+}
+
+/// - Parameter result: a count, or -errno.
+func check(_ result: Int32, _ what: String) throws(FileFailure) {
+    guard result >= 0 else { throw FileFailure(what, -result) }
+}

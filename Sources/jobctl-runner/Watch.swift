@@ -1,0 +1,281 @@
+// The runner's one loop: the container's output, its init's messages, children that end, orders, time. Invariant: it ends only
+// when nothing of the container is left, or when the container was never started.
+import CLinux
+import Glibc
+import RunnerCore
+
+struct Watch {
+    private let folder: RunnerFolder
+    private let description: AttemptDescription
+    private let groups: ControlGroups
+    private let signals: Int32
+    private let timer: Int32
+    private var supervision: Supervision
+    private var output: [Stream] = []
+    private var container: Int32 = -1
+    private var runtime = Runtime()
+    private var story = Story()
+    private var buffer = [UInt8](repeating: 0, count: 60_000)
+
+    private struct Stream {
+        var pipe: Int32
+        var file: OutputFile
+    }
+    /// A reference, because arrays hold no noncopyable values.
+    private final class OutputFile {
+        var output: BoundedOutput
+        init(_ output: consuming BoundedOutput) { self.output = output }
+    }
+    private struct Runtime {
+        var process: pid_t = 0
+        var status: Int32?
+        /// Since when it works, by the boot-time clock.
+        var since: Int64 = 0
+    }
+    /// What is known of the container.
+    private struct Story {
+        /// Its init, in the host's numbers; 0 before the runtime said.
+        var process: pid_t = 0
+        var isGone = false
+        var startedAt: Int64?
+        var failure: Int32?
+        /// What kept the init itself from its work.
+        var breakage: Int32?
+        /// Of wait(2), as the init told.
+        var programStatus: Int32?
+        /// Ended children that are not the runtime, by process: the container may end before the runtime says which it is.
+        var ended: [pid_t: Int32] = [:]
+        var peak: Int64 = 0
+        /// Signals that the container has not got yet.
+        var pending: [Supervision.Action] = []
+    }
+
+    /// How long a runtime may take to start a container, in milliseconds.
+    private static let runtimePatience: Int64 = 60_000
+
+    init(_ folder: RunnerFolder, _ description: AttemptDescription, _ groups: ControlGroups) throws(FileFailure) {
+        self.folder = folder
+        self.description = description
+        self.groups = groups
+        signals = jc_signal_open()
+        timer = jc_timer_open()
+        guard signals >= 0, timer >= 0 else { throw FileFailure("the runner's signals", errno) }
+        try check(jc_adopt_orphans(), "the container's parent")
+        supervision = Supervision(
+            timeLimit: description.timeLimit, grace: description.grace,
+            leaseEnd: description.leaseFile.flatMap(Lease.read))
+        try Scene(folder: folder, description: description).set()
+        try launch()
+    }
+
+    // MARK: Start
+
+    private mutating func launch() throws(FileFailure) {
+        var pair: [Int32] = [-1, -1]
+        try check(jc_socket_pair(&pair), "the container's channel")
+        var ends: [Int32] = []
+        for path in [folder.stdout, folder.stderr] {
+            var pipe: [Int32] = [-1, -1]
+            try check(jc_pipe(&pipe), "the container's output")
+            // The program may open /dev/stdout by its name.
+            fchown(pipe[1], description.user, description.group)
+            let file = OutputFile(try BoundedOutput(path: path, limit: description.logLimit))
+            output.append(Stream(pipe: pipe[0], file: file))
+            ends.append(pipe[1])
+        }
+        let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        let arguments = runtimeArguments.map { strdup($0) } + [nil]
+        let environment = [strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), nil]
+        let process = jc_spawn_with(description.runtime, arguments, environment, null, ends[0], ends[1], pair[1])
+        for pointer in arguments + environment { free(pointer) }
+        for file in ends + [pair[1], null] { close(file) }
+        container = pair[0]
+        try check(process, description.runtime)
+        runtime.process = process
+        runtime.since = jc_boot_milliseconds()
+    }
+
+    private var log: String { folder.scratch + "/log" }
+
+    private var runtimeArguments: [String] {
+        var arguments = [
+            description.runtime, "--root", folder.scratch + "/state", "--log", log,
+        ]
+        if description.runtimeKind == .crun { arguments.append("--cgroup-manager=cgroupfs") }
+        arguments += ["run", "--detach", "--bundle", folder.scratch, "--pid-file", folder.scratch + "/pid"]
+        arguments += ["--preserve-fds", "1"]
+        if description.runtimeKind != .youki { arguments.append("--no-new-keyring") }
+        return arguments + [description.attempt]
+    }
+
+    // MARK: The loop
+
+    /// - Returns: how it ended.
+    mutating func run() -> EndRecord {
+        readOrders()
+        while !isOver {
+            setTimer()
+            wait()
+            reap()
+            hear()
+            copyOutput()
+            story.pending += supervision.advanced(to: jc_boot_milliseconds(), lease: description.leaseFile.flatMap(Lease.read))
+            deliver()
+            giveUpOnRuntime()
+        }
+        hear()
+        copyOutput()
+        return verdict()
+    }
+
+    private var isOver: Bool {
+        guard let status = runtime.status else { return false }
+        guard status == 0 else { return story.process == 0 || story.isGone }
+        return story.isGone
+    }
+
+    private func wait() {
+        var wanted = ([signals, timer, container] + output.map(\.pipe)).map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
+        // Where the kernel does not remember the peak, it is looked for.
+        guard poll(&wanted, nfds_t(wanted.count), groups.remembersPeak ? -1 : 250) > 0 else { return }
+        var ticks: UInt64 = 0
+        _ = read(timer, &ticks, 8)
+    }
+
+    private func setTimer() {
+        var moments = [supervision.nextMoment].compactMap(\.self)
+        if runtime.status == nil { moments.append(runtime.since + Self.runtimePatience) }
+        _ = jc_timer_set(timer, moments.min() ?? -1)
+    }
+
+    private mutating func reap() {
+        while case let signal = jc_signal_next(signals), signal != 0 {
+            guard signal != SIGCHLD else { continue }
+            story.pending += supervision.ordered(grace: StopOrder.read(folder.stop), at: jc_boot_milliseconds())
+        }
+        var status: Int32 = 0
+        while case let process = waitpid(-1, &status, WNOHANG), process > 0 {
+            if process == runtime.process {
+                runtime.status = status
+                learnContainer()
+            } else {
+                story.ended[process] = status
+            }
+        }
+        if story.process > 0, story.ended[story.process] != nil || kill(story.process, 0) != 0 { story.isGone = true }
+        if !groups.remembersPeak, let figures = groups.figures { story.peak = max(story.peak, figures.peakMemory) }
+    }
+
+    /// The runtime has done its work: which process is the container?
+    private mutating func learnContainer() {
+        let text = readFile(folder.scratch + "/pid", limit: 32) ?? []
+        story.process = pid_t(String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)) ?? 0
+        // A runtime that failed may have left a container that runs.
+        if runtime.status != 0 { story.pending.append(.kill) }
+    }
+
+    /// The init's messages.
+    private mutating func hear() {
+        while container >= 0 {
+            var message = jc_init_message()
+            let result = jc_init_receive(container, &message)
+            if result == -EAGAIN { return }
+            guard result == 0 else {
+                close(container)
+                container = -1
+                return
+            }
+            switch message.kind {
+            case Int32(jc_init_ready) where story.startedAt == nil:
+                story.startedAt = wallMilliseconds()
+                supervision.started(at: jc_boot_milliseconds())
+            case Int32(jc_init_broken): story.breakage = message.value
+            case Int32(jc_init_failed) where story.programStatus == nil: story.failure = message.value
+            case Int32(jc_init_ended) where story.failure == nil: story.programStatus = message.value
+            default: break
+            }
+        }
+    }
+
+    private mutating func copyOutput() {
+        for index in output.indices where output[index].pipe >= 0 {
+            while true {
+                let count = read(output[index].pipe, &buffer, buffer.count)
+                if count > 0 {
+                    buffer.withUnsafeBytes { output[index].file.output.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                    // A program that never stops writing must not keep the loop from everything else.
+                    if count < buffer.count || !story.isGone { break }
+                } else if count < 0, errno == EINTR {
+                    continue
+                } else {
+                    if count == 0 || errno != EAGAIN {
+                        close(output[index].pipe)
+                        output[index].pipe = -1
+                    }
+                    break
+                }
+            }
+        }
+    }
+
+    // MARK: Orders
+
+    private mutating func readOrders() {
+        guard let grace = StopOrder.read(folder.stop) else { return }
+        story.pending += supervision.ordered(grace: grace, at: jc_boot_milliseconds())
+    }
+
+    /// Passes signals on to the init once it can take them: it hands SIGTERM to the program, and its own death ends everything
+    /// in its namespace.
+    private mutating func deliver() {
+        guard story.process > 0, !story.isGone else { return }
+        if story.pending.contains(.kill) {
+            kill(story.process, SIGKILL)
+            story.pending = []
+        } else if story.pending.contains(.terminate), story.startedAt != nil {
+            kill(story.process, SIGTERM)
+            story.pending = []
+        }
+    }
+
+    private mutating func giveUpOnRuntime() {
+        guard runtime.status == nil, jc_boot_milliseconds() - runtime.since >= Self.runtimePatience else { return }
+        kill(runtime.process, SIGKILL)
+        _ = groups.killAll()
+    }
+
+    // MARK: The end
+
+    private func verdict() -> EndRecord {
+        let figures = groups.figures
+        var end = EndRecord(
+            attempt: description.attempt, verdict: .notStarted(""), outOfMemory: groups.wasOutOfMemory,
+            startedAt: story.startedAt, finishedAt: wallMilliseconds(), stopped: supervision.cause,
+            cpuMicroseconds: figures?.cpuMicroseconds, peakMemory: figures.map { max($0.peakMemory, story.peak) })
+        if let number = story.breakage {
+            end.verdict = .notStarted("the container's init could not work: \(String(cString: strerror(number)))")
+        } else if let number = story.failure {
+            end.verdict = .exited(code: number == ENOENT ? 127 : 126)
+            end.message =
+                number == ENOENT
+                ? "the command was not found in the image"
+                : "the command could not be started: \(String(cString: strerror(number)))"
+        } else if let status = story.programStatus {
+            // As wait(2) packs it.
+            let signal = status & 0x7f
+            end.verdict = .exited(code: Int(signal == 0 ? status >> 8 & 0xff : 128 + signal))
+        } else if story.startedAt != nil {
+            // The init was killed before it could tell: by this runner, by the kernel for memory, or by somebody else.
+            end.verdict = .exited(code: 137)
+        } else if supervision.cause != nil, runtime.status == 0 {
+            end.verdict = .exited(code: 137)
+        } else {
+            let complaint = String(decoding: (readFile(log, limit: 1 << 20) ?? []).suffix(2000), as: UTF8.self)
+            let reason = complaint.split(separator: "\n").last.map(String.init) ?? "it gives no reason"
+            end.verdict = .notStarted("\(description.runtimeKind) could not start the container: \(reason)")
+        }
+        return end
+    }
+}
