@@ -5,6 +5,7 @@ import Hummingbird
 import JobModel
 import Logging
 import NIOCore
+import NIOPosix
 import OCI
 import Registry
 import SchedulingCore
@@ -97,7 +98,7 @@ package struct SchedulerService: Sendable {
             server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
                 address: .hostname(options.host, port: options.port), serverName: "jobctl"),
-            services: [services.loop, services.puller],
+            services: [services.loop, ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor)],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)
         application.beforeServerStarts { [self] in try await makeFirstUsers() }
@@ -107,8 +108,9 @@ package struct SchedulerService: Sendable {
     /// Runs until SIGTERM, SIGINT or a storage failure.
     /// - Throws: what made it stop early.
     package func run(stopOn signals: [UnixSignal] = [.sigterm, .sigint]) async throws {
+        let http = ServiceOnExecutor(service: application(), executor: EventLoopExecutor(NIOSingletons.posixEventLoopGroup))
         var configuration = ServiceGroupConfiguration(
-            services: [application()], gracefulShutdownSignals: signals, logger: logger)
+            services: [http], gracefulShutdownSignals: signals, logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(8)
         defer { unlink(addressFile) }
         do {

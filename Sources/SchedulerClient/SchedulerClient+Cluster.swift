@@ -33,8 +33,10 @@ extension SchedulerClient {
 
     /// The worker protocol's one call. Held by the scheduler for up to `request.wait`.
     package func sync(_ worker: WorkerName, _ request: SyncRequest) async throws(Problem) -> SyncResponse {
-        try await call(
-            .POST, "/v1/workers/\(worker)/sync", body: try json(request),
+        let body: [UInt8]
+        do { body = try request.encoded() } catch { throw Problem(.internal, "the request could not be encoded") }
+        return try await call(
+            .POST, "/v1/workers/\(worker)/sync", body: .bytes(ByteBuffer(bytes: body)),
             deadline: Self.quick + .milliseconds(request.wait.milliseconds))
     }
 

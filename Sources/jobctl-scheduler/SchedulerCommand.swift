@@ -34,7 +34,7 @@ struct SchedulerCommand: AsyncParsableCommand {
     var logLevel = Logger.Level.notice.rawValue
 
     func run() async throws {
-        var logger = Logger(label: "jobctl-scheduler", factory: { StreamLogHandler.standardError(label: $0) })
+        var logger = Logger(label: "jobctl-scheduler", factory: { _ in LineLog() })
         do {
             logger.logLevel = try level()
             try await SchedulerService(options: try options(), logger: logger).run()

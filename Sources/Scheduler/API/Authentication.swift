@@ -18,18 +18,21 @@ enum Authentication {
 
     private static func token(in headers: HTTPFields) -> Token? {
         guard let value = headers[.authorization] else { return nil }
-        let parts = value.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-        guard parts.count == 2 else { return nil }
-        switch parts[0].lowercased() {
-        case "bearer": return Token(text: parts[1].trimmingCharacters(in: .whitespaces))
-        case "basic": return password(in: String(parts[1])).map(Token.init(text:))
+        let (isBlank, bytes) = ({ (byte: UInt8) in byte == 0x20 || byte == 0x09 }, value.utf8)
+        guard let end = bytes.firstIndex(where: isBlank), let start = bytes[end...].firstIndex(where: { !isBlank($0) }),
+            let last = bytes.lastIndex(where: { !isBlank($0) })
+        else { return nil }
+        let credentials = String(value[start...last])
+        switch value[..<end].lowercased() {
+        case "bearer": return Token(text: credentials)
+        case "basic": return password(in: credentials).map(Token.init(text:))
         default: return nil
         }
     }
 
     private static func password(in credentials: String) -> String? {
         guard credentials.utf8.count <= 1024,
-            let data = Data(base64Encoded: credentials.trimmingCharacters(in: .whitespaces)),
+            let data = Data(base64Encoded: credentials),
             let text = String(validating: data, as: UTF8.self), let colon = text.firstIndex(of: ":")
         else { return nil }
         return String(text[text.index(after: colon)...])

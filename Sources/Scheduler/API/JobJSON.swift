@@ -24,11 +24,11 @@ enum JobJSON {
             writer.member("reason", ifPresent: job.reason)
             if let rerunOf = job.rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("revision", job.revision)
-            writer.member("shape") { write(job.shape, &$0) }
+            writer.member("shape") { $0.shape(job.shape) }
             writer.member("started_at", ifPresent: job.startedAt?.description)
             writer.member("state", job.state.description)
             writer.member("submitted_at", job.submittedAt.description)
-            writer.member("tasks") { write(job.tasks, &$0) }
+            writer.member("tasks") { $0.counts(job.tasks) }
         }
         return writer.bytes
     }
@@ -38,41 +38,6 @@ enum JobJSON {
             writer.member("digest", configuration.digest.description)
             writer.member("name", ifPresent: configuration.name)
             if let version = configuration.version { writer.member("version", Int64(version)) }
-        }
-    }
-
-    private static func write(_ tasks: TaskCounts, _ writer: inout JSONWriter) {
-        writer.object { writer in
-            writer.member("cancelled", tasks.cancelled)
-            writer.member("failed", tasks.failed)
-            writer.member("pending", tasks.pending)
-            writer.member("running", tasks.running)
-            writer.member("succeeded", tasks.succeeded)
-            writer.member("total", tasks.total)
-        }
-    }
-
-    private static func write(_ shape: TaskShape, _ writer: inout JSONWriter) {
-        writer.object { writer in
-            switch shape {
-            case .single: break
-            case .array(let first, let last):
-                writer.member("array") { writer in
-                    writer.object { writer in
-                        writer.member("first", first)
-                        writer.member("last", last)
-                    }
-                }
-            case .matrix(let axes):
-                writer.member("matrix") { writer in
-                    writer.array(axes) { writer, axis in
-                        writer.object { writer in
-                            writer.member("name", axis.name)
-                            writer.member("values") { $0.array(axis.values) { $0.string($1) } }
-                        }
-                    }
-                }
-            }
         }
     }
 }

@@ -20,11 +20,11 @@ struct SyncAnswer {
                     for (digest, json) in configurations { writer.member(named: digest.description) { $0.raw(json) } }
                 }
             }
-            writer.member("forget") { $0.array(orders.forget) { $0.string($1.description) } }
+            writer.member("forget") { $0.array(orders.forget) { $0.attempt($1) } }
             writer.member("interval_seconds") { $0.seconds(policy.syncInterval) }
             writer.member("jobs") { $0.array(briefs) { $0.raw($1) } }
             writer.member("lease_seconds") { $0.seconds(policy.lease) }
-            writer.member("publish") { $0.array(orders.publish) { $0.string($1.description) } }
+            writer.member("publish") { $0.array(orders.publish) { $0.attempt($1) } }
             writer.member("registration_wanted") { $0.bool(orders.registrationWanted) }
             writer.member("start") { $0.array(orders.start) { write($1, &$0) } }
             writer.member("stop") { $0.array(orders.stop) { write($1, &$0) } }
@@ -34,14 +34,14 @@ struct SyncAnswer {
 
     private func write(_ order: StartOrder, _ writer: inout JSONWriter) {
         writer.object { writer in
-            writer.member("attempt", order.attempt.description)
+            writer.member("attempt") { $0.attempt(order.attempt) }
             writer.member("gpus") { $0.array(order.gpus) { $0.string($1) } }
         }
     }
 
     private func write(_ order: StopOrder, _ writer: inout JSONWriter) {
         writer.object { writer in
-            writer.member("attempt", order.attempt.description)
+            writer.member("attempt") { $0.attempt(order.attempt) }
             writer.member("reason", order.reason.rawValue)
         }
     }

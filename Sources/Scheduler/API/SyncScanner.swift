@@ -152,15 +152,20 @@ package struct SyncScanner {
         func part(_ first: Int, _ count: Int, in range: ClosedRange<Int64>) -> Int64? {
             Self.natural(text[(at + first)..<(at + first + count)]).flatMap { range.contains($0) ? $0 : nil }
         }
-        // Days above 28 are left to the coder, which knows the months.
         guard let year = part(0, 4, in: 1970...9999), let month = part(5, 2, in: 1...12),
-            let day = part(8, 2, in: 1...28),
+            let day = part(8, 2, in: 1...Self.length(of: month, in: year)),
             let hour = part(11, 2, in: 0...23), let minute = part(14, 2, in: 0...59),
             let second = part(17, 2, in: 0...59),
             let milliseconds = part(20, 3, in: 0...999)
         else { return nil }
         let seconds = Self.days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
         return Timestamp(millisecondsSinceEpoch: seconds * 1000 + milliseconds)
+    }
+
+    /// In days.
+    private static func length(of month: Int64, in year: Int64) -> Int64 {
+        let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+        return month == 2 ? (isLeap ? 29 : 28) : [4, 6, 9, 11].contains(month) ? 30 : 31
     }
 
     /// Civil date to days since 1970: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".

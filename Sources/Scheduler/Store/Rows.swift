@@ -101,6 +101,19 @@ enum Column {
         String(decoding: try WireJSON.encode(value), as: UTF8.self)
     }
 
+    /// Written at every submission, so without Codable.
+    static func json(_ record: JobRecord) -> String { String(decoding: record.json, as: UTF8.self) }
+
+    /// Written at nearly every commit, so without Codable.
+    static func json(_ totals: Totals) -> String {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("jobs") { $0.array(totals.jobs) { $0.number($1) } }
+            writer.member("tasks") { $0.counts(totals.tasks) }
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
     static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value {
         try WireJSON.decode(type, from: text.utf8)
     }

@@ -46,7 +46,7 @@ extension Store {
                         sql:
                             "INSERT INTO totals (id, content) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET content = excluded.content"
                     )
-                    .execute(arguments: [try Column.json(totals)])
+                    .execute(arguments: [Column.json(totals)])
                 }
             }
         } catch {
@@ -127,7 +127,7 @@ extension Store {
             arguments: StatementArguments(
                 progressColumns(progress) + [
                     id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description,
-                    try Column.json(record),
+                    Column.json(record),
                 ]))
     }
 

@@ -34,13 +34,17 @@ extension Store {
                     }
                 }
                 for row in try Row.fetchAll(
-                    db, sql: "SELECT * FROM tasks WHERE state IN ('pending', 'running') ORDER BY job, task")
+                    db, sql: "SELECT * FROM tasks WHERE state = 'pending' OR state = 'running' ORDER BY job, task")
                 {
                     let task = try Self.taskRow(row)
                     if loaded.contains(task.id.job) { image.tasks.append(task) }
                 }
-                let live =
-                    "SELECT * FROM attempts WHERE state IN ('assigned', 'preparing', 'running', 'ending') ORDER BY job, task, number"
+                // Word for word the conditions of the partial indexes, which SQLite would not use otherwise.
+                let live = """
+                    SELECT * FROM attempts
+                    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
+                    ORDER BY job, task, number
+                    """
                 for row in try Row.fetchAll(db, sql: live) {
                     let id = Self.attemptID(row)
                     try Self.quarantining("attempt", id.description, db) {

@@ -1,19 +1,18 @@
 // JSON text straight into bytes, for the documents that are written thousands of times a second. The same JSON as
 // ``WireJSON/encode(_:pretty:)`` gives, keys sorted by whoever writes: tests compare the two.
-import JobModel
 
-struct JSONWriter {
-    private(set) var bytes: [UInt8] = []
+package struct JSONWriter {
+    package private(set) var bytes: [UInt8] = []
     /// Whether the next member or element needs a comma before it.
     private var needsComma = false
 
-    init(capacity: Int = 512) { bytes.reserveCapacity(capacity) }
+    package init(capacity: Int = 512) { bytes.reserveCapacity(capacity) }
 
-    mutating func object(_ members: (inout JSONWriter) throws -> Void) rethrows {
+    package mutating func object(_ members: (inout JSONWriter) throws -> Void) rethrows {
         try nested(UInt8(ascii: "{"), UInt8(ascii: "}"), members)
     }
 
-    mutating func array<Element>(
+    package mutating func array<Element>(
         _ elements: some Sequence<Element>, _ write: (inout JSONWriter, Element) throws -> Void
     ) rethrows {
         try nested(UInt8(ascii: "["), UInt8(ascii: "]")) { writer in
@@ -22,7 +21,7 @@ struct JSONWriter {
     }
 
     /// A member of an object: its key, then whatever `value` writes.
-    mutating func member(_ key: StaticString, _ value: (inout JSONWriter) throws -> Void) rethrows {
+    package mutating func member(_ key: StaticString, _ value: (inout JSONWriter) throws -> Void) rethrows {
         begin()
         bytes.append(UInt8(ascii: "\""))
         key.withUTF8Buffer { bytes.append(contentsOf: $0) }
@@ -32,19 +31,19 @@ struct JSONWriter {
         try value(&self)
     }
 
-    mutating func member(_ key: StaticString, _ text: String) { member(key) { $0.string(text) } }
-    mutating func member(_ key: StaticString, _ number: Int64) { member(key) { $0.number(number) } }
-    mutating func member(_ key: StaticString, ifPresent text: String?) { if let text { member(key, text) } }
+    package mutating func member(_ key: StaticString, _ text: String) { member(key) { $0.string(text) } }
+    package mutating func member(_ key: StaticString, _ number: Int64) { member(key) { $0.number(number) } }
+    package mutating func member(_ key: StaticString, ifPresent text: String?) { if let text { member(key, text) } }
 
     /// A member whose key is data.
-    mutating func member(named key: String, _ value: (inout JSONWriter) -> Void) {
+    package mutating func member(named key: String, _ value: (inout JSONWriter) throws -> Void) rethrows {
         string(key)
         bytes.append(UInt8(ascii: ":"))
         needsComma = false
-        value(&self)
+        try value(&self)
     }
 
-    mutating func strings(_ key: StaticString, _ map: [String: String]) {
+    package mutating func strings(_ key: StaticString, _ map: [String: String]) {
         member(key) { writer in
             writer.object { writer in
                 for name in map.keys.sorted() { writer.member(named: name) { $0.string(map[name] ?? "") } }
@@ -52,30 +51,39 @@ struct JSONWriter {
         }
     }
 
-    mutating func number(_ number: Int64) {
+    package mutating func number(_ number: Int64) {
+        begin()
+        bytes.append(contentsOf: String(number).utf8)
+    }
+
+    /// A number that has decimals unless it is whole.
+    /// - Precondition: finite; JSON has no other numbers.
+    package mutating func number(_ number: Double) {
+        if let whole = Int64(exactly: number) { return self.number(whole) }
+        precondition(number.isFinite, "JSON has no infinity")
         begin()
         bytes.append(contentsOf: String(number).utf8)
     }
 
     /// A number with decimals: whole milliseconds or thousandths, so that few digits are needed.
-    mutating func seconds(_ span: TimeSpan) {
+    package mutating func seconds(_ span: TimeSpan) {
         begin()
         let text = span.milliseconds % 1000 == 0 ? String(span.milliseconds / 1000) : String(span.seconds)
         bytes.append(contentsOf: text.utf8)
     }
 
-    mutating func bool(_ value: Bool) {
+    package mutating func bool(_ value: Bool) {
         begin()
         bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
     /// Text that is JSON already.
-    mutating func raw(_ json: [UInt8]) {
+    package mutating func raw(_ json: [UInt8]) {
         begin()
         bytes.append(contentsOf: json)
     }
 
-    mutating func string(_ text: String) {
+    package mutating func string(_ text: String) {
         begin()
         bytes.append(UInt8(ascii: "\""))
         var text = text
@@ -83,6 +91,18 @@ struct JSONWriter {
             let isPlain = utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
             if isPlain { bytes.append(contentsOf: utf8) } else { for byte in utf8 { escaped(byte) } }
         }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// `"42.7.2"`.
+    package mutating func attempt(_ id: AttemptID) {
+        begin()
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: String(id.job.rawValue).utf8)
+        bytes.append(UInt8(ascii: "."))
+        bytes.append(contentsOf: String(id.task.index).utf8)
+        bytes.append(UInt8(ascii: "."))
+        bytes.append(contentsOf: String(id.number).utf8)
         bytes.append(UInt8(ascii: "\""))
     }
 

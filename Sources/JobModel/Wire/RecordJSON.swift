@@ -1,0 +1,123 @@
+// A job's fixed part as JSON without Codable, because every submission writes it: the same bytes as
+// ``WireJSON/encode(_:pretty:)`` gives. Tests compare the two. Reading it goes through Codable.
+
+extension JobRecord {
+    /// As it is kept in the database.
+    package var json: [UInt8] {
+        var writer = JSONWriter(capacity: 1024)
+        writer.object { writer in
+            writer.member("bindings") { writer in
+                writer.map(bindings) { writer, binding in writer.string(binding.description) }
+            }
+            writer.member("configuration", configuration.description)
+            if let version = configurationVersion {
+                writer.member("configuration_version") { writer in
+                    writer.object { writer in
+                        writer.member("name", version.name.rawValue)
+                        writer.member("version", Int64(version.version))
+                    }
+                }
+            }
+            writer.member("constraints") { $0.array(constraints) { $0.constraint($1) } }
+            writer.member("fingerprint", fingerprint.rawValue)
+            writer.member("grace") { $0.seconds(grace) }
+            writer.member("image") { writer in
+                writer.object { writer in
+                    writer.member("digest", image.digest.description)
+                    writer.member("platform", ifPresent: image.platform)
+                }
+            }
+            writer.member("image_reference", imageReference)
+            writer.strings("labels", labels)
+            writer.member("name", name)
+            writer.member("owner") { $0.identity(owner) }
+            writer.strings("parameters", parameters)
+            writer.member("priority", Int64(priority))
+            writer.member("queue", queue.rawValue)
+            if let rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
+            writer.member("resources") { $0.resources(resources) }
+            writer.member("retries", Int64(retries))
+            writer.member("shape") { $0.shape(shape) }
+            writer.member("slots") { $0.map(slots) { $0.slot($1) } }
+            if let timeLimit { writer.member("time_limit") { $0.seconds(timeLimit) } }
+        }
+        return writer.bytes
+    }
+}
+
+extension JSONWriter {
+    package mutating func counts(_ tasks: TaskCounts) {
+        object { writer in
+            writer.member("cancelled", tasks.cancelled)
+            writer.member("failed", tasks.failed)
+            writer.member("pending", tasks.pending)
+            writer.member("running", tasks.running)
+            writer.member("succeeded", tasks.succeeded)
+            writer.member("total", tasks.total)
+        }
+    }
+
+    package mutating func shape(_ shape: TaskShape) {
+        object { writer in
+            switch shape {
+            case .single: break
+            case .array(let first, let last):
+                writer.member("array") { writer in
+                    writer.object { writer in
+                        writer.member("first", first)
+                        writer.member("last", last)
+                    }
+                }
+            case .matrix(let axes):
+                writer.member("matrix") { writer in
+                    writer.array(axes) { writer, axis in
+                        writer.object { writer in
+                            writer.member("name", axis.name)
+                            writer.member("values") { $0.array(axis.values) { $0.string($1) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// An object with a member for each slot, in order of their names.
+    fileprivate mutating func map<Value>(_ map: [SlotName: Value], _ write: (inout JSONWriter, Value) -> Void) {
+        object { writer in
+            for (name, value) in map.sorted(by: { $0.key < $1.key }) {
+                writer.member(named: name.rawValue) { write(&$0, value) }
+            }
+        }
+    }
+
+    fileprivate mutating func constraint(_ constraint: Constraint) {
+        object { writer in
+            writer.member("comparison", constraint.comparison.rawValue)
+            writer.member("label", constraint.label)
+            writer.member("value", constraint.value)
+        }
+    }
+
+    fileprivate mutating func identity(_ identity: Identity) {
+        object { writer in
+            writer.member("gid", Int64(identity.gid))
+            writer.member("name", identity.name.rawValue)
+            writer.member("uid", Int64(identity.uid))
+        }
+    }
+
+    fileprivate mutating func resources(_ resources: Resources) {
+        object { writer in
+            writer.member("cpus") { $0.number(resources.cpus.cpus) }
+            writer.member("gpus", Int64(resources.gpus))
+            writer.member("memory", resources.memory.bytes)
+        }
+    }
+
+    fileprivate mutating func slot(_ slot: Slot) {
+        object { writer in
+            writer.member("mode", slot.mode.rawValue)
+            writer.member("path", slot.path)
+        }
+    }
+}
