@@ -1,5 +1,5 @@
-// One stream of a program's output into a file: the first bytes up to a limit, then a line that says that the rest is not kept.
-// Invariant: a full disk or a full file never stops the program: what cannot be kept is read and dropped.
+// One stream of a program's output into a file: the first bytes up to a limit, then a line that says that the rest is
+// not kept. Invariant: a full disk or a full file never stops the program: what cannot be kept is read and dropped.
 import Glibc
 
 package struct BoundedOutput: ~Copyable {

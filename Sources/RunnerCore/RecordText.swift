@@ -1,5 +1,5 @@
-// The text form of what the agent and a runner tell each other through files: one `key value` a line, keys may repeat, the
-// last line is `end`. Invariant: a file that was cut off anywhere has no `end` and is no record.
+// The text form of what the agent and a runner tell each other through files: one `key value` a line, keys may repeat,
+// the last line is `end`. Invariant: a file that was cut off anywhere has no `end` and is no record.
 
 /// One record.
 package struct RecordText: Hashable, Sendable {

@@ -1,5 +1,6 @@
 // The files of one attempt's folder, which the agent and the runner share, and plain file access without Foundation.
-// Who writes what: the agent `attempt` and `stop`, the runner everything else. Few files: each costs as much as a mount.
+// Who writes what: the agent `attempt` and `stop`, the runner everything else. Few files: each costs as much as a
+// mount.
 import CLinux
 import Glibc
 
@@ -26,13 +27,15 @@ package struct RunnerFolder: Hashable, Sendable {
     package var root: String { scratch + "/root" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
-    /// The init's first argument where it shall only filter itself and become the program: for a second program in a container.
+    /// The init's first argument where it shall only filter itself and become the program: for a second program in a
+    /// container.
     package static let join = "--join"
     /// The only argument of the program where it shall look at its own confinement: for a trial.
     package static let check = "--check"
 }
 
-/// The agent's lease for all of its attempts, in one file: the moment of the boot-time clock, in milliseconds, at which it ends.
+/// The agent's lease for all of its attempts, in one file: the moment of the boot-time clock, in milliseconds, at which
+/// it ends.
 package enum Lease {
     package static func read(_ path: String) -> Int64? {
         guard let bytes = readFile(path, limit: 64) else { return nil }

@@ -1,5 +1,6 @@
-// When a runner ends its program: at the time limit, at the end of the lease, when it is told to. Pure: time comes in, signals
-// come out. Invariant: once asked to stop, the program gets SIGKILL at a moment that only ever moves forward in urgency.
+// When a runner ends its program: at the time limit, at the end of the lease, when it is told to. Pure: time comes in,
+// signals come out. Invariant: once asked to stop, the program gets SIGKILL at a moment that only ever moves forward in
+// urgency.
 
 package struct Supervision: Hashable, Sendable {
     package enum Action: Hashable, Sendable { case terminate, kill }

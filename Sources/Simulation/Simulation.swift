@@ -31,8 +31,8 @@ package struct SimulationReport: Sendable {
 ///   - steps: how many steps the scheduler takes while faults happen.
 ///   - mutant: a fault of our own making, to see whether it is found.
 ///   - trace: takes a line for each happening.
-///   - directory: where the databases of the history live while it runs; memory, because a simulated crash loses what the
-///     world says that it loses, whatever the disk did.
+///   - directory: where the databases of the history live while it runs; memory, because a simulated crash loses what
+///     the world says that it loses, whatever the disk did.
 package func simulate(
     seed: UInt64, steps: Int = 400, mutant: Mutant? = nil, trace: (@Sendable (String) -> Void)? = nil,
     directory: String = "/dev/shm"

@@ -1,6 +1,7 @@
-// The small process beside each container: `jobctl-runner FOLDER` runs the attempt that is described in the folder and writes
-// down how it ended. It lives on when the agent dies. No Foundation, no network, no concurrency. The same program, bind-mounted
-// read-only into the container, is the container's process 1 (`jobctl-init PROGRAM ARGUMENT…`): it is linked statically.
+// The small process beside each container: `jobctl-runner FOLDER` runs the attempt that is described in the folder and
+// writes down how it ended. It lives on when the agent dies. No Foundation, no network, no concurrency. The same
+// program, bind-mounted read-only into the container, is the container's process 1 (`jobctl-init PROGRAM ARGUMENT…`):
+// it is linked statically.
 import CLinux
 import Glibc
 import RunnerCore
@@ -24,7 +25,8 @@ struct JobctlRunner {
         run(RunnerFolder(path: CommandLine.arguments[1]))
     }
 
-    /// 1. lock · 2. read the description · 3. mark the start · 4. mount · 5. start the runtime · 6. watch · 7. write down the end ·
+    /// 1. lock · 2. read the description · 3. mark the start · 4. mount · 5. start the runtime · 6. watch · 7. write
+    /// down the end ·
     /// 8. clean up. Another runner that holds the lock, or has, is left alone.
     private static func run(_ folder: RunnerFolder) -> Never {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
@@ -52,7 +54,8 @@ struct JobctlRunner {
             complain("\(error)", folder)
             record(
                 EndRecord(
-                    attempt: description.attempt, verdict: .notStarted("the worker could not set up the container: \(error)"),
+                    attempt: description.attempt,
+                    verdict: .notStarted("the worker could not set up the container: \(error)"),
                     startedAt: nil, finishedAt: wallMilliseconds()), folder)
         }
         removeGroups(groups)

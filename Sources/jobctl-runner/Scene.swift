@@ -1,6 +1,6 @@
-// What the runner mounts before the runtime starts, in a mount namespace of its own: everything is gone when the last process in
-// it is. One tmpfs holds the container's private folders, the writable layer in which the runtime makes mount points, and the
-// runtime's own state. Invariant: nothing here is visible to the host.
+// What the runner mounts before the runtime starts, in a mount namespace of its own: everything is gone when the last
+// process in it is. One tmpfs holds the container's private folders, the writable layer in which the runtime makes
+// mount points, and the runtime's own state. Invariant: nothing here is visible to the host.
 import CLinux
 import Glibc
 import RunnerCore
@@ -14,7 +14,8 @@ struct Scene {
         try coverUnifiedGroups()
         let size = max(description.memory, 1 << 20)
         try check(
-            jc_mount("jobctl", folder.scratch, "tmpfs", quiet, "mode=755,size=\(size)"), "the container's temporary folder")
+            jc_mount("jobctl", folder.scratch, "tmpfs", quiet, "mode=755,size=\(size)"),
+            "the container's temporary folder")
         for name in ["upper", "work", "root", "state", "etc"] { try make(name, 0o755) }
         // Anybody's, as /tmp is: it is the container's user who is to write there.
         for name in ["tmp", "run"] {
@@ -31,8 +32,8 @@ struct Scene {
 
     private var quiet: UInt { UInt(MS_NOSUID) | UInt(MS_NODEV) }
 
-    /// crun refuses hosts that have controllers in both versions of control groups; what it does not see does not trouble it.
-    /// Covered, not unmounted: crun makes its folders there all the same.
+    /// crun refuses hosts that have controllers in both versions of control groups; what it does not see does not
+    /// trouble it. Covered, not unmounted: crun makes its folders there all the same.
     private func coverUnifiedGroups() throws(FileFailure) {
         let unified = ControlGroups.root + "/unified"
         guard !ControlGroups.isUnified, access(unified, F_OK) == 0 else { return }
@@ -58,7 +59,8 @@ struct Scene {
         guard chdir("/proc/self/fd") == 0 else { throw FileFailure("/proc/self/fd", errno) }
         let lower = layers.dropLast(2).map(String.init).joined(separator: ":")
         let result = jc_mount(
-            "overlay", folder.root, "overlay", quiet, "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
+            "overlay", folder.root, "overlay", quiet,
+            "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
         guard chdir("/") == 0 else { throw FileFailure("/", errno) }
         try check(result, "the image's layers")
     }

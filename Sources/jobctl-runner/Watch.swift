@@ -1,5 +1,5 @@
-// The runner's one loop: the container's output, its init's messages, children that end, orders, time. Invariant: it ends only
-// when nothing of the container is left, or when the container was never started.
+// The runner's one loop: the container's output, its init's messages, children that end, orders, time. Invariant: it
+// ends only when nothing of the container is left, or when the container was never started.
 import CLinux
 import Glibc
 import RunnerCore
@@ -43,7 +43,8 @@ struct Watch {
         var breakage: Int32?
         /// Of wait(2), as the init told.
         var programStatus: Int32?
-        /// Ended children that are not the runtime, by process: the container may end before the runtime says which it is.
+        /// Ended children that are not the runtime, by process: the container may end before the runtime says which it
+        /// is.
         var ended: [pid_t: Int32] = [:]
         var peak: Int64 = 0
         /// Signals that the container has not got yet.
@@ -119,7 +120,8 @@ struct Watch {
             reap()
             hear()
             copyOutput()
-            story.pending += supervision.advanced(to: jc_boot_milliseconds(), lease: description.leaseFile.flatMap(Lease.read))
+            story.pending += supervision.advanced(
+                to: jc_boot_milliseconds(), lease: description.leaseFile.flatMap(Lease.read))
             deliver()
             giveUpOnRuntime()
         }
@@ -204,7 +206,9 @@ struct Watch {
             while true {
                 let count = read(output[index].pipe, &buffer, buffer.count)
                 if count > 0 {
-                    buffer.withUnsafeBytes { output[index].file.output.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                    buffer.withUnsafeBytes {
+                        output[index].file.output.append(UnsafeRawBufferPointer(rebasing: $0[..<count]))
+                    }
                     // A program that never stops writing must not keep the loop from everything else.
                     if count < buffer.count || !story.isGone { break }
                 } else if count < 0, errno == EINTR {
@@ -227,8 +231,8 @@ struct Watch {
         story.pending += supervision.ordered(grace: grace, at: jc_boot_milliseconds())
     }
 
-    /// Passes signals on to the init once it can take them: it hands SIGTERM to the program, and its own death ends everything
-    /// in its namespace.
+    /// Passes signals on to the init once it can take them: it hands SIGTERM to the program, and its own death ends
+    /// everything in its namespace.
     private mutating func deliver() {
         guard story.process > 0, !story.isGone else { return }
         if story.pending.contains(.kill) {

@@ -177,8 +177,8 @@ package protocol ContainerEngine: Sendable {
     /// The file that holds the exact bytes of a stream up to the log limit, from its first, and grows; nil where the
     /// engine keeps none. With one, ``logs(_:skip:)`` need not be read.
     func logFile(_ id: String, _ stream: LogPiece.Stream) -> String?
-    /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again. Engines
-    /// that outlive the agent stop what they run then.
+    /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again.
+    /// Engines that outlive the agent stop what they run then.
     func leaseExtended(to moment: Int64) async
 }
 

@@ -1,5 +1,5 @@
-// `--engine auto|oci|docker|podman`: the first engine that proves to work. Invariant: what was tried and did not work is told with
-// its reason, also when another does.
+// `--engine auto|oci|docker|podman`: the first engine that proves to work. Invariant: what was tried and did not work
+// is told with its reason, also when another does.
 import JobModel
 import Logging
 

@@ -1,6 +1,7 @@
-// The container rules (DESIGN section 5) as the config.json of an OCI bundle. A pure function from an attempt to the document.
-// Invariant: whatever a runtime would add by itself, or leave out, is said here. Not here: the filter of system calls, which the
-// container's init installs (Sources/CLinux/Seccomp.c), and the layers, which the runner mounts.
+// The container rules (DESIGN section 5) as the config.json of an OCI bundle. A pure function from an attempt to the
+// document. Invariant: whatever a runtime would add by itself, or leave out, is said here. Not here: the filter of
+// system calls, which the container's init installs (Sources/CLinux/Seccomp.c), and the layers, which the runner
+// mounts.
 import Foundation
 import JobModel
 import RunnerCore
@@ -73,7 +74,9 @@ struct Bundle: Sendable {
                 throw .program("the command or the environment holds a zero byte")
             }
             return [
-                "user": ["uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid))],
+                "user": [
+                    "uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid)),
+                ],
                 "args": .array(words.map { .string($0) }), "env": .array(variables.map { .string($0) }),
                 "cwd": .string(workingDirectory), "terminal": false, "noNewPrivileges": true, "oomScoreAdj": 0,
                 "capabilities": [
@@ -122,7 +125,9 @@ struct Bundle: Sendable {
 
     private var ownMounts: [JSONValue] {
         let folders = ["/tmp", "/run"].map { bind(host.scratch + $0, $0, readOnly: false) }
-        let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map { bind(host.scratch + $0, $0, readOnly: true) }
+        let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map {
+            bind(host.scratch + $0, $0, readOnly: true)
+        }
         // A folder before what lies in it.
         let given = specification.mounts.sorted { $0.target < $1.target }
             .map { bind($0.source, $0.target, readOnly: $0.readOnly) }

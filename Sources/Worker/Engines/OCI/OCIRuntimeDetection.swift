@@ -1,5 +1,6 @@
-// Whether this host can run containers without a daemon: finds a runtime, looks at the host's limits, and proves by a trial run
-// that a container starts, is confined, and that its end is recorded. Invariant: an engine that is returned has run one.
+// Whether this host can run containers without a daemon: finds a runtime, looks at the host's limits, and proves by a
+// trial run that a container starts, is confined, and that its end is recorded. Invariant: an engine that is returned
+// has run one.
 import Foundation
 import JobModel
 import Logging
@@ -47,7 +48,9 @@ package struct OCIRuntimeDetection: Sendable {
         worker: String, dataFolder: String, roots: any RootSource, logger: Logger
     ) async throws(EngineError) -> OCIRuntimeEngine {
         guard geteuid() == 0 else { throw .unavailable("the engine oci needs root in this version") }
-        guard access(runner, X_OK) == 0 else { throw .unavailable("\(runner) is missing: it belongs beside this program") }
+        guard access(runner, X_OK) == 0 else {
+            throw .unavailable("\(runner) is missing: it belongs beside this program")
+        }
         guard access(ControlGroups.root, W_OK) == 0 else {
             throw .unavailable("control groups are not mounted at \(ControlGroups.root), or may not be written to")
         }

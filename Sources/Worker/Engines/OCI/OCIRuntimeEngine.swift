@@ -1,6 +1,7 @@
-// Containers without a daemon: a folder and a `jobctl-runner` for each attempt, an OCI runtime (crun, runc) below it. The agent
-// writes what is to be done into the folder, the runner what became of it; either may be killed at any time. Invariants: a
-// container's end is told only from the record that its runner wrote; an attempt whose runner is gone without one is unproven.
+// Containers without a daemon: a folder and a `jobctl-runner` for each attempt, an OCI runtime (crun, runc) below it.
+// The agent writes what is to be done into the folder, the runner what became of it; either may be killed at any time.
+// Invariants: a container's end is told only from the record that its runner wrote; an attempt whose runner is gone
+// without one is unproven.
 import CLinux
 import Foundation
 import JobModel
@@ -216,7 +217,8 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     private var attempts: [AttemptID] {
         // allowed: no folder, no containers
-        ((try? FileManager.default.contentsOfDirectory(atPath: setup.folder)) ?? []).compactMap { AttemptID($0) }.sorted()
+        ((try? FileManager.default.contentsOfDirectory(atPath: setup.folder)) ?? []).compactMap { AttemptID($0) }
+            .sorted()
     }
 
     private func controlGroup(_ attempt: AttemptID) -> ControlGroups {

@@ -1,5 +1,6 @@
-// The runners that live, by their process descriptors: one thread waits for all of them. Invariant: a process number is used only
-// while the process is proven to be the one that holds the attempt's lock, or to be a child that was not reaped.
+// The runners that live, by their process descriptors: one thread waits for all of them. Invariant: a process number is
+// used only while the process is proven to be the one that holds the attempt's lock, or to be a child that was not
+// reaped.
 import CLinux
 import Foundation
 import Glibc
