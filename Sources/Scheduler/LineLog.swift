@@ -40,7 +40,8 @@ package struct LineLog: LogHandler {
         }
         if let error = event.error { line += separator + "error=\(error)" }
         if line.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
-            line = String(line.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : Character($0) })
+            line = String(
+                line.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : Character($0) })
         }
         return line + "\n"
     }

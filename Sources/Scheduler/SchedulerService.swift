@@ -108,7 +108,8 @@ package struct SchedulerService: Sendable {
     /// Runs until SIGTERM, SIGINT or a storage failure.
     /// - Throws: what made it stop early.
     package func run(stopOn signals: [UnixSignal] = [.sigterm, .sigint]) async throws {
-        let http = ServiceOnExecutor(service: application(), executor: EventLoopExecutor(NIOSingletons.posixEventLoopGroup))
+        let http = ServiceOnExecutor(
+            service: application(), executor: EventLoopExecutor(NIOSingletons.posixEventLoopGroup))
         var configuration = ServiceGroupConfiguration(
             services: [http], gracefulShutdownSignals: signals, logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(8)

@@ -10,12 +10,15 @@ import Testing
         return JobRecord(
             name: strange, owner: Identity(name: UserName(unchecked: "ada"), uid: 1001, gid: 1002),
             queue: .standard, priority: -7, configuration: Digest(of: "configuration"),
-            configurationVersion: full ? ConfigurationVersion(name: ConfigurationName(unchecked: "a"), version: 3) : nil,
+            configurationVersion: full
+                ? ConfigurationVersion(name: ConfigurationName(unchecked: "a"), version: 3) : nil,
             imageReference: "docker.io/library/busybox:1.36",
             image: PinnedImage(digest: Digest(of: "image"), platform: full ? "linux/amd64" : nil),
             resources: Resources(
                 cpus: CPUAmount(thousandths: full ? 1500 : 2000), memory: ByteCount(bytes: 1 << 40), gpus: 2),
-            slots: full ? [slot: Slot(path: "/data", mode: .ro), SlotName(unchecked: "Out"): Slot(path: "/o", mode: .out)] : [:],
+            slots: full
+                ? [slot: Slot(path: "/data", mode: .ro), SlotName(unchecked: "Out"): Slot(path: "/o", mode: .out)]
+                : [:],
             bindings: full ? [slot: Binding(root: .volume(VolumeName(unchecked: "weather")), path: "2014")] : [:],
             parameters: full ? ["year": "2014", strange: strange] : [:], shape: shape,
             labels: full ? ["z": "1", "a": strange] : [:],
@@ -30,7 +33,9 @@ import Testing
         for shape in [TaskShape.single, .array(first: 0, last: 999_999), .matrix(axes)] {
             for full in [false, true] {
                 let record = record(shape: shape, full: full)
-                #expect(String(decoding: record.json, as: UTF8.self) == String(decoding: try WireJSON.encode(record), as: UTF8.self))
+                #expect(
+                    String(decoding: record.json, as: UTF8.self)
+                        == String(decoding: try WireJSON.encode(record), as: UTF8.self))
             }
         }
     }
