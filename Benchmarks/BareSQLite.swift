@@ -14,7 +14,7 @@ struct BareSQLite {
                 sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
             try db.execute(
                 sql: """
-                    CREATE TABLE jobs (id INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, record TEXT NOT NULL) STRICT;
+                    CREATE TABLE jobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL, record TEXT NOT NULL) STRICT;
                     CREATE TABLE tasks (job INTEGER NOT NULL, task INTEGER NOT NULL, state TEXT NOT NULL,
                         attempts INTEGER NOT NULL, PRIMARY KEY (job, task)) STRICT, WITHOUT ROWID;
                     """)

@@ -4,7 +4,6 @@
 import Foundation
 import JobModel
 import Scheduler
-import SchedulerClient
 import SchedulingCore
 
 struct DispatchBenchmark {
@@ -26,24 +25,17 @@ struct DispatchBenchmark {
             let bare = try BareSQLite(folder: folder)
             let request = SubmitRequest(spec: SubmitBenchmark.spec(array: "1-\(SubmitBenchmark.arraySize)"))
             let job = try await scheduler.client.submit(request, idempotencyKey: UUID().uuidString)
-            let worker = try SchedulerClient(url: scheduler.url, token: scheduler.workerToken)
             var rows: [Double] = []
             rows.append(try bare.rowsPerSecond(seconds: settings.seconds / 4, batch: 1_000))
             let usedBefore = scheduler.processorSeconds
-            let length = settings.seconds * 3
-            let (done, seconds) = try await timed { () async throws -> Int in
-                try await withThrowingTaskGroup(of: Int.self) { group in
-                    for number in 1...Self.workers {
-                        group.addTask { try await Self.serve("bench-\(number)", worker, seconds: length) }
-                    }
-                    return try await group.reduce(0, +)
-                }
+            let (done, seconds) = try await timed {
+                try await LeanWorker.serve(
+                    scheduler, workers: Self.workers, slots: Self.slots, seconds: settings.seconds * 3)
             }
             rows.append(try bare.rowsPerSecond(seconds: settings.seconds / 4, batch: 1_000))
             let used = (scheduler.processorSeconds - usedBefore) / Double(done) * 1e6
             let stored = try await scheduler.client.job(job.id).tasks.succeeded
             guard stored == done else { throw BenchFailure("\(done) tasks ended and \(stored) are counted") }
-            await worker.close()
             return Figure(
                 name: "tasks dispatched over HTTP, \(Self.workers) workers", value: Double(done) / seconds, unit: "/s",
                 baseline: .init(name: "bare SQLite rows, 1,000 a commit", value: rows.median),
@@ -53,19 +45,6 @@ struct DispatchBenchmark {
                         "%d tasks; assigned, running and succeeded each committed; %.0f µs of the scheduler's processor a "
                         + "task; %.0f MB resident", done, used, scheduler.residentMegabytes))
         }
-    }
-
-    /// One worker: calls until the time is over, then until nothing is left of what it started.
-    private static func serve(_ name: String, _ client: SchedulerClient, seconds: Double) async throws -> Int {
-        var worker = LeanWorker(name: name, slots: slots, incarnation: UUID().uuidString)
-        let end = ContinuousClock.now + .seconds(seconds)
-        while ContinuousClock.now < end {
-            let answer = try await client.sync(worker.name, worker.request(wait: .seconds(1)))
-            worker.take(
-                start: answer.start.map(\.attempt), forget: answer.forget, registrationWanted: answer.registrationWanted
-            )
-        }
-        return worker.succeeded
     }
 
     // MARK: in this process

@@ -1,7 +1,9 @@
 // A worker without containers: it speaks the worker protocol as the agent does, with full inventory and idempotent
 // reports, and every attempt that it is told to start has run by its next call. What it says of each attempt is what
 // the agent says: running, then succeeded with exit code, times and use.
+import Foundation
 import JobModel
+import SchedulerClient
 
 struct LeanWorker {
     let name: WorkerName
@@ -65,5 +67,42 @@ struct LeanWorker {
         running = started
         let known = Set(running + ended)
         started = start.filter { !known.contains($0) }
+    }
+}
+
+// MARK: over HTTP
+
+extension LeanWorker {
+    private var isIdle: Bool { started.isEmpty && running.isEmpty && ended.isEmpty }
+
+    /// Some workers that call for `seconds`, or until there is nothing left to do.
+    /// - Returns: how many tasks they ended.
+    static func serve(
+        _ scheduler: SchedulerUnderBench, workers: Int, slots: Int, seconds: Double? = nil
+    ) async throws -> Int {
+        let client = try SchedulerClient(url: scheduler.url, token: scheduler.workerToken)
+        let end = seconds.map { ContinuousClock.now + .seconds($0) }
+        let done = try await withThrowingTaskGroup(of: Int.self) { group in
+            for number in 1...workers {
+                group.addTask {
+                    var worker = LeanWorker(name: "bench-\(number)", slots: slots, incarnation: UUID().uuidString)
+                    try await worker.serve(client, until: end)
+                    return worker.succeeded
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        await client.close()
+        return done
+    }
+
+    private mutating func serve(_ client: SchedulerClient, until end: ContinuousClock.Instant?) async throws {
+        while end.map({ ContinuousClock.now < $0 }) ?? true {
+            let answer = try await client.sync(name, request(wait: TimeSpan(milliseconds: 300)))
+            take(
+                start: answer.start.map(\.attempt), forget: answer.forget,
+                registrationWanted: answer.registrationWanted)
+            if end == nil, isIdle, isRegistered { return }
+        }
     }
 }

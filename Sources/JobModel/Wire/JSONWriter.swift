@@ -59,10 +59,10 @@ package struct JSONWriter {
     /// A number that has decimals unless it is whole.
     /// - Precondition: finite; JSON has no other numbers.
     package mutating func number(_ number: Double) {
-        if let whole = Int64(exactly: number) { return self.number(whole) }
         precondition(number.isFinite, "JSON has no infinity")
         begin()
-        bytes.append(contentsOf: String(number).utf8)
+        bytes.append(contentsOf: number.description.utf8)
+        if bytes.suffix(2).elementsEqual(".0".utf8) { bytes.removeLast(2) }
     }
 
     /// A number with decimals: whole milliseconds or thousandths, so that few digits are needed.

@@ -11,7 +11,7 @@ struct SyncAnswer {
     let cache: BriefCache
 
     func encoded() throws -> [UInt8] {
-        let briefs = try orders.jobs.map { try cache.brief(of: $0) }
+        let briefs = orders.jobs.map { cache.brief(of: $0) }
         let configurations = try cache.configurations(of: orders.jobs)
         var writer = JSONWriter(capacity: 256 + 48 * (orders.start.count + orders.forget.count) + 1024 * briefs.count)
         writer.object { writer in
@@ -57,9 +57,14 @@ package final class BriefCache: Sendable {
 
     package init(store: Store) { self.store = store }
 
-    func brief(of job: JobBrief) throws -> [UInt8] {
+    func brief(of job: JobBrief) -> [UInt8] {
         if let hit = briefs.withLock({ $0[job.id] }) { return hit }
-        let json = try WireJSON.encode(job)
+        var writer = JSONWriter(capacity: 1024)
+        writer.object { writer in
+            writer.member("id", job.id.rawValue)
+            writer.member("record") { $0.raw(job.record.json) }
+        }
+        let json = writer.bytes
         briefs.withLock { table in
             if table.count >= Self.capacity { table.removeAll() }
             table[job.id] = json

@@ -114,6 +114,11 @@ enum Column {
         return String(decoding: writer.bytes, as: UTF8.self)
     }
 
+    /// Fingerprints by slot. Most attempts have none.
+    static func trees(_ trees: [SlotName: TreeFingerprint]?) throws -> String? {
+        try trees.map { $0.isEmpty ? "{}" : try json($0) }
+    }
+
     static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value {
         try WireJSON.decode(type, from: text.utf8)
     }

@@ -33,7 +33,7 @@ extension Store {
         do {
             try pool.write { db in
                 for configuration in commit.configurations { try write(configuration, at: commit.wall, db) }
-                for change in Self.newest(commit.changes) { try write(change, db) }
+                try write(NewestRows(commit.changes), db)
                 for (key, job) in commit.keys {
                     try db.cachedStatement(
                         sql: "INSERT INTO idempotency_keys (user, key, request_digest, job) VALUES (?, ?, ?, ?)"
@@ -54,60 +54,28 @@ extension Store {
         }
     }
 
-    private enum RowKey: Hashable {
-        case job(JobID)
-        case task(TaskID)
-        case attempt(AttemptID)
-        case worker(WorkerName)
-    }
-
-    /// Only the last change of each row, parents before children: jobs, tasks, attempts, workers.
-    static func newest(_ changes: [Change]) -> [Change] {
-        var positions: [RowKey: Int] = [:]
-        var rows: [Change] = []
-        for change in changes {
-            let key: RowKey =
-                switch change {
-                case .jobAdded(let id, _, _), .job(let id, _): .job(id)
-                case .task(let row): .task(row.id)
-                case .attempt(let row): .attempt(row.id)
-                case .worker(let row): .worker(row.name)
-                }
-            guard let position = positions[key] else {
-                positions[key] = rows.count
-                rows.append(change)
-                continue
-            }
-            // A job that was added in this batch stays an insert.
-            if case .jobAdded(let id, let record, _) = rows[position], case .job(_, let progress) = change {
-                rows[position] = .jobAdded(id, record, progress)
+    /// Parents before children; a statement for each table.
+    private func write(_ rows: NewestRows, _ db: Database) throws {
+        for job in rows.jobs {
+            if let record = job.record {
+                try insert(job.id, record, job.progress, db)
             } else {
-                rows[position] = change
+                try update(job.id, job.progress, db)
             }
         }
-        func rank(_ change: Change) -> Int {
-            switch change {
-            case .jobAdded, .job: 0
-            case .task: 1
-            case .attempt: 2
-            case .worker: 3
-            }
+        if !rows.tasks.isEmpty {
+            let statement = try db.cachedStatement(sql: Self.taskSQL)
+            for row in rows.tasks { try write(row, statement) }
         }
-        return (0...3).flatMap { wanted in rows.filter { rank($0) == wanted } }
-    }
-
-    private func write(_ change: Change, _ db: Database) throws {
-        switch change {
-        case .jobAdded(let id, let record, let progress): try insert(id, record, progress, db)
-        case .job(let id, let progress): try update(id, progress, db)
-        case .task(let row): try write(row, db)
-        case .attempt(let row): try write(row, db)
-        case .worker(let row):
+        if !rows.attempts.isEmpty {
+            let statement = try db.cachedStatement(sql: Self.attemptSQL)
+            for row in rows.attempts { try write(row, statement) }
+        }
+        for row in rows.workers {
             try db.cachedStatement(
                 sql: """
                     INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, ?)
-                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining =
-                        excluded.is_draining
+                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining = excluded.is_draining
                     """
             ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
         }
@@ -156,35 +124,30 @@ extension Store {
         ]
     }
 
-    private func write(_ row: TaskRow, _ db: Database) throws {
-        try db.cachedStatement(
-            sql: """
-                INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts =
-                    excluded.attempts,
-                    program_failures = excluded.program_failures, infrastructure_failures =
-                        excluded.infrastructure_failures
-                """
-        ).execute(arguments: [
+    private static let taskSQL = """
+        INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts = excluded.attempts,
+            program_failures = excluded.program_failures, infrastructure_failures = excluded.infrastructure_failures
+        """
+
+    private func write(_ row: TaskRow, _ statement: Statement) throws {
+        try statement.execute(arguments: [
             row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts,
-            row.programFailures,
-            row.infrastructureFailures,
+            row.programFailures, row.infrastructureFailures,
         ])
     }
 
-    private func write(_ row: AttemptRow, _ db: Database) throws {
+    private static let attemptSQL = """
+        INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
+            stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal, message,
+            engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """
+
+    private func write(_ row: AttemptRow, _ statement: Statement) throws {
         let report = row.report
-        try db.cachedStatement(
-            sql: """
-                INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged,
-                    is_accepted,
-                    stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code,
-                        signal, message,
-                    engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """
-        ).execute(arguments: [
+        try statement.execute(arguments: [
             row.id.job.rawValue, row.id.task.index, row.id.number, row.worker.rawValue, row.state.rawValue,
             row.reason?.rawValue,
             Column.lines(row.gpus), row.isAcknowledged, row.isAccepted, row.stopReason?.rawValue, row.assignedAt.column,
@@ -192,8 +155,8 @@ extension Store {
             report?.signal,
             report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column,
             report?.usage?.cpuSeconds,
-            report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try report?.inputs.map { try Column.json($0) },
-            try report?.outputs.map { try Column.json($0) },
+            report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try Column.trees(report?.inputs),
+            try Column.trees(report?.outputs),
         ])
     }
 

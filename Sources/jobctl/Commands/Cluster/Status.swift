@@ -4,7 +4,7 @@ import JobModel
 import SchedulerClient
 
 struct Status: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "The cluster at a glance.")
+    static let configuration = CommandConfiguration(commandName: "status", abstract: "The cluster at a glance.")
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
@@ -15,7 +15,7 @@ struct Status: AsyncParsableCommand {
 
 struct Completions: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print completions for a shell.",
+        commandName: "completions", abstract: "Print completions for a shell.",
         discussion: "Example: jobctl completions bash > /etc/bash_completion.d/jobctl")
     @Argument(help: "bash, zsh or fish.") var shell: String
 

@@ -7,7 +7,7 @@ import SchedulerClient
 
 struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Start a scheduler and a worker on this machine.",
+        commandName: "up", abstract: "Start a scheduler and a worker on this machine.",
         discussion:
             "Example: jobctl up --detach --volume weather=/srv/weather:ro --volume results=/srv/results:rw\nRun again, it starts only what does not run, with the options of the first time."
     )
@@ -48,7 +48,7 @@ struct Up: AsyncParsableCommand {
 
 struct Down: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Stop the scheduler, the worker and its containers on this machine.")
+        commandName: "down", abstract: "Stop the scheduler, the worker and its containers on this machine.")
     @Option(help: "Where the cluster keeps its data.") var dataDir = LocalCluster.standardFolder
 
     func run() async throws {

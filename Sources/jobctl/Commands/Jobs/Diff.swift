@@ -5,7 +5,7 @@ import SchedulerClient
 
 struct Diff: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what was equal between two jobs and what differed.",
+        commandName: "diff", abstract: "Show what was equal between two jobs and what differed.",
         discussion: "Example: jobctl diff 41 42. Compares each job's first task.")
 
     @Argument(help: "A job id.") var first: JobID

@@ -6,7 +6,7 @@ import SchedulerClient
 
 struct Logs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show what a job printed.",
+        commandName: "logs", abstract: "Show what a job printed.",
         discussion:
             "Example: jobctl logs -f 42. Of a task with several attempts, the newest. An array's tasks follow one another."
     )

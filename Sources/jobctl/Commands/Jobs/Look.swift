@@ -48,7 +48,8 @@ extension JobID: ExpressibleByArgument {
 
 struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List jobs, newest first.", discussion: "Example: jobctl list --state running --owner ada")
+        commandName: "list", abstract: "List jobs, newest first.",
+        discussion: "Example: jobctl list --state running --owner ada")
 
     @Option(help: "Only jobs in this state.") var state: String?
     @Option(help: "Only jobs of this user.") var owner: String?
@@ -70,7 +71,7 @@ struct List: AsyncParsableCommand {
 
 struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show a job, a task or an attempt.",
+        commandName: "show", abstract: "Show a job, a task or an attempt.",
         discussion: "Example: jobctl show 42, jobctl show 42.7, jobctl show 42 --attempts -o json")
 
     @Argument(help: "42, 42.7 or 42.7.2.") var subject: Subject

@@ -6,7 +6,7 @@ import SchedulerClient
 
 struct Rerun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run an archived configuration again, on the same or on other data.",
+        commandName: "rerun", abstract: "Run an archived configuration again, on the same or on other data.",
         discussion:
             "Example: jobctl rerun annual-temps --bind input=weather/2015\nWhat is not given stays as it was in that job, or in the newest job of that configuration."
     )

@@ -7,7 +7,7 @@ import SchedulerClient
 
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Submit a job, show its output, and end with its result.",
+        commandName: "run", abstract: "Submit a job, show its output, and end with its result.",
         discussion: "Example: jobctl run --image busybox:1.36 --bind input=weather:/data:ro -- wc -l /data/2014.csv")
 
     @Option(help: "The image.") var image: String

@@ -33,7 +33,7 @@ struct BindingOptions: ParsableArguments {
 
 struct Submit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Submit a job.",
+        commandName: "submit", abstract: "Submit a job.",
         discussion:
             "Example: jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results\nWith '-', the spec is read from standard input."
     )

@@ -22,7 +22,7 @@ enum Waiting {
 
 struct Wait: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Wait until jobs have ended; 0 only if all succeeded.",
+        commandName: "wait", abstract: "Wait until jobs have ended; 0 only if all succeeded.",
         discussion: "Example: jobctl wait 41 42 --timeout 2h")
 
     @Argument(help: "Job ids.") var jobs: [JobID]
@@ -73,21 +73,23 @@ private func each(
 }
 
 struct Cancel: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Cancel jobs: nothing new starts, what runs is stopped.")
+    static let configuration = CommandConfiguration(
+        commandName: "cancel", abstract: "Cancel jobs: nothing new starts, what runs is stopped.")
     @Argument(help: "Job ids.") var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
     func run() async throws { try await each(jobs, global) { try await $0.cancel($1) } }
 }
 
 struct Hold: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Hold jobs: what runs goes on, nothing new starts.")
+    static let configuration = CommandConfiguration(
+        commandName: "hold", abstract: "Hold jobs: what runs goes on, nothing new starts.")
     @Argument(help: "Job ids.") var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
     func run() async throws { try await each(jobs, global) { try await $0.hold($1) } }
 }
 
 struct Release: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Release held jobs.")
+    static let configuration = CommandConfiguration(commandName: "release", abstract: "Release held jobs.")
     @Argument(help: "Job ids.") var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
     func run() async throws { try await each(jobs, global) { try await $0.release($1) } }

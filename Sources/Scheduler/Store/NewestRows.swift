@@ -1,0 +1,54 @@
+// What of a batch's changes has to be written: the last change of each row, by table. Under load a task's row and its
+// attempt's change several times in a batch, and are written once.
+import JobModel
+import SchedulingCore
+
+struct NewestRows {
+    struct JobRow {
+        let id: JobID
+        /// Of a job that was added in this batch; the others are updated.
+        let record: JobRecord?
+        var progress: JobProgress
+    }
+
+    private(set) var jobs: [JobRow] = []
+    private(set) var tasks: [TaskRow] = []
+    private(set) var attempts: [AttemptRow] = []
+    private(set) var workers: [WorkerRow] = []
+    // Where each row stands.
+    private var jobPlaces: [JobID: Int] = [:]
+    private var taskPlaces: [TaskID: Int] = [:]
+    private var attemptPlaces: [AttemptID: Int] = [:]
+    private var workerPlaces: [WorkerName: Int] = [:]
+
+    /// In order of each row's first change.
+    init(_ changes: [Change]) {
+        for change in changes {
+            switch change {
+            case .jobAdded(let id, let record, let progress):
+                jobPlaces[id] = jobs.count
+                jobs.append(JobRow(id: id, record: record, progress: progress))
+            case .job(let id, let progress):
+                if let place = jobPlaces[id] {
+                    jobs[place].progress = progress
+                } else {
+                    jobPlaces[id] = jobs.count
+                    jobs.append(JobRow(id: id, record: nil, progress: progress))
+                }
+            case .task(let row): Self.put(row, row.id, &tasks, &taskPlaces)
+            case .attempt(let row): Self.put(row, row.id, &attempts, &attemptPlaces)
+            case .worker(let row): Self.put(row, row.name, &workers, &workerPlaces)
+            }
+        }
+    }
+
+    private static func put<Row, ID: Hashable>(_ row: Row, _ id: ID, _ rows: inout [Row], _ places: inout [ID: Int]) {
+        let place = places[id, default: rows.count]
+        if place < rows.count {
+            rows[place] = row
+        } else {
+            places[id] = place
+            rows.append(row)
+        }
+    }
+}
