@@ -70,7 +70,8 @@ struct SubmitBenchmark {
             name: "jobs of one task run to their end", value: Double(done) / seconds, unit: "/s",
             baseline: .init(name: "bare SQLite rows, 1,000 a commit", value: rows),
             note: String(
-                format: "over HTTP, 2 workers; %d jobs; the scheduler had %.0f MB before and %.0f MB after", done, before,
+                format: "over HTTP, 2 workers; %d jobs; the scheduler had %.0f MB before and %.0f MB after", done,
+                before,
                 scheduler.residentMegabytes))
     }
 
