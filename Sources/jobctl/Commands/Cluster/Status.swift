@@ -1,4 +1,4 @@
-// jobctl status and completions.
+// jobctl status: the cluster at a glance.
 import ArgumentParser
 import JobModel
 import SchedulerClient
@@ -9,20 +9,6 @@ struct Status: AsyncParsableCommand {
 
     func run() async throws {
         let status = try await global.client().status()
-        try Render.one(status, quiet: status.version, global) { status.page }
-    }
-}
-
-struct Completions: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Print completions for a shell.",
-        discussion: "Example: jobctl completions bash > /etc/bash_completion.d/jobctl")
-    @Argument(help: "bash, zsh or fish.") var shell: String
-
-    func run() throws {
-        guard let shell = CompletionShell.allCases.first(where: { $0.rawValue == shell }) else {
-            throw ValidationError("\(quoted(shell)) is not a shell that is known: use bash, zsh or fish")
-        }
-        print(JobCtl.completionScript(for: shell))
+        try Render.one(status, quiet: status.version, global.format) { status.page }
     }
 }
