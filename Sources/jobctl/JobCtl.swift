@@ -22,9 +22,9 @@ struct JobCtl: AsyncParsableCommand {
 
               jobctl up --detach --volume weather=/srv/weather:ro
 
-            For scripts, '-o json' prints what the API gives and '-q' prints ids only. Exit
-            codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found,
-            5 refused, 6 scheduler unavailable or not done in time.
+            For scripts, '-o json' prints what the API gives and '-q' prints ids only.
+            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5
+            refused, 6 scheduler unavailable or not done in time.
             """,
         version: version,
         groupedSubcommands: [

@@ -117,7 +117,9 @@ extension EndToEnd {
             let attempt = try #require(try await c.attempts(of: second).first)
             #expect(attempt.reason == .known(.outputError) && attempt.message?.contains("never overwritten") == true)
             #expect(try String(contentsOfFile: c.results + "/fixed-first/x", encoding: .utf8) == "first\n")
-            #expect(try FileManager.default.contentsOfDirectory(atPath: c.results + "/.jobctl/staging").isEmpty)
+            try await eventually("nothing is left in staging") {
+                try FileManager.default.contentsOfDirectory(atPath: c.results + "/.jobctl/staging").isEmpty
+            }
         }
 
         @Test("run prints what the program prints and ends with its result")

@@ -111,6 +111,48 @@ extension EndToEnd {
             }
         }
 
+        @Test("a user without root runs a whole cluster of their own, outputs included")
+        func withoutRoot() async throws {
+            try await ClusterUnderTest.with(engine: .docker) { c in
+                try await c.ok("down", "--data-dir", c.data)
+                let home = c.folder + "/home"
+                for name in ["home", "bin", "results"] {
+                    try FileManager.default.createDirectory(
+                        atPath: c.folder + "/" + name, withIntermediateDirectories: true)
+                }
+                for name in ["jobctl", "jobctl-scheduler", "jobctl-worker"] {
+                    try FileManager.default.copyItem(atPath: "\(c.programs)/\(name)", toPath: "\(c.folder)/bin/\(name)")
+                }
+                for folder in [home, c.results] { chown(folder, 1234, 1234) }
+                chmod(c.engine.socketPath, 0o666)
+                func jobctl(_ arguments: String...) async throws -> String {
+                    let result = try await runProcess(
+                        "setpriv",
+                        ["--reuid", "1234", "--regid", "1234", "--clear-groups", c.folder + "/bin/jobctl"] + arguments,
+                        environment: ["HOME": home, "DOCKER_HOST": c.environment["DOCKER_HOST"] ?? ""])
+                    guard result.exitCode == 0 else { throw ProcessFailure(description: "\(arguments): \(result)") }
+                    return result.line
+                }
+                _ = try await jobctl(
+                    "up", "--detach", "--listen", "127.0.0.1:0", "--volume", "weather=\(c.weather):ro", "--volume",
+                    "results=\(c.results):rw")
+                let result = await outcome {
+                    _ = try await jobctl("image", "import", c.folder + "/first.tar", "-t", "busybox:local")
+                    let spec = repositoryFolder + "/Examples/weather"
+                    try FileManager.default.copyItem(atPath: spec, toPath: home + "/weather")
+                    let id = try await jobctl(
+                        "submit", home + "/weather/yearly.yaml", "--bind", "input=weather/2014", "--bind",
+                        "output=results", "--wait", "-q")
+                    let path = "\(c.results)/\(id)/1/yearly.txt"
+                    #expect(try String(contentsOfFile: path, encoding: .utf8).contains("16.9959"))
+                    var file = stat()
+                    #expect(stat(path, &file) == 0 && file.st_uid == 1234)
+                }
+                _ = try await jobctl("down")
+                try result.get()
+            }
+        }
+
         @Test("through sudo the context file and the containers belong to the user who called it")
         func sudo() async throws {
             try await ClusterUnderTest.with(engine: .docker, submitter: 1234) { c in
@@ -120,7 +162,7 @@ extension EndToEnd {
                 let id = try await c.submit(shell: "id -u; id -g")
                 try await c.ok("wait", id)
                 #expect(try await c.ok("logs", id) == "1234\n1234")
-                // And that user needs no more privileges from here on.
+                // That user needs no more privileges from here on.
                 let copy = c.folder + "/jobctl"
                 try FileManager.default.copyItem(atPath: c.programs + "/jobctl", toPath: copy)
                 let asUser = try await runProcess(

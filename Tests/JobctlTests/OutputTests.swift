@@ -100,4 +100,31 @@ import Testing
             #expect(result.errors.contains("mean 16.9959\n") && result.errors.contains("a warning\n"))
         }
     }
+
+    @Test("on a terminal, waiting for an array and importing an image show a line of progress on stderr")
+    func progress() async throws {
+        var running = WireDocuments.array
+        running.state = .known(.running)
+        running.tasks = TaskCounts(total: 4, pending: 1, running: 2, succeeded: 1)
+        running.revision = 3
+        var answers = try WireDocuments.answers()
+        answers["GET /v1/jobs/44/events"] =
+            try WireDocuments.events(running) + WireDocuments.events(WireDocuments.array)
+        try await JobctlUnderTest.with(answers) { jobctl, _ in
+            try "a tar".write(toFile: jobctl.home + "/a.tar", atomically: true, encoding: .utf8)
+            for (call, line) in [
+                ("wait 44", "job 44: 1/4 done, 2 running, 0 failed"),
+                ("image import a.tar -t python:3.12", "5 B of 5 B"),
+            ] {
+                // `script` gives the command a terminal of its own.
+                let program = try builtProgram("jobctl")
+                let onTerminal = try await runProcess(
+                    "script", ["-qec", "\(program) \(call) > out", "/dev/null"], environment: jobctl.environment,
+                    folder: jobctl.home)
+                #expect(onTerminal.output.contains("\r\u{1b}[Kjobctl: \(line)"), "\(onTerminal)")
+                let plain = try await jobctl.run(call.split(separator: " ").map(String.init))
+                #expect(!plain.errors.contains("\u{1b}") && !plain.output.contains("\u{1b}"))
+            }
+        }
+    }
 }

@@ -15,10 +15,10 @@ struct Up: AsyncParsableCommand {
               jobctl up --detach --engine podman
               sudo -E jobctl up --detach      as root: containers run as you, not as root
 
-            Without --detach it stops both at Ctrl-C. Called again, it starts what does not
-            run, with the options of the first time. It writes the context file, by which
-            the other commands find the cluster: ~/.config/jobctl/config.yaml, or what
-            $JOBCTL_CONFIG says.
+            Without --detach it stops both at Ctrl-C. Called again, it starts what does
+            not run, with the options of the first time. It writes the context file, by
+            which the other commands find the cluster: ~/.config/jobctl/config.yaml, or
+            what $JOBCTL_CONFIG says.
             """)
 
     @Option(help: "Where everything is kept. (default: ~/.local/share/jobctl)", completion: .directory)
@@ -64,7 +64,9 @@ struct Up: AsyncParsableCommand {
 
     func run() async throws {
         let cluster = LocalCluster(folder: dataDir)
-        let variables = ProcessInfo.processInfo.environment.filter { LocalCluster.Options.remembered.contains($0.key) }
+        let variables = ProcessInfo.processInfo.environment.filter {
+            LocalCluster.Options.remembered.contains($0.key) && !$0.value.isEmpty
+        }
         let state = try await cluster.start(
             LocalCluster.Options(
                 listen: listen, volumes: volume, allowedPaths: allowPath, labels: label,

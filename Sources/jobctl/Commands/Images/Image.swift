@@ -9,8 +9,8 @@ struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Images in the archive.",
         discussion: """
-            Images come here by themselves when a job needs them; 'import' is for those that
-            no registry has. Examples:
+            Images come here by themselves when a job needs them; 'import' is for those
+            that no registry has. Examples:
 
               jobctl image
               jobctl image show busybox:1.36
@@ -24,8 +24,8 @@ struct ImageImport: AsyncParsableCommand {
         commandName: "import", abstract: "Import an image from a file or folder.",
         discussion:
             """
-            Takes a 'docker save' archive, an OCI layout (tar or folder), or the tar of a root
-            file system. Examples:
+            Takes a 'docker save' archive, an OCI layout (tar or folder), or the tar of a
+            root file system. Examples:
 
               docker save lab/stack:1 | jobctl image import - -t lab/stack:1
               jobctl image import layout/ -t lab/stack:1

@@ -15,8 +15,8 @@ struct Rerun: AsyncParsableCommand {
               jobctl rerun 42 --param year=2015 --wait         as job 42, but for this
 
             Image, command, files and mounts are those of the archive, byte for byte, even
-            if the registry has lost or changed them since. Bindings and parameters that are
-            not given stay as they were in that job, or in the newest job of the
+            if the registry has lost or changed them since. Bindings and parameters that
+            are not given stay as they were in that job, or in the newest job of the
             configuration.
             """)
 

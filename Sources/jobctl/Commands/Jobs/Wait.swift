@@ -6,6 +6,9 @@ import SchedulerClient
 enum Waiting {
     /// The job's document when it has ended; a progress line on the way.
     static func end(of job: JobID, _ client: SchedulerClient) async throws -> JobDocument {
+        // A job that does not exist, or a scheduler that is away, is said at once; what is lost later is waited for.
+        let first = try await client.job(job)
+        if first.state.value?.isTerminal == true { return first }
         let progress = ProgressLine()
         defer { progress.clear() }
         for try await document in client.events(of: job) {
@@ -32,8 +35,8 @@ struct Wait: AsyncParsableCommand {
               jobctl wait 42
               jobctl wait 41 42 --timeout 2h && echo both succeeded
 
-            Ends with 0 if all succeeded, 1 if one did not, and 6 if the time was up before:
-            then the jobs go on.
+            Ends with 0 if all succeeded, 1 if one did not, and 6 if the time was up
+            before: then the jobs go on.
             """)
 
     @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
@@ -105,8 +108,8 @@ struct Cancel: AsyncParsableCommand {
         discussion: """
             Example: jobctl cancel 41 42
 
-            Programs get SIGTERM, and SIGKILL after the spec's 'grace' (10 s). Until they have
-            ended the job is still running; 'jobctl wait' tells when.
+            Programs get SIGTERM, and SIGKILL after the spec's 'grace' (10 s). Until they
+            have ended the job is still running; 'jobctl wait' tells when.
             """)
     @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
@@ -130,8 +133,8 @@ struct Release: AsyncParsableCommand {
         discussion: """
             Example: jobctl release 42
 
-            Jobs are held by you, or by the scheduler when tasks failed too often for reasons
-            outside their program; 'jobctl show' says which.
+            Jobs are held by you, or by the scheduler when tasks failed too often for
+            reasons outside their program; 'jobctl show' says which.
             """)
     @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
     @OptionGroup var global: GlobalOptions

@@ -27,8 +27,9 @@ struct UserAdd: AsyncParsableCommand {
         discussion: """
             Example: jobctl user add ada --uid 1001 --gid 1001
 
-            Ada then sets JOBCTL_URL and JOBCTL_TOKEN, or writes both into a file of mode 0600
-            at ~/.config/jobctl/config.yaml. Her containers run as 1001:1001, on every worker.
+            Ada then sets JOBCTL_URL and JOBCTL_TOKEN, or writes both into a file of mode
+            0600 at ~/.config/jobctl/config.yaml. Her containers run as 1001:1001, on
+            every worker.
             """)
     @Argument(help: "The name.", transform: Given.user) var name: UserName
     @Option(help: "The user id that containers run as.", transform: Given.identity) var uid: UInt32
