@@ -10,18 +10,14 @@ extension SchedulerClient {
     package func events(of job: JobID) -> AsyncThrowingStream<JobDocument, any Error> {
         AsyncThrowingStream { continuation in
             let reader = Task {
-                var last: Int64?
-                var failures = 0
+                var position = EventPosition()
                 while !Task.isCancelled {
                     do {
-                        for document in try await self.readEvents(of: job, after: last, to: continuation) {
-                            last = document
-                            failures = 0
-                        }
+                        try await self.readEvents(of: job, from: &position, to: continuation)
                         if try await self.job(job).state.value?.isTerminal == true { break }
-                    } catch let problem as Problem where problem.kind == .unavailable && failures < 10 {
-                        failures += 1
-                        try await Task.sleep(for: .milliseconds(300 * failures))
+                    } catch let problem as Problem where problem.kind == .unavailable && position.failures < 10 {
+                        position.failures += 1
+                        try await Task.sleep(for: .milliseconds(300 * position.failures))
                     }
                 }
                 continuation.finish()
@@ -36,20 +32,21 @@ extension SchedulerClient {
         }
     }
 
-    /// Reads one connection to its end; the revisions that were passed on.
+    /// Reads one connection to its end, and writes down how far it came, however it ended.
     private func readEvents(
-        of job: JobID, after last: Int64?, to continuation: AsyncThrowingStream<JobDocument, any Error>.Continuation
-    ) async throws -> [Int64] {
-        let headers = [("Accept", "text/event-stream")] + (last.map { [("Last-Event-ID", String($0))] } ?? [])
+        of job: JobID, from position: inout EventPosition,
+        to continuation: AsyncThrowingStream<JobDocument, any Error>.Continuation
+    ) async throws {
+        let headers =
+            [("Accept", "text/event-stream")] + (position.last.map { [("Last-Event-ID", String($0))] } ?? [])
         let response = try await send(.GET, "/v1/jobs/\(job)/events", headers: headers, deadline: .hours(24 * 30))
         if response.status.code >= 400 { try check(response, try await response.body.collect(upTo: 1 << 20)) }
         var parser = ServerSentEventParser()
-        var revisions: [Int64] = []
         do {
             for try await piece in response.body {
                 for event in try parser.take(piece.readableBytesView) where event.name == "job" {
                     let document = try WireJSON.decode(JobDocument.self, from: event.data.utf8)
-                    revisions.append(document.revision)
+                    position = EventPosition(last: document.revision, failures: 0)
                     continuation.yield(document)
                 }
             }
@@ -58,8 +55,15 @@ extension SchedulerClient {
         } catch {
             throw Problem(.unavailable, "the connection to the scheduler was lost")
         }
-        return revisions
     }
+}
+
+/// How far a reader of events has come.
+private struct EventPosition {
+    /// The revision that was read last.
+    var last: Int64?
+    /// Connections in a row that gave nothing.
+    var failures = 0
 }
 
 /// One event of a `text/event-stream` (WHATWG HTML, section 9.2).

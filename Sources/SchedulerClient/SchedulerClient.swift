@@ -1,6 +1,7 @@
 // The typed client of the scheduler's API, for jobctl and the worker. Every failure is a Problem; every answer has a
 // size limit. One file a resource; what they share is here.
 import AsyncHTTPClient
+import Glibc
 import JobModel
 import NIOCore
 import NIOFoundationCompat
@@ -36,6 +37,8 @@ package final class SchedulerClient: Sendable {
         configuration.timeout.connect = .seconds(10)
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
         configuration.redirectConfiguration = .disallow
+        // Whoever can wait tries again by itself; a person learns at once that nobody listens.
+        configuration.connectionPool.retryConnectionEstablishment = false
         http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
@@ -146,8 +149,9 @@ package final class SchedulerClient: Sendable {
         where error == .deadlineExceeded || error == .readTimeout || error == .connectTimeout:
             "it did not answer in time"
         case let error as HTTPClientError: error.shortDescription.isEmpty ? "\(error)" : error.shortDescription
-        case is NIOConnectionError: "connection refused"
-        case let error as IOError: error.description
+        case let error as NIOConnectionError:
+            error.connectionErrors.first.map { cause($0.error) } ?? "its host is not known"
+        case let error as IOError: String(cString: strerror(error.errnoCode))
         default: "\(error)"
         }
     }

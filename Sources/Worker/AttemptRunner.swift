@@ -260,8 +260,10 @@ actor AttemptRunner {
         if record.report?.state != .ending {
             var outputs: [SlotName: TreeFingerprint] = [:]
             for slot in outputSlots {
-                outputs[slot] = try await fingerprint(
-                    "\(services.volumes.mountFolder)/\(attempt)/\(slot)", .outputError)
+                let folder = try volume(.outputError) { () throws(VolumeError) in
+                    try services.volumes.outputFolder(of: slot, at: try location(of: slot), for: attempt)
+                }
+                outputs[slot] = try await fingerprint(folder, .outputError)
             }
             var report = AttemptReport(attempt: attempt, sequence: 0, state: .ending, exitCode: 0)
             report.outputs = outputs

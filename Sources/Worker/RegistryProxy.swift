@@ -5,8 +5,8 @@
 // Who else on the host could pull through it? Engines send no secret, so the proxy looks at what it can see: it
 // answers only connections of root and of the agent's own user (by the kernel's table of sockets), and only for
 // images that the engine is pulling at that moment on the agent's behalf (the manifest's digest, and the digests
-// named in manifests that went through). Nothing else of the scheduler's API is reachable. Invariant: what is
-// forwarded is a GET or HEAD of a manifest or blob by a permitted digest.
+// that its manifests name). Nothing else of the scheduler's API is reachable. Invariant: what is forwarded is a GET
+// or HEAD of a manifest or blob by a permitted digest.
 import AsyncHTTPClient
 import Foundation
 import HTTPTypes
@@ -109,14 +109,38 @@ package final class RegistryProxy: Service, ImageSource {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 5, parts[0].isEmpty, parts[1] == "v2", parts[2] == "archive",
             parts[3] == "manifests" || parts[3] == "blobs",
-            let digest = Digest(parts[4]), await state.permits(digest)
+            let digest = Digest(parts[4])
         else { return refusal(.notFound, "MANIFEST_UNKNOWN") }
+        // An engine that kept a manifest of an earlier pull asks for what it names without asking for it again.
+        if await !state.permits(digest) { await state.readManifests { await self.manifest($0) } }
+        guard await state.permits(digest) else { return refusal(.notFound, "MANIFEST_UNKNOWN") }
         do {
             return try await forward(request, isManifest: parts[3] == "manifests", digest)
         } catch {
             logger.warning(
                 "the scheduler's archive could not be reached", metadata: ["digest": "\(digest)", "reason": "\(error)"])
             return refusal(.badGateway, "UNKNOWN")
+        }
+    }
+
+    /// A manifest of the archive; nil if it cannot be had.
+    private func manifest(_ digest: Digest) async -> [UInt8]? {
+        var call = HTTPClientRequest(url: scheduler + "/v2/archive/manifests/" + digest.description)
+        call.headers.add(name: "Authorization", value: "Bearer " + token)
+        for type in ["oci.image.manifest.v1", "oci.image.index.v1"] {
+            call.headers.add(name: "Accept", value: "application/vnd.\(type)+json")
+        }
+        for type in ["manifest.v2", "manifest.list.v2"] {
+            call.headers.add(name: "Accept", value: "application/vnd.docker.distribution.\(type)+json")
+        }
+        do {
+            let response = try await Self.client.execute(call, deadline: .now() + .seconds(60))
+            let body = try await response.body.collect(upTo: Self.manifestLimit)
+            return response.status.code == 200 ? Array(body.readableBytesView) : nil
+        } catch {
+            logger.warning(
+                "a manifest could not be read", metadata: ["digest": "\(digest)", "reason": "\(error)"])
+            return nil
         }
     }
 
@@ -225,8 +249,14 @@ private actor ProxyState {
     private(set) var port: Int?
     private var isClosed = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
-    /// How many pulls of each image are under way, and what its manifests have named.
-    private var pulls: [Digest: (count: Int, named: Set<Digest>)] = [:]
+    /// The pulls of one image that are under way.
+    private struct Pull {
+        var count = 0
+        /// The image, and what its manifests have named.
+        var named: Set<Digest>
+        var reading: Task<Void, Never>?
+    }
+    private var pulls: [Digest: Pull] = [:]
 
     func opened(port: Int) {
         self.port = port
@@ -252,7 +282,7 @@ private actor ProxyState {
         waiters = []
     }
 
-    func permit(_ digest: Digest) { pulls[digest, default: (0, [digest])].count += 1 }
+    func permit(_ digest: Digest) { pulls[digest, default: Pull(named: [digest])].count += 1 }
 
     func revoke(_ digest: Digest) {
         guard let count = pulls[digest]?.count else { return }
@@ -265,6 +295,34 @@ private actor ProxyState {
     func permit(named manifest: [UInt8], by digest: Digest) {
         let found = digests(in: manifest)
         for (image, pull) in pulls where pull.named.contains(digest) { pulls[image]?.named.formUnion(found) }
+    }
+
+    /// Reads the manifests of all pulls under way, each once.
+    func readManifests(_ read: @escaping @Sendable (Digest) async -> [UInt8]?) async {
+        for image in pulls.keys.sorted(by: { $0.description < $1.description }) {
+            let task = pulls[image]?.reading ?? Task { await self.readManifests(of: image, read) }
+            pulls[image]?.reading = task
+            await task.value
+        }
+    }
+
+    /// An image's manifest; if it is an index, those that it lists as well.
+    private func readManifests(of image: Digest, _ read: @Sendable (Digest) async -> [UInt8]?) async {
+        guard let manifest = await read(image) else { return }
+        permit(named: manifest, by: image)
+        for listed in listedManifests(in: manifest) {
+            if let manifest = await read(listed) { permit(named: manifest, by: listed) }
+        }
+    }
+
+    private struct Index: Decodable {
+        struct Entry: Decodable { let digest: String }
+        let manifests: [Entry]?
+    }
+
+    private func listedManifests(in text: [UInt8]) -> [Digest] {
+        let index = try? JSONDecoder().decode(Index.self, from: Data(text))  // allowed: then nothing is listed
+        return (index?.manifests ?? []).prefix(100).compactMap { Digest($0.digest) }
     }
 
     private func digests(in text: [UInt8]) -> [Digest] {

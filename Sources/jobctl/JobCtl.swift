@@ -12,14 +12,19 @@ struct JobCtl: AsyncParsableCommand {
         commandName: "jobctl", abstract: "Run reproducible containerized jobs on a cluster, and run them again.",
         discussion: """
             A job's image, command, files and mounts become a configuration with a digest.
-            It runs again on other data whenever you like:
+            It runs again, unchanged, on other data whenever you like:
 
-              jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results
+              jobctl submit annual-temps.yaml --bind input=weather/2014
               jobctl rerun annual-temps --bind input=weather/2015
               jobctl diff 1 2
 
-            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5 refused,
-            6 scheduler unavailable.
+            No cluster yet? This starts one on this machine:
+
+              jobctl up --detach --volume weather=/srv/weather:ro
+
+            For scripts, '-o json' prints what the API gives and '-q' prints ids only.
+            Exit codes: 0 ok, 1 the job failed, 2 usage, 3 not authorised, 4 not found, 5
+            refused, 6 scheduler unavailable or not done in time.
             """,
         version: version,
         groupedSubcommands: [
@@ -59,14 +64,13 @@ struct JobCtl: AsyncParsableCommand {
         case let end as JobFailed: JobCtl.end(1, end.sentence)
         default:
             let code = exitCode(for: error)
-            let text = fullMessage(for: error)
-            if code == .success {
-                print(text)
+            if code.isSuccess {
+                print(fullMessage(for: error))
                 end(0, nil)
             }
-            // swift-argument-parser ends usage errors with 64.
-            let sentence = text.hasPrefix("Error: ") ? String(text.dropFirst(7)) : text
-            end(code == .validationFailure ? 2 : code.rawValue, sentence.isEmpty ? nil : sentence)
+            // swift-argument-parser ends usage errors with 64. What nobody foresaw must not look like a failed job.
+            if code == .validationFailure { end(2, Usage.sentence(for: error)) }
+            end(5, message(for: error).split(separator: "\n").joined(separator: " "))
         }
     }
 

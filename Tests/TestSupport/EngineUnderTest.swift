@@ -251,7 +251,7 @@ private func processes(mentioning folder: String) -> [pid_t] {
 }
 
 /// Kills what is left, unmounts what is mounted below the folder, and removes it.
-private func sweep(_ folder: String) async {
+package func sweep(_ folder: String) async {
     for _ in 0..<50 {
         let left = processes(mentioning: folder)
         if left.isEmpty { break }

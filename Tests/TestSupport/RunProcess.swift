@@ -14,6 +14,7 @@ package struct ProcessResult: Sendable, CustomStringConvertible {
 
 package struct ProcessFailure: Error, CustomStringConvertible {
     package let description: String
+    package init(description: String) { self.description = description }
 }
 
 /// Runs `program` (a path, or a name looked up in PATH) with `arguments` in a clean environment plus `environment`.

@@ -75,6 +75,21 @@ struct EngineRegistryProxyTests {
         }
     }
 
+    @Test("an engine that kept the manifest of an earlier pull may ask for its blobs at once")
+    func keptManifest() async throws {
+        try await withProxy { proxy, address, digest in
+            await proxy.permit(digest)
+            let accept = ["-s", "-H", "Accept: application/vnd.oci.image.manifest.v1+json"]
+            let text = try await runProcess("curl", accept + ["http://\(address)/v2/archive/manifests/\(digest)"])
+                .output
+            let named = text.split(separator: "\"").compactMap { Digest($0) }
+            await proxy.revoke(digest)
+            await proxy.permit(digest)
+            for blob in named { #expect(try await status(address, "/v2/archive/blobs/\(blob)") == "200") }
+            #expect(try await status(address, "/v2/archive/blobs/\(Digest(of: "unknown"))") == "404")
+        }
+    }
+
     @Test("the port outlives the proxy if it is free, and another is taken if not")
     func port() async throws {
         let folder = try temporaryFolder("port")

@@ -53,6 +53,13 @@ package struct VolumeAccess: Sendable {
         }
     }
 
+    /// Where what a program wrote into an `out` slot can be read until it is published: a worker without root mounts
+    /// nothing, and its containers write into the staging folder itself.
+    func outputFolder(of slot: SlotName, at binding: Binding, for attempt: AttemptID) throws(VolumeError) -> String {
+        guard !isRoot else { return "\(mountFolder)/\(attempt)/\(slot)" }
+        return "\(try table.resolve(binding, slot).root)/\(Self.staging)/\(attempt)/\(slot)"
+    }
+
     private static let own = ".jobctl"
     private static let staging = ".jobctl/staging"
     private static let published = ".jobctl/published"

@@ -15,7 +15,7 @@ enum Render {
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
     /// A list: a table of its rows, or the document as JSON.
-    static func list<Item: Row>(_ rows: [Item], document: some Encodable, _ options: GlobalOptions) throws {
+    static func list<Item: Row>(_ rows: [Item], document: some Encodable, _ options: OutputOptions) throws {
         if options.quiet {
             for row in rows { print(row.quiet) }
             return
@@ -27,7 +27,7 @@ enum Render {
     }
 
     /// One thing: its page, or the document as JSON.
-    static func one(_ document: some Encodable, quiet: String, _ options: GlobalOptions, page: () -> String) throws {
+    static func one(_ document: some Encodable, quiet: String, _ options: OutputOptions, page: () -> String) throws {
         if options.quiet { return print(quiet) }
         switch options.output {
         case .json: try json(document)

@@ -1,77 +1,149 @@
 // The processes of a cluster on this machine: started detached, known by process id and start time, stopped without
 // ever asking for a name. Their options are remembered, so that what was killed comes back as it was.
-import CLinux
 import Foundation
 import Glibc
 import JobModel
 import SchedulerClient
-import Synchronization
 
 struct LocalCluster {
     struct Options: Codable, Hashable {
         var listen: String?
-        var volumes: [String]
-        var allowedPaths: [String]
-        var labels: [String]
-        var insecureRegistries: [String]
+        var volumes: [String] = []
+        var allowedPaths: [String] = []
+        var labels: [String] = []
+        var insecureRegistries: [String] = []
         var engine: String?
+        /// Where the container engines are; the next call may come from a shell that does not say it.
+        var environment: [String: String]?
+
+        static let remembered = ["DOCKER_HOST", "CONTAINER_HOST", "XDG_RUNTIME_DIR"]
+
+        /// What is given in place of what was given before.
+        func over(_ before: Options?) -> Options {
+            guard let before else { return self }
+            var options = before
+            // Port 0 means any: the one that workers and context files know already.
+            if let listen, !listen.hasSuffix(":0") || before.listen == nil { options.listen = listen }
+            if let engine { options.engine = engine }
+            if !volumes.isEmpty { options.volumes = volumes }
+            if !allowedPaths.isEmpty { options.allowedPaths = allowedPaths }
+            if !labels.isEmpty { options.labels = labels }
+            if !insecureRegistries.isEmpty { options.insecureRegistries = insecureRegistries }
+            if let environment { options.environment = environment }
+            return options
+        }
+
+        /// Whether both would start the same processes.
+        func isSame(as other: Options) -> Bool {
+            var (a, b) = (self, other)
+            (a.environment, b.environment) = (nil, nil)
+            return a == b
+        }
+    }
+
+    /// What runs, as JSON.
+    struct State: Encodable {
+        struct Daemon: Encodable {
+            let pid: Int32
+            let log: String
+        }
+        let url: String
+        let dataDirectory: String
+        let context: String
+        let scheduler: Daemon
+        let worker: Daemon
+        private enum CodingKeys: String, CodingKey {
+            case url, dataDirectory = "data_dir", context, scheduler, worker
+        }
     }
 
     let folder: String
     private let programs: String
 
     static var standardFolder: String {
-        ProcessInfo.processInfo.environment["XDG_DATA_HOME"].map { $0 + "/jobctl" } ?? NSHomeDirectory()
-            + "/.local/share/jobctl"
+        (ProcessInfo.processInfo.environment["XDG_DATA_HOME"] ?? Home.path + "/.local/share") + "/jobctl"
     }
 
-    init(folder: String) throws {
+    /// - Parameter given: nil for the standard folder.
+    init(folder given: String?) {
+        let folder = given ?? Self.standardFolder
         self.folder = folder.hasPrefix("/") ? folder : FileManager.default.currentDirectoryPath + "/" + folder
         programs =
             (URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path as NSString).deletingLastPathComponent
     }
 
-    /// What was given now in place of what was given before.
-    func remember(_ given: Options) throws -> Options {
-        try FileManager.default.createDirectory(
-            atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
-        let file = folder + "/cluster.json"
-        var options = given
-        if let data = FileManager.default.contents(atPath: file),
-            let before = try? JSONDecoder().decode(Options.self, from: data)
-        {  // allowed: then only what is given counts
-            options.listen = given.listen ?? before.listen
-            options.engine = given.engine ?? before.engine
-            if given.volumes.isEmpty { options.volumes = before.volumes }
-            if given.allowedPaths.isEmpty { options.allowedPaths = before.allowedPaths }
-            if given.labels.isEmpty { options.labels = before.labels }
-            if given.insecureRegistries.isEmpty { options.insecureRegistries = before.insecureRegistries }
+    private var scheduler: LocalProcess { LocalProcess(name: "scheduler", folder: folder) }
+    private var worker: LocalProcess { LocalProcess(name: "worker", folder: folder) }
+    private var optionsFile: String { folder + "/cluster.json" }
+
+    private func remembered() -> Options? {
+        guard let data = FileManager.default.contents(atPath: optionsFile) else { return nil }
+        return try? JSONDecoder().decode(Options.self, from: data)  // allowed: then only what is given counts
+    }
+
+    private func remember(_ options: Options) throws(Problem) {
+        do {
+            try JSONEncoder().encode(options).write(to: URL(filePath: optionsFile), options: .atomic)
+        } catch {
+            throw Problem(.refused, "\(optionsFile) cannot be written: \(error.localizedDescription)")
         }
-        try JSONEncoder().encode(options).write(to: URL(filePath: file), options: .atomic)
-        return options
     }
 
     // MARK: Starting
 
-    /// Starts what does not run and waits until both are ready.
-    func start(_ options: Options) async throws -> Context {
-        let scheduler = LocalProcess(name: "scheduler", folder: folder)
-        let worker = LocalProcess(name: "worker", folder: folder)
+    /// Starts what does not run and waits until both are ready. If that fails, what was started is stopped again.
+    func start(_ given: Options) async throws -> State {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+        } catch {
+            throw Problem(.refused, "--data-dir: \(folder) cannot be made: \(error.localizedDescription)")
+        }
+        let before = remembered()
+        var options = given.over(before)
+        let (schedulerRan, workerRan) = (scheduler.isRunning, worker.isRunning)
+        if schedulerRan || workerRan, let before, !options.isSame(as: before) {
+            throw Problem(
+                .conflict, "the cluster in \(folder) runs with other options: stop it with 'jobctl down' first")
+        }
+        do {
+            let context = try await startMissing(&options)
+            try remember(options)
+            try context.write()
+            return State(
+                url: context.url, dataDirectory: folder, context: Context.path,
+                scheduler: .init(pid: scheduler.id ?? 0, log: scheduler.log),
+                worker: .init(pid: worker.id ?? 0, log: worker.log))
+        } catch {
+            if !workerRan { await worker.stop() }
+            if !schedulerRan { await scheduler.stop() }
+            throw error
+        }
+    }
+
+    private func startMissing(_ options: inout Options) async throws -> Context {
+        for (name, value) in options.environment ?? [:] { setenv(name, value, 1) }
         if !scheduler.isRunning {
             unlink(folder + "/scheduler/scheduler.address")
             try scheduler.start(programs + "/jobctl-scheduler", schedulerArguments(options))
         }
         let context = try await ready(scheduler)
-        // The same port the next time: workers and context files know it.
-        if options.listen == nil || options.listen?.hasSuffix(":0") == true {
-            var fixed = options
-            fixed.listen = String(context.url.dropFirst("http://".count))
-            try JSONEncoder().encode(fixed).write(to: URL(filePath: folder + "/cluster.json"), options: .atomic)
-        }
+        options.listen = String(context.url.dropFirst("http://".count))
         if !worker.isRunning { try worker.start(programs + "/jobctl-worker", workerArguments(options, context)) }
         try await ready(worker, context)
-        try context.write()
         return context
+    }
+
+    /// Returns when a process of the cluster has ended.
+    /// - Returns: a sentence with its last words.
+    func watch() async -> String {
+        while !Task.isCancelled {
+            for process in [scheduler, worker] where !process.isRunning {
+                return "the \(process.name) ended: \(process.lastWords)"
+            }
+            do { try await Task.sleep(for: .milliseconds(500)) } catch { break }
+        }
+        return "nobody watches any more"
     }
 
     private func schedulerArguments(_ options: Options) -> [String] {
@@ -148,109 +220,32 @@ struct LocalCluster {
     // MARK: Stopping
 
     /// Ends worker and scheduler, and removes the worker's containers and mounts. Harmless when nothing runs.
-    func stop() async throws {
-        await LocalProcess(name: "worker", folder: folder).stop()
-        await LocalProcess(name: "scheduler", folder: folder).stop()
-        guard FileManager.default.fileExists(atPath: folder + "/worker/worker.lock") else { return }
-        let options = try? JSONDecoder().decode(
-            // allowed: then without volumes
-            Options.self, from: FileManager.default.contents(atPath: folder + "/cluster.json") ?? Data())
+    /// - Returns: the names of what ran.
+    func stop() async throws -> [String] {
+        let stopped = [worker, scheduler].filter(\.isRunning).map(\.name)
+        await worker.stop()
+        await scheduler.stop()
+        guard FileManager.default.fileExists(atPath: folder + "/worker/worker.lock") else { return stopped }
+        let options = remembered()
+        for (name, value) in options?.environment ?? [:] { setenv(name, value, 1) }
         let cleanup = Process()
         cleanup.executableURL = URL(filePath: programs + "/jobctl-worker")
         cleanup.arguments =
             ["--cleanup", "--data-dir", folder + "/worker", "--engine", options?.engine ?? "auto"]
             + (options?.volumes ?? []).flatMap { ["--volume", $0] }
-        let log = FileHandle(forWritingAtPath: folder + "/worker.log")
+        let log = FileHandle(forWritingAtPath: worker.log)
         _ = try? log?.seekToEnd()  // allowed: the log is for people
         cleanup.standardOutput = log
         cleanup.standardError = log
-        try cleanup.run()
+        do {
+            try cleanup.run()
+        } catch {
+            throw Problem(.refused, "\(programs)/jobctl-worker is missing: install it beside jobctl")
+        }
         cleanup.waitUntilExit()
         guard cleanup.terminationStatus == 0 else {
-            throw Problem(.refused, "the worker's leftovers could not be removed: see \(folder)/worker.log")
+            throw Problem(.refused, "the worker's leftovers could not be removed: see \(worker.log)")
         }
-    }
-}
-
-/// A daemon that outlives the command that started it.
-struct LocalProcess {
-    let name: String
-    let folder: String
-    private var file: String { "\(folder)/\(name).pid" }
-    var log: String { "\(folder)/\(name).log" }
-
-    /// The process id if this very process still runs: an id that was given to another has another start time.
-    private var running: pid_t? {
-        guard let data = FileManager.default.contents(atPath: file) else { return nil }
-        let words = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace)
-        guard words.count == 2, let id = pid_t(words[0]), let startTime = Self.startTime(of: id), startTime == words[1]
-        else { return nil }
-        return id
-    }
-
-    var isRunning: Bool { running != nil }
-
-    /// When the process id was written down.
-    var startedAt: Timestamp {
-        var information = stat()
-        stat(file, &information)
-        return Timestamp(millisecondsSinceEpoch: Int64(information.st_mtim.tv_sec) * 1000)
-    }
-
-    var lastWords: String {
-        guard let data = FileManager.default.contents(atPath: log) else { return "it said nothing" }
-        return String(decoding: data, as: UTF8.self).split(separator: "\n").last.map(String.init) ?? "it said nothing"
-    }
-
-    /// Field 22 of /proc/PID/stat: ticks since boot. Nil if there is no such process, or only its remains.
-    private static func startTime(of id: pid_t) -> Substring? {
-        guard let data = FileManager.default.contents(atPath: "/proc/\(id)/stat") else { return nil }
-        let text = String(decoding: data, as: UTF8.self)
-        guard let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[text.index(after: end)...].split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
-        return fields[19]
-    }
-
-    /// Starts the program in a session of its own, with output to the log.
-    func start(_ program: String, _ arguments: [String]) throws {
-        guard access(program, X_OK) == 0 else {
-            throw Problem(.refused, "\(program) is missing: install it beside jobctl")
-        }
-        var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { for text in argv { free(text) } }
-        let id = jc_spawn_daemon(program, &argv, log)
-        guard id > 0, let startTime = Self.startTime(of: id) else {
-            throw Problem(.refused, "\(program) could not be started: \(String(cString: strerror(-id)))")
-        }
-        try "\(id) \(startTime)\n".write(toFile: file, atomically: true, encoding: .utf8)
-    }
-
-    /// SIGTERM, and SIGKILL after 20 s.
-    func stop() async {
-        guard let id = running else { return }
-        kill(id, SIGTERM)
-        let deadline = ContinuousClock.now + .seconds(20)
-        var killed = false
-        while running == id {
-            if ContinuousClock.now > deadline, !killed {
-                kill(id, SIGKILL)
-                killed = true
-            }
-            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
-        }
-        unlink(file)
-    }
-}
-
-/// A continuation that may be resumed twice and counts once.
-final class OnceContinuation: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Void, Never>?>
-    init(_ continuation: CheckedContinuation<Void, Never>) { self.continuation = Mutex(continuation) }
-    func resume() {
-        continuation.withLock { waiting in
-            waiting?.resume()
-            waiting = nil
-        }
+        return stopped
     }
 }

@@ -8,6 +8,13 @@ import SchedulerClient
 struct ImageCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Images in the archive.",
+        discussion: """
+            Images come here by themselves when a job needs them; 'import' is for those
+            that no registry has. Examples:
+
+              jobctl image
+              jobctl image show busybox:1.36
+            """,
         subcommands: [ImageImport.self, ImageListCommand.self, ImageShow.self], defaultSubcommand: ImageListCommand.self
     )
 }
@@ -16,22 +23,33 @@ struct ImageImport: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Import an image from a file or folder.",
         discussion:
-            "Takes a root file system tar, a 'docker save' archive, or an OCI layout (tar or folder).\nExample: docker save lab/stack:1 | jobctl image import - -t lab/stack:1"
+            """
+            Takes a 'docker save' archive, an OCI layout (tar or folder), or the tar of a
+            root file system. Examples:
+
+              docker save lab/stack:1 | jobctl image import - -t lab/stack:1
+              jobctl image import layout/ -t lab/stack:1
+              jobctl image import rootfs.tar -t busybox:local
+
+            From then on 'image: lab/stack:1' in a spec means these bytes.
+            """
     )
 
-    @Argument(help: "The file, the folder of an OCI layout, or '-' for standard input.") var source: String
+    @Argument(help: "The file, the folder of an OCI layout, or '-' for standard input.", completion: .file())
+    var source: String
     @Option(name: [.short, .long], help: "The image's name, for example lab/stack:1.") var tag: String
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
         guard ImageReference(tag) != nil else {
-            throw ValidationError("--tag: \(quoted(tag)) is not an image reference: \(ImageReference.rule)")
+            throw Problem(
+                .badRequest, "\(quoted(tag)) is not an image reference: \(ImageReference.rule)", field: "--tag")
         }
         let (handle, size, tar) = try open()
         let document = try await global.client().importImage(reference: tag, FilePieces(handle: handle, total: size))
         tar?.waitUntilExit()
         guard (tar?.terminationStatus ?? 0) == 0 else { throw Problem(.refused, "tar could not read \(source)") }
-        try Render.one(document, quiet: document.digest.description, global) {
+        try Render.one(document, quiet: document.digest.description, global.format) {
             "imported \(tag) = \(document.digest) (\(document.size))"
         }
     }
@@ -92,22 +110,23 @@ struct FilePieces: AsyncSequence, Sendable {
 struct ImageListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "Images of the archive, newest first.")
-    @Option(help: "How many at most.") var limit = 100
+    @Option(help: "How many at most, 1 to 1000.", transform: Given.limit) var limit = 100
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
         let list = try await global.client().images(limit: limit)
-        try Render.list(list.images, document: list, global)
+        try Render.list(list.images, document: list, global.format)
     }
 }
 
 struct ImageShow: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "show", abstract: "One image.")
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "One image.")
     @Argument(help: "A name or a digest.") var reference: String
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
         let image = try await global.client().image(reference)
-        try Render.one(image, quiet: image.digest.description, global) { image.page }
+        try Render.one(image, quiet: image.digest.description, global.format) { image.page }
     }
 }

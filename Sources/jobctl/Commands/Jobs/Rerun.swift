@@ -7,9 +7,18 @@ import SchedulerClient
 struct Rerun: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rerun", abstract: "Run an archived configuration again, on the same or on other data.",
-        discussion:
-            "Example: jobctl rerun annual-temps --bind input=weather/2015\nWhat is not given stays as it was in that job, or in the newest job of that configuration."
-    )
+        discussion: """
+            Examples:
+
+              jobctl rerun temps --bind input=weather/2015     the newest version
+              jobctl rerun temps@3                             an earlier one
+              jobctl rerun 42 --param year=2015 --wait         as job 42, but for this
+
+            Image, command, files and mounts are those of the archive, byte for byte, even
+            if the registry has lost or changed them since. Bindings and parameters that
+            are not given stay as they were in that job, or in the newest job of the
+            configuration.
+            """)
 
     @Argument(help: "A job id, NAME, NAME@VERSION or a configuration's digest.") var source: String
     @OptionGroup var bindings: BindingOptions
@@ -22,7 +31,7 @@ struct Rerun: AsyncParsableCommand {
             parameters: try BindingOptions.pairs(bindings.param, "--param"),
             queue: bindings.queue, priority: bindings.priority, hold: bindings.hold)
         let client = try global.client()
-        let job = try await client.rerun(request, idempotencyKey: UUID().uuidString)
+        let job = try await client.rerun(request, idempotencyKey: bindings.key)
         try await Submitted.show(job, wait: wait, client, global)
     }
 }

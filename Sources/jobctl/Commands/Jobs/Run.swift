@@ -8,47 +8,103 @@ import SchedulerClient
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Submit a job, show its output, and end with its result.",
-        discussion: "Example: jobctl run --image busybox:1.36 --bind input=weather:/data:ro -- wc -l /data/2014.csv")
+        discussion: """
+            Examples:
+
+              jobctl run --image busybox:1.36 -- echo hello
+              jobctl run --image busybox:1.36 --bind input=weather/2014:/data:ro -- \\
+                  wc -l /data/seattle.csv
+              jobctl run --image lab/stack:1 --cpus 4 --memory 8GiB --name fit \\
+                  --file /job/fit.R=fit.R -- Rscript /job/fit.R
+
+            The command stands after '--' and is executed directly; for pipes write
+            -- sh -c 'a | b'. It sees no environment, home or network of this machine.
+            Ctrl-C cancels the job. With '-o json' the job is printed at the end, and what
+            it prints goes to standard error. Give it a --name to run it again by.
+            """)
 
     @Option(help: "The image.") var image: String
     @Option(
-        help: ArgumentHelp("Bind data and say where it is mounted.", valueName: "slot=volume/path:/mount:ro|rw|out"))
+        help: ArgumentHelp(
+            "Bind data and say where it is mounted. May be repeated.", valueName: "slot=volume/path:/mount:ro|rw|out"))
     var bind: [String] = []
-    @Option(help: ArgumentHelp("Set an environment variable.", valueName: "name=value")) var env: [String] = []
-    @Option(help: ArgumentHelp("Send a file along and mount it.", valueName: "/path=file")) var file: [String] = []
-    @Option(help: "Processors.") var cpus: Double?
+    @Option(help: ArgumentHelp("Set a parameter that ${params.NAME} stands for.", valueName: "name=value"))
+    var param: [String] = []
+    @Option(help: ArgumentHelp("Set an environment variable. May be repeated.", valueName: "name=value"))
+    var env: [String] = []
+    @Option(
+        help: ArgumentHelp("Send a file along and mount it. May be repeated.", valueName: "/path=file"),
+        completion: .file())
+    var file: [String] = []
+    @Option(help: "Processors, for example 2 or 0.5.", transform: Given.cpus) var cpus: Double?
     @Option(help: "Memory, for example 2GiB.") var memory: String?
-    @Option(help: "GPUs.") var gpus: Int?
+    @Option(help: "GPUs.", transform: { try Given.integer($0, in: 0...SpecLimits.gpus) }) var gpus: Int?
     @Option(help: "Wall time, for example 10m.") var timeLimit: String?
-    @Option(help: "none, bridge or host.") var network: String?
+    @Option(
+        help: "How often it may be tried again after a failure.",
+        transform: { try Given.integer($0, in: 0...SpecLimits.retries) })
+    var retries: Int?
+    @Option(help: "Tasks, for example 1-100; each has its number in $JOBCTL_TASK_INDEX.") var array: String?
+    @Option(help: "none, bridge or host.", completion: .list(NetworkMode.allCases.map(\.rawValue)))
+    var network: String?
+    @Option(help: "The working directory in the container.") var workdir: String?
     @Option(help: "The configuration's name, to rerun it by.") var name: String?
+    @Option(help: "The queue.") var queue: String?
+    @Option(help: "Larger runs first: -1000 to 1000.", transform: Given.priority) var priority: Int?
     @Argument(parsing: .postTerminator, help: "The command, after '--'.") var command: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func validate() throws {
-        guard !command.isEmpty else { throw ValidationError("a command is required: write it after '--'") }
+        guard !command.isEmpty else { throw ValidationError("the command is empty: write a program after '--'") }
     }
 
     func run() async throws {
-        let (spec, files, bindings) = try request()
+        let request = try request()
         let client = try global.client()
-        let job = try await client.submit(
-            SubmitRequest(spec: spec, files: files, bindings: bindings), idempotencyKey: UUID().uuidString)
+        let job = try await client.submit(request, idempotencyKey: UUID().uuidString)
         // allowed: the job's end is shown either way
         let interrupt = Interrupt { Task { _ = try? await client.cancel(job.id) } }
         defer { interrupt.stop() }
-        try await LogFollower(client: client, job: job.id, streams: LogStream.allCases).follow()
+        let copier = LogCopier(client: client, target: global.output == .json ? .standardError : .streams)
+        try await LogFollower(copier: copier, job: job.id, streams: LogStream.allCases).follow()
         let ended = try await Waiting.end(of: job.id, client)
-        guard ended.state == .known(.succeeded) else {
-            let attempt = try await client.attempts(of: job.id, limit: 1000).attempts.last
-            throw JobFailed(
-                sentence:
-                    "job \(job.id) \(ended.state): \(attempt.map { $0.ending + ($0.message.map { ", " + $0 } ?? "") } ?? ended.reason ?? "it did not start")"
-            )
-        }
+        if global.output == .json { try Render.json(ended) }
+        guard ended.state != .known(.succeeded) else { return }
+        let last = try await client.allAttempts(of: job.id).last { $0.state != .known(.succeeded) }
+        let why = last.map { $0.ending + ($0.message.map { ", " + $0 } ?? "") } ?? ended.reason ?? "it did not start"
+        throw JobFailed(sentence: "\(Waiting.sentence(ended)): \(why)")
     }
 
-    private func request() throws -> (JSONValue, [String: SubmittedFile], [String: String]) {
+    private func request() throws -> SubmitRequest {
+        let (bindings, volumes) = try mounts()
+        let environment = try BindingOptions.pairs(env, "--env")
+        let names = try BindingOptions.pairs(file, "--file")
+        let parameters = try BindingOptions.pairs(param, "--param")
+        var resources: [(key: String, value: JSONValue)] = []
+        if let cpus { resources.append(("cpus", .number(cpus))) }
+        if let memory { resources.append(("memory", .string(memory))) }
+        if let gpus { resources.append(("gpus", .number(Double(gpus)))) }
+        let members: [(key: String, value: JSONValue?)] = [
+            ("image", .string(image)), ("command", .array(command.map { .string($0) })),
+            ("volumes", volumes.isEmpty ? nil : .array(volumes)),
+            ("resources", resources.isEmpty ? nil : .object(resources)), ("environment", Self.object(environment)),
+            ("files", Self.object(names)), ("time_limit", timeLimit.map { .string($0) }),
+            ("retries", retries.map { .number(Double($0)) }), ("array", array.map { .string($0) }),
+            ("network", network.map { .string($0) }), ("working_dir", workdir.map { .string($0) }),
+            ("name", name.map { .string($0) }), ("queue", queue.map { .string($0) }),
+            ("priority", priority.map { .number(Double($0)) }),
+        ]
+        return SubmitRequest(
+            spec: .object(members.compactMap { member in member.value.map { (member.key, $0) } }),
+            files: try SpecFile.files(names, beside: ""), bindings: bindings, parameters: parameters)
+    }
+
+    private static func object(_ map: [String: String]) -> JSONValue? {
+        map.isEmpty ? nil : .object(map.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
+    }
+
+    /// `--bind` names what is bound and where it is mounted; the two go different ways.
+    private func mounts() throws(Problem) -> (bindings: [String: String], volumes: [JSONValue]) {
         var bindings: [String: String] = [:]
         var volumes: [JSONValue] = []
         for text in bind {
@@ -57,30 +113,17 @@ struct Run: AsyncParsableCommand {
                 parts.count == 2
                 ? parts[1].split(separator: ":", omittingEmptySubsequences: false).map(String.init) : []
             guard parts.count == 2, (2...3).contains(rest.count) else {
-                throw ValidationError("--bind: \(quoted(text)) must be SLOT=VOLUME/PATH:/MOUNT:MODE")
+                throw Problem(
+                    .badRequest,
+                    "\(quoted(text)) must be SLOT=VOLUME/PATH:/MOUNT:MODE, for example input=weather/2014:/data:ro",
+                    field: "--bind")
             }
-            bindings[parts[0]] = rest[0]
+            guard bindings.updateValue(rest[0], forKey: parts[0]) == nil else {
+                throw Problem(.badRequest, "\(quoted(parts[0])) is given twice", field: "--bind")
+            }
             volumes.append(.string(([parts[0]] + rest.dropFirst()).joined(separator: ":")))
         }
-        var members: [(key: String, value: JSONValue)] = [
-            ("image", .string(image)), ("command", .array(command.map { .string($0) })),
-        ]
-        if !volumes.isEmpty { members.append(("volumes", .array(volumes))) }
-        var resources: [(key: String, value: JSONValue)] = []
-        if let cpus { resources.append(("cpus", .number(cpus))) }
-        if let memory { resources.append(("memory", .string(memory))) }
-        if let gpus { resources.append(("gpus", .number(Double(gpus)))) }
-        if !resources.isEmpty { members.append(("resources", .object(resources))) }
-        for (key, value) in [("time_limit", timeLimit), ("network", network), ("name", name)] {
-            if let value { members.append((key, .string(value))) }
-        }
-        let environment = try BindingOptions.pairs(env, "--env")
-        if !environment.isEmpty {
-            members.append(("environment", .object(environment.map { ($0.key, .string($0.value)) })))
-        }
-        let names = try BindingOptions.pairs(file, "--file")
-        if !names.isEmpty { members.append(("files", .object(names.map { ($0.key, .string($0.value)) }))) }
-        return (.object(members), try SpecFile.files(names, beside: ""), bindings)
+        return (bindings, volumes)
     }
 }
 

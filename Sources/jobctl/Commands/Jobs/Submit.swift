@@ -4,27 +4,44 @@ import Foundation
 import JobModel
 import SchedulerClient
 
-/// Flags that submit, run and rerun share.
+/// Flags that submit and rerun share.
 struct BindingOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Bind a slot to data, for example input=weather/2014.", valueName: "slot=volume/path"))
+    @Option(
+        help: ArgumentHelp(
+            "Bind a slot to data, for example input=weather/2014. May be repeated.", valueName: "slot=volume/path"))
     var bind: [String] = []
 
-    @Option(help: ArgumentHelp("Set a parameter.", valueName: "name=value"))
-    var param: [String] = []
-
+    @Option(help: ArgumentHelp("Set a parameter. May be repeated.", valueName: "name=value")) var param: [String] = []
     @Option(help: "The queue.") var queue: String?
-    @Option(help: "Larger runs first: -1000 to 1000.") var priority: Int?
+    @Option(help: "Larger runs first: -1000 to 1000.", transform: Given.priority) var priority: Int?
     @Flag(help: "Accept the job, but start it only when it is released.") var hold = false
+    @Option(
+        help: ArgumentHelp(
+            "Names this submission: the same key again gives the same job. For scripts that try until it worked.",
+            valueName: "key"))
+    var idempotencyKey: String?
 
-    static func pairs(_ texts: [String], _ flag: String) throws -> [String: String] {
+    /// A key of this call alone, where none was given.
+    var key: String { idempotencyKey ?? UUID().uuidString }
+
+    func validate() throws {
+        if let key = idempotencyKey,
+            key.isEmpty || key.utf8.count > 128 || !key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
+        {
+            throw ValidationError("--idempotency-key: \(quoted(key)) must be 1 to 128 ASCII characters without spaces")
+        }
+    }
+
+    static func pairs(_ texts: [String], _ flag: String) throws(Problem) -> [String: String] {
         var map: [String: String] = [:]
         for text in texts {
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard parts.count == 2, !parts[0].isEmpty else {
-                throw ValidationError("\(flag): \(quoted(text)) must be NAME=VALUE")
+                let rule = flag == "--bind" ? "SLOT=VOLUME/PATH" : "NAME=VALUE"
+                throw Problem(.badRequest, "\(quoted(text)) must be \(rule)", field: flag)
             }
             guard map.updateValue(parts[1], forKey: parts[0]) == nil else {
-                throw ValidationError("\(flag): '\(parts[0])' is given twice")
+                throw Problem(.badRequest, "\(quoted(parts[0])) is given twice", field: flag)
             }
         }
         return map
@@ -34,11 +51,31 @@ struct BindingOptions: ParsableArguments {
 struct Submit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "submit", abstract: "Submit a job.",
-        discussion:
-            "Example: jobctl submit annual-temps.yaml --bind input=weather/2014 --bind output=results\nWith '-', the spec is read from standard input."
-    )
+        discussion: """
+            Examples:
 
-    @Argument(help: "The job spec, YAML or JSON; '-' for standard input.") var spec: String
+              jobctl submit temps.yaml --bind input=weather/2014 --bind output=results
+              jobctl submit temps.yaml --bind input=weather/2014 --wait
+              id=$(jobctl submit temps.yaml -q) && jobctl wait $id
+
+            A spec needs little:
+
+              name: annual-temps
+              image: docker.io/library/python:3.12-slim
+              command: ["python3", "/job/mean.py"]
+              files: {/job/mean.py: ./mean.py}
+              volumes: [input:/data:ro, output:/out:out]
+              resources: {cpus: 1, memory: 512MiB}
+
+            A slot that is not bound takes the volume of its own name. What an 'out' slot
+            received is published as BINDING/JOB/TASK once the task has succeeded. An
+            image's tag is resolved once, now; reruns use the same digest.
+            """)
+
+    @Argument(
+        help: "The job spec, YAML or JSON; '-' for standard input.",
+        completion: .file(extensions: ["yaml", "yml", "json"]))
+    var spec: String
     @OptionGroup var bindings: BindingOptions
     @Option(help: "The configuration's name, instead of the spec's.") var name: String?
     @Flag(help: "Wait until the job has ended.") var wait = false
@@ -51,7 +88,7 @@ struct Submit: AsyncParsableCommand {
         request.parameters = try BindingOptions.pairs(bindings.param, "--param")
         request.hold = bindings.hold
         let client = try global.client()
-        let job = try await client.submit(request, idempotencyKey: UUID().uuidString)
+        let job = try await client.submit(request, idempotencyKey: bindings.key)
         try await Submitted.show(job, wait: wait, client, global)
     }
 
@@ -68,13 +105,13 @@ struct Submit: AsyncParsableCommand {
 enum Submitted {
     static func show(_ job: JobDocument, wait: Bool, _ client: SchedulerClient, _ global: GlobalOptions) async throws {
         if !wait {
-            return try Render.one(job, quiet: job.id.description, global) {
+            return try Render.one(job, quiet: job.id.description, global.format) {
                 "job \(job.id) (\(job.name)) is \(job.state)\nconfiguration \(job.configuration.digest)\nimage \(job.image.reference) = \(job.image.digest)"
             }
         }
         let ended = try await Waiting.end(of: job.id, client)
-        try Render.one(ended, quiet: ended.id.description, global) { ended.page }
-        guard ended.state == .known(.succeeded) else { throw JobFailed(sentence: "job \(ended.id) \(ended.state)") }
+        try Render.one(ended, quiet: ended.id.description, global.format) { ended.page }
+        guard ended.state == .known(.succeeded) else { throw JobFailed(sentence: Waiting.sentence(ended)) }
     }
 }
 
@@ -93,7 +130,10 @@ enum SpecFile {
             }
             handle = opened
         }
-        let bytes = Array(try handle.read(upToCount: limit + 1) ?? Data())
+        guard let data = try? handle.read(upToCount: limit + 1) ?? Data() else {  // allowed: said in the error
+            throw Problem(.badRequest, "the spec \(quoted(path)) cannot be read")
+        }
+        let bytes = Array(data)
         let tree = try SpecParser.tree(file: name, bytes)
         let spec = try SpecParser.parse(tree)
         let folder =

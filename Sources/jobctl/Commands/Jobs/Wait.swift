@@ -6,6 +6,9 @@ import SchedulerClient
 enum Waiting {
     /// The job's document when it has ended; a progress line on the way.
     static func end(of job: JobID, _ client: SchedulerClient) async throws -> JobDocument {
+        // A job that does not exist, or a scheduler that is away, is said at once; what is lost later is waited for.
+        let first = try await client.job(job)
+        if first.state.value?.isTerminal == true { return first }
         let progress = ProgressLine()
         defer { progress.clear() }
         for try await document in client.events(of: job) {
@@ -15,6 +18,9 @@ enum Waiting {
         return try await client.job(job)
     }
 
+    /// How a job ended, for stderr.
+    static func sentence(_ job: JobDocument) -> String { "job \(job.id) \(job.state)" }
+
     static func line(_ job: JobDocument) -> String {
         "job \(job.id): \(job.tasks.finished)/\(job.tasks.total) done, \(job.tasks.running) running, \(job.tasks.failed) failed"
     }
@@ -23,74 +29,114 @@ enum Waiting {
 struct Wait: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait", abstract: "Wait until jobs have ended; 0 only if all succeeded.",
-        discussion: "Example: jobctl wait 41 42 --timeout 2h")
+        discussion: """
+            Examples:
 
-    @Argument(help: "Job ids.") var jobs: [JobID]
-    @Option(help: "Give up after this time, for example 2h.") var timeout: String?
+              jobctl wait 42
+              jobctl wait 41 42 --timeout 2h && echo both succeeded
+
+            Ends with 0 if all succeeded, 1 if one did not, and 6 if the time was up
+            before: then the jobs go on.
+            """)
+
+    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
+    @Option(help: "Give up after this time, for example 90s or 2h.", transform: Given.time) var timeout: TimeSpan?
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        let limit = try timeout.map { text in
-            guard let span = TimeSpan(text) else {
-                throw ValidationError("--timeout: \(quoted(text)) is not a time such as 90s, 10m or 2h")
-            }
-            return span
-        }
         let client = try global.client()
-        let ended = try await withThrowingTaskGroup(of: [JobDocument]?.self) { [jobs] group in
+        let ended = try await withThrowingTaskGroup(of: [JobDocument]?.self) { [jobs, timeout] group in
             group.addTask {
                 var documents: [JobDocument] = []
                 for job in jobs { documents.append(try await Waiting.end(of: job, client)) }
                 return documents
             }
-            if let limit {
+            if let timeout {
                 group.addTask {
-                    try await Task.sleep(for: .milliseconds(limit.milliseconds))
+                    try await Task.sleep(for: .milliseconds(timeout.milliseconds))
                     return nil
                 }
             }
             defer { group.cancelAll() }
             return try await group.next() ?? nil
         }
-        guard let ended else { throw Problem(.unavailable, "the jobs have not ended within \(timeout ?? "")") }
+        guard let ended else { throw try await late(client) }
         if global.output == .json { try Render.json(JobList(jobs: ended, next: nil)) }
         let others = ended.filter { $0.state != .known(.succeeded) }
-        if !others.isEmpty {
-            throw JobFailed(sentence: others.map { "job \($0.id) \($0.state)" }.joined(separator: ", "))
-        }
+        if !others.isEmpty { throw JobFailed(sentence: others.map(Waiting.sentence).joined(separator: ", ")) }
+    }
+
+    /// Which jobs the time was too short for.
+    private func late(_ client: SchedulerClient) async throws -> Problem {
+        var open: [String] = []
+        for job in jobs where try await client.job(job).state.value?.isTerminal != true { open.append("\(job)") }
+        let names = open.joined(separator: ", ")
+        return Problem(
+            .unavailable,
+            "\(open.count == 1 ? "job \(names) has" : "jobs \(names) have") not ended within \(timeout?.description ?? "")"
+        )
     }
 }
 
-/// The same call for each of several jobs.
+/// The same call for each of several jobs. What was done before one was refused is printed.
 private func each(
-    _ jobs: [JobID], _ global: GlobalOptions, _ call: (SchedulerClient, JobID) async throws -> JobDocument
+    _ jobs: [JobID], _ global: GlobalOptions, ending: Bool = false,
+    _ call: (SchedulerClient, JobID) async throws -> JobDocument
 ) async throws {
     let client = try global.client()
     var documents: [JobDocument] = []
-    for job in jobs { documents.append(try await call(client, job)) }
+    var failure: (any Error)?
+    for job in jobs {
+        do {
+            let document = try await call(client, job)
+            documents.append(document)
+            guard global.output == .table else { continue }
+            let isStopping = ending && document.state.value?.isTerminal == false
+            print(global.quiet ? "\(job)" : "job \(job) is \(isStopping ? "being cancelled" : "\(document.state)")")
+        } catch {
+            failure = error
+            break
+        }
+    }
     if global.output == .json { try Render.json(JobList(jobs: documents, next: nil)) }
-    if global.output == .table, !global.quiet { for job in documents { print("job \(job.id) is \(job.state)") } }
+    if let failure { throw failure }
 }
 
 struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cancel", abstract: "Cancel jobs: nothing new starts, what runs is stopped.")
-    @Argument(help: "Job ids.") var jobs: [JobID]
+        commandName: "cancel", abstract: "Cancel jobs: nothing new starts, what runs is stopped.",
+        discussion: """
+            Example: jobctl cancel 41 42
+
+            Programs get SIGTERM, and SIGKILL after the spec's 'grace' (10 s). Until they
+            have ended the job is still running; 'jobctl wait' tells when.
+            """)
+    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
-    func run() async throws { try await each(jobs, global) { try await $0.cancel($1) } }
+    func run() async throws { try await each(jobs, global, ending: true) { try await $0.cancel($1) } }
 }
 
 struct Hold: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "hold", abstract: "Hold jobs: what runs goes on, nothing new starts.")
-    @Argument(help: "Job ids.") var jobs: [JobID]
+        commandName: "hold", abstract: "Hold jobs: what runs goes on, nothing new starts.",
+        discussion: """
+            Example: jobctl hold 42, and later: jobctl release 42
+            """)
+    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
     func run() async throws { try await each(jobs, global) { try await $0.hold($1) } }
 }
 
 struct Release: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "release", abstract: "Release held jobs.")
-    @Argument(help: "Job ids.") var jobs: [JobID]
+    static let configuration = CommandConfiguration(
+        commandName: "release", abstract: "Release held jobs.",
+        discussion: """
+            Example: jobctl release 42
+
+            Jobs are held by you, or by the scheduler when tasks failed too often for
+            reasons outside their program; 'jobctl show' says which.
+            """)
+    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
     @OptionGroup var global: GlobalOptions
     func run() async throws { try await each(jobs, global) { try await $0.release($1) } }
 }

@@ -9,37 +9,39 @@ struct UserCommand: AsyncParsableCommand {
         subcommands: [UserListCommand.self, UserAdd.self, UserRemove.self], defaultSubcommand: UserListCommand.self)
 }
 
-extension UserName: ExpressibleByArgument {
-    package init?(argument: String) { self.init(rawValue: argument) }
-}
+extension Role: ExpressibleByArgument {}
 
 struct UserListCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "list", abstract: "All users.")
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "All users.")
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
         let list = try await global.client().users()
-        try Render.list(list.users, document: list, global)
+        try Render.list(list.users, document: list, global.format)
     }
 }
 
 struct UserAdd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Add a user; prints the token once.",
-        discussion: "Example: jobctl user add ada --uid 1001 --gid 1001")
-    @Argument(help: "The name.") var name: UserName
-    @Option(help: "The user id that containers run as.") var uid: UInt32
-    @Option(help: "The group id that containers run as.") var gid: UInt32
-    @Option(help: "user, admin or worker.") var role = "user"
+        discussion: """
+            Example: jobctl user add ada --uid 1001 --gid 1001
+
+            Ada then sets JOBCTL_URL and JOBCTL_TOKEN, or writes both into a file of mode
+            0600 at ~/.config/jobctl/config.yaml. Her containers run as 1001:1001, on
+            every worker.
+            """)
+    @Argument(help: "The name.", transform: Given.user) var name: UserName
+    @Option(help: "The user id that containers run as.", transform: Given.identity) var uid: UInt32
+    @Option(help: "The group id that containers run as.", transform: Given.identity) var gid: UInt32
+    @Option(help: "user, admin or worker.") var role = Role.user
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        guard let role = Role(rawValue: role) else {
-            throw ValidationError("--role: \(quoted(role)) is not user, admin or worker")
-        }
         let user = try await global.client().addUser(
             UserDocument(name: name.rawValue, role: role, uid: uid, gid: gid, token: nil))
-        try Render.one(user, quiet: user.token ?? "", global) {
+        try Render.one(user, quiet: user.token ?? "", global.format) {
             "user \(user.name) added; the token, which is shown only now:\n\(user.token ?? "")"
         }
     }
@@ -48,11 +50,13 @@ struct UserAdd: AsyncParsableCommand {
 struct UserRemove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "remove", abstract: "Remove a user; the token is void at once.")
-    @Argument(help: "The name.") var name: UserName
+    @Argument(help: "The name.", transform: Given.user) var name: UserName
     @OptionGroup var global: GlobalOptions
+
+    private struct Removed: Encodable { let removed: String }
 
     func run() async throws {
         try await global.client().removeUser(name)
-        if !global.quiet { print("user \(name) removed") }
+        try Render.one(Removed(removed: name.rawValue), quiet: name.rawValue, global.format) { "user \(name) removed" }
     }
 }

@@ -1,0 +1,147 @@
+// One fixed document of each kind, as a scheduler would give it.
+import Foundation
+import JobModel
+
+enum WireDocuments {
+    static let configurationDigest = Digest(of: "a configuration")
+    static let imageDigest = Digest(of: "an image")
+    static let start = Timestamp(millisecondsSinceEpoch: 1_793_000_000_000)
+
+    static func after(_ seconds: Int64) -> Timestamp {
+        Timestamp(millisecondsSinceEpoch: start.millisecondsSinceEpoch + seconds * 1000)
+    }
+
+    static func job(
+        _ id: Int64, state: JobState = .succeeded, reason: String? = nil, tasks: TaskCounts, shape: TaskShape = .single,
+        year: String = "2014", rerunOf: Int64? = nil
+    ) -> JobDocument {
+        JobDocument(
+            id: JobID(rawValue: id), name: "annual-temps", state: .known(state), reason: reason, owner: "ada",
+            queue: "default", priority: 10,
+            configuration: ConfigurationReference(digest: configurationDigest, name: "annual-temps", version: 3),
+            image: ImageReferenceAndDigest(reference: "docker.io/library/python:3.12", digest: imageDigest),
+            bindings: ["input": "weather/\(year)", "output": "results"], parameters: ["year": year], tasks: tasks,
+            rerunOf: rerunOf.map { JobID(rawValue: $0) }, submittedAt: start,
+            startedAt: state == .pending ? nil : after(1), finishedAt: state.isTerminal ? after(90) : nil,
+            labels: ["project": "climate"], shape: shape, revision: 7)
+    }
+
+    static let done = job(42, tasks: TaskCounts(total: 1, pending: 0, succeeded: 1))
+    static let again = job(43, tasks: TaskCounts(total: 1, pending: 0, succeeded: 1), year: "2015", rerunOf: 42)
+    static let array = job(
+        44, state: .failed, reason: "1 of 4 tasks failed, the first with exit-code 3",
+        tasks: TaskCounts(total: 4, pending: 0, succeeded: 3, failed: 1), shape: .array(first: 1, last: 4))
+    static let waiting = job(
+        45, state: .waiting, reason: "no worker fits: none offers the volume 'weather'",
+        tasks: TaskCounts(total: 1, pending: 1))
+
+    static func attempt(_ id: String, input: String = "2014") throws -> AttemptDocument {
+        guard let id = AttemptID(id) else { throw Problem(.internal, "no attempt \(id)") }
+        func tree(_ text: String, _ files: Int64) -> TreeFingerprint {
+            TreeFingerprint(
+                treeDigest: Digest(of: text), level: .content, files: files, bytes: ByteCount(bytes: 12_345))
+        }
+        return AttemptDocument(
+            id: id, worker: "node7", engine: "docker", state: .known(.succeeded), reason: .known(.exitCode),
+            exitCode: 0,
+            signal: nil, message: nil, startedAt: after(2), finishedAt: after(89), inputs: ["input": tree(input, 12)],
+            outputs: ["output": tree("output of \(input)", 1)],
+            usage: Usage(cpuSeconds: 85.25, maxMemory: ByteCount(bytes: 100 << 20), wallSeconds: 87), gpus: [])
+    }
+
+    static func failure() throws -> AttemptDocument {
+        var attempt = try attempt("44.3.1")
+        attempt.state = .known(.failed)
+        attempt.reason = .known(.signal)
+        attempt.exitCode = 139
+        attempt.signal = 11
+        attempt.outputs = [:]
+        return attempt
+    }
+
+    static let tasks = [
+        TaskDocument(
+            id: TaskID(job: JobID(rawValue: 44), index: 1), state: .known(.succeeded), reason: "exit-code",
+            parameters: [:], attempts: 1),
+        TaskDocument(
+            id: TaskID(job: JobID(rawValue: 44), index: 3), state: .known(.failed), reason: "signal", parameters: [:],
+            attempts: 2),
+    ]
+
+    static let worker = WorkerDocument(
+        name: "node7", state: .known(.ready),
+        capacity: WorkerResources(cpus: CPUAmount(cpus: 64), memory: ByteCount(bytes: 256 << 30), gpus: ["GPU-1"]),
+        free: WorkerResources(
+            cpus: CPUAmount(thousandths: 62_500), memory: ByteCount(bytes: 250 << 30), gpus: ["GPU-1"]),
+        labels: ["rack": "b"],
+        volumes: ["weather": VolumeOffer(writable: false), "results": VolumeOffer(writable: true)],
+        engines: ["docker"], version: "0.1.0", lastSeen: after(100),
+        attempts: [AttemptID(task: TaskID(job: JobID(rawValue: 46), index: 1), number: 1)])
+
+    static let image = ImageDocument(
+        digest: imageDigest, references: ["docker.io/library/python:3.12"],
+        mediaType: "application/vnd.oci.image.index.v1+json", size: ByteCount(bytes: 45 << 20),
+        platforms: ["linux/amd64", "linux/arm64"], layers: [Digest(of: "layer")], createdAt: start, complete: true)
+
+    static let user = UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: nil)
+
+    static let status = StatusDocument(
+        version: "0.1.0", startedAt: start, jobs: ["succeeded": 40, "running": 2, "failed": 0],
+        tasks: TaskCounts(total: 1_000_042, pending: 999_000, running: 2, succeeded: 1_040), workers: ["ready": 3],
+        capacity: worker.capacity, free: worker.free)
+
+    static func configuration() throws -> ConfigurationDocument {
+        let image = PinnedImage(digest: imageDigest, platform: "linux/amd64")
+        let slots: [SlotName: Slot] = [
+            SlotName(unchecked: "input"): Slot(path: "/data", mode: .ro),
+            SlotName(unchecked: "output"): Slot(path: "/out", mode: .out),
+        ]
+        let configuration = Configuration(
+            image: image, command: ["python3", "/job/mean.py", "a b"], environment: ["OMP_NUM_THREADS": "1"],
+            workingDirectory: nil,
+            files: ["/job/mean.py": ConfigurationFile(digest: Digest(of: "mean.py"), executable: false)], slots: slots,
+            network: .none, resources: .standard)
+        return ConfigurationDocument(
+            digest: configurationDigest,
+            names: [ConfigurationVersion(name: ConfigurationName(unchecked: "annual-temps"), version: 3)],
+            createdAt: start, imageReference: "docker.io/library/python:3.12", configuration: configuration)
+    }
+
+    /// Server-sent events with one document, after which the stream ends.
+    static func events(_ job: JobDocument) throws -> [UInt8] {
+        Array("id: \(job.revision)\nevent: job\ndata: ".utf8) + (try WireJSON.encode(job)) + Array("\n\n".utf8)
+    }
+
+    /// What a scheduler with these documents answers, by method and path.
+    static func answers() throws -> [String: [UInt8]] {
+        func json(_ value: some Encodable) throws -> [UInt8] { try WireJSON.encode(value) }
+        var answers: [String: [UInt8]] = [
+            "GET /v1/jobs": try json(JobList(jobs: [waiting, array, again, done], next: nil)),
+            "GET /v1/jobs/44/tasks": try json(TaskList(tasks: tasks, next: nil)),
+            "GET /v1/jobs/42/attempts": try json(AttemptList(attempts: [try attempt("42.1.1")], next: nil)),
+            "GET /v1/jobs/43/attempts": try json(
+                AttemptList(attempts: [try attempt("43.1.1", input: "2015")], next: nil)),
+            "GET /v1/jobs/44/attempts": try json(AttemptList(attempts: [try failure()], next: nil)),
+            "GET /v1/jobs/45/attempts": try json(AttemptList(attempts: [], next: nil)),
+            "GET /v1/attempts/42.1.1/logs/stdout": Array("1961\nmean 16.9959\n".utf8),
+            "GET /v1/attempts/42.1.1/logs/stderr": Array("a warning\nno end of line".utf8),
+            "GET /v1/workers": try json(WorkerList(workers: [worker], next: nil)),
+            "GET /v1/workers/node7": try json(worker), "POST /v1/workers/node7/drain": try json(worker),
+            "POST /v1/workers/node7/resume": try json(worker),
+            "GET /v1/configurations": try json(ConfigurationList(configurations: [try configuration()], next: nil)),
+            "GET /v1/configurations/annual-temps%403": try json(try configuration()),
+            "GET /v1/images": try json(ImageList(images: [image], next: nil)), "GET /v1/images/show": try json(image),
+            "POST /v1/images/import": try json(image), "GET /v1/users": try json(UserList(users: [user], next: nil)),
+            "POST /v1/users": try json(
+                UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: "jobctl_once")),
+            "DELETE /v1/users/ada": Array("{}".utf8), "GET /v1/status": try json(status),
+            "POST /v1/jobs": try json(done), "POST /v1/reruns": try json(again),
+        ]
+        for job in [done, again, array, waiting] {
+            answers["GET /v1/jobs/\(job.id)"] = try json(job)
+            answers["GET /v1/jobs/\(job.id)/events"] = try events(job)
+            for verb in ["cancel", "hold", "release"] { answers["POST /v1/jobs/\(job.id)/\(verb)"] = try json(job) }
+        }
+        return answers
+    }
+}
