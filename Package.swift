@@ -120,7 +120,8 @@ let package = Package(
         tests(
             "SchedulerTests",
             [
-                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "TestSupport",
+                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
+                "TestSupport",
                 grdb, hummingbird, hummingbirdTesting,
             ], resources: [.copy("Golden")]),
         tests("RunnerCoreTests", ["RunnerCore"]),

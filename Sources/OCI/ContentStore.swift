@@ -65,19 +65,6 @@ package struct ContentStore: Sendable {
     /// Starts a new blob.
     package func writer() throws(OCIError) -> BlobWriter { try BlobWriter(store: self) }
 
-    private func listing(of folder: String) throws(OCIError) -> [String] {
-        guard let handle = opendir(folder) else { throw OCIError.storage(operation: "list \(folder)", errno: errno) }
-        defer { closedir(handle) }
-        var names: [String] = []
-        while let entry = readdir(handle) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
-    }
-
     private func readFile(_ path: String, size: Int) throws(OCIError) -> [UInt8] {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw OCIError.storage(operation: "open \(path)", errno: errno) }
@@ -111,4 +98,18 @@ func syncFolder(_ path: String) throws(OCIError) {
     guard handle >= 0 else { throw OCIError.storage(operation: "open \(path)", errno: errno) }
     defer { close(handle) }
     guard fsync(handle) == 0 else { throw OCIError.storage(operation: "sync \(path)", errno: errno) }
+}
+
+/// The names in a folder.
+func listing(of folder: String) throws(OCIError) -> [String] {
+    guard let handle = opendir(folder) else { throw OCIError.storage(operation: "list \(folder)", errno: errno) }
+    defer { closedir(handle) }
+    var names: [String] = []
+    while let entry = readdir(handle) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names
 }

@@ -90,16 +90,20 @@ package final class SchedulerClient: Sendable {
         body: HTTPClientRequest.Body? = nil, deadline: TimeAmount = SchedulerClient.quick, limit: Int
     ) async throws(Problem) -> (HTTPHeaders, ByteBuffer) {
         let response = try await send(method, path, query: query, headers: headers, body: body, deadline: deadline)
-        let bytes: ByteBuffer
+        let bytes = try await collect(response, upTo: limit)
+        try check(response, bytes)
+        return (response.headers, bytes)
+    }
+
+    /// The whole body of an answer.
+    func collect(_ response: HTTPClientResponse, upTo limit: Int) async throws(Problem) -> ByteBuffer {
         do {
-            bytes = try await response.body.collect(upTo: limit)
+            return try await response.body.collect(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw Problem(.tooLarge, "the scheduler's answer has more than \(limit) bytes")
         } catch {
             throw unreachable(error)
         }
-        try check(response, bytes)
-        return (response.headers, bytes)
     }
 
     /// Sends a request; the body of the answer is still to be read.
@@ -135,7 +139,7 @@ package final class SchedulerClient: Sendable {
         )
     }
 
-    private func unreachable(_ error: any Error) -> Problem {
+    func unreachable(_ error: any Error) -> Problem {
         if error is CancellationError { return Problem(.unavailable, "the call was given up") }
         return Problem(
             .unavailable,

@@ -29,3 +29,5 @@ pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
 
 /// When the file at `path` was made, in milliseconds since 1970 UTC, or -errno. -ENODATA where the file system does not say.
 int64_t jc_birth_milliseconds(const char *path);
+
+#include "LayerFiles.h"

@@ -2,11 +2,16 @@
 // configuration says. Values only; the store that makes them is LayerStore.swift.
 import JobModel
 
-/// An unpacked image. Mount `layers` with overlayfs as they stand; at least one more folder (a writable one, or an
-/// empty one) belongs above them, because overlayfs wants two and shows whiteouts in a lone one.
+/// An unpacked image. Mount it with overlayfs, read-only or with a writable folder above:
+///
+///     mount -t overlay overlay -o ro,lowerdir=A:B:C    layers joined with colons; userxattr for OverlayForm.user
+///
+/// The root folder of the mount looks as the topmost folder does. Options must fit into a page: beyond 70 layers or so
+/// mount from within the store's folder by relative paths, or add each with fsconfig's `lowerdir+` (Linux 6.5).
 package struct RootFilesystem: Codable, Hashable, Sendable {
-    /// Absolute folders, the top one first, as overlayfs wants `lowerdir`. Paths are short and hold no character that
-    /// `lowerdir` would need escaped. Fewer than `diffIDs` where a layer hides everything below it or stands twice.
+    /// Absolute folders, the top one first, as overlayfs wants `lowerdir`; at least two, as it wants as well. Paths are
+    /// short and hold no character that `lowerdir` would need escaped. Fewer than `diffIDs` where a layer hides all
+    /// below it or stands twice.
     package var layers: [String]
     /// What to hold for as long as the layers are in use (``LayerStore/hold(_:)``): all layers, the lowest first.
     package var diffIDs: [Digest]
