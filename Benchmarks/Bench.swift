@@ -22,6 +22,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func run() async throws {
+        Interruption.watch()
         let scratch = try Scratch(below: folder)
         defer { scratch.remove() }
         var report = Report(machine: try Machine.describe(diskOf: scratch.path))
