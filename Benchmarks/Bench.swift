@@ -31,6 +31,7 @@ struct Bench: AsyncParsableCommand {
         for part in parts.isEmpty ? Part.allCases : parts {
             Progress.say("== \(part.rawValue)")
             report.figures += try await figures(of: part, settings)
+            try Interruption.check()
         }
         print(report.table)
         if let json { try report.json.write(to: URL(filePath: json)) }

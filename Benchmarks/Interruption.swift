@@ -6,22 +6,30 @@ import Synchronization
 enum Interruption {
     private static let started = Mutex<[pid_t]>([])
     /// A handler may do little more than write to a pipe.
-    private static let pipe: [Int32] = {
+    private static let ends: [Int32] = {
         var ends: [Int32] = [-1, -1]
-        pipe2(&ends, Int32(O_CLOEXEC))
+        guard pipe(&ends) == 0 else { return [-1, -1] }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         return ends
     }()
+    private static let happened = Mutex(false)
+
+    /// - Throws: after an interruption.
+    static func check() throws {
+        if happened.withLock({ $0 }) { throw BenchFailure("interrupted") }
+    }
 
     static func note(_ id: pid_t) { started.withLock { $0.append(id) } }
 
     /// Handlers, unlike ignored signals, are not inherited by what is started.
     static func watch() {
-        guard pipe[0] >= 0 else { return }
+        guard ends[0] >= 0 else { return }
         for number in [SIGINT, SIGTERM] { signal(number) { _ in Interruption.wake() } }
         Thread.detachNewThread {
             var byte: UInt8 = 0
-            while read(pipe[0], &byte, 1) == 1 {
+            while read(ends[0], &byte, 1) == 1 {
                 Progress.say("interrupted: cleaning up")
+                happened.withLock { $0 = true }
                 for id in started.withLock({ $0 }) where isOurs(id) { kill(id, SIGTERM) }
             }
         }
@@ -29,7 +37,7 @@ enum Interruption {
 
     private static func wake() {
         var byte: UInt8 = 1
-        write(pipe[1], &byte, 1)
+        write(ends[1], &byte, 1)
     }
 
     /// An id that was given to another process since is not a child of this one.
