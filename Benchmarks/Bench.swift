@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
     @Argument(help: "submit, dispatch, status, containers; all if none is given.") var parts: [Part] = []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
-    @Option(help: "The container engines to measure, separated by commas: docker.") var engines = "docker"
+    @Option(help: "The container engines to measure, separated by commas: docker, oci.") var engines = "docker"
     @Option(help: "Write the figures to this file as well, as JSON.") var json: String?
 
     func validate() throws {
@@ -22,6 +22,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func run() async throws {
+        Interruption.watch()
         let scratch = try Scratch(below: folder)
         defer { scratch.remove() }
         var report = Report(machine: try Machine.describe(diskOf: scratch.path))
@@ -30,6 +31,7 @@ struct Bench: AsyncParsableCommand {
         for part in parts.isEmpty ? Part.allCases : parts {
             Progress.say("== \(part.rawValue)")
             report.figures += try await figures(of: part, settings)
+            try Interruption.check()
         }
         print(report.table)
         if let json { try report.json.write(to: URL(filePath: json)) }

@@ -18,7 +18,8 @@ struct EngineSubject: Sendable {
     static func start(_ name: String, _ scratch: Scratch) async throws -> EngineSubject {
         switch name {
         case "docker": try await docker(scratch)
-        default: throw BenchFailure("'\(name)' is no engine that can be measured: use docker")
+        case "oci": try await oci(scratch)
+        default: throw BenchFailure("'\(name)' is no engine that can be measured: use docker or oci")
         }
     }
 
@@ -41,6 +42,47 @@ struct EngineSubject: Sendable {
             bareCommand: { _ in
                 ["/usr/bin/docker", "run", "--rm", "--network", "none", "busybox:bench", "/bin/busybox", "true"]
             }, stop: { await engine.stop() })
+    }
+}
+
+extension EngineSubject {
+    /// No daemon: the first runtime that runs a container here, on a bundle with the same root file system.
+    fileprivate static func oci(_ scratch: Scratch) async throws -> EngineSubject {
+        _ = try await BusyboxTree.archive(in: scratch)
+        let (bundle, state) = (try scratch.folder("bundle"), try scratch.folder("runtime"))
+        var complaints: [String] = []
+        for runtime in ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"] where access(runtime, X_OK) == 0 {
+            let command: @Sendable (String) -> [String] = { name in
+                [runtime, "--root", state, "run", "--bundle", bundle, name]
+            }
+            let config = bundle + "/config.json"
+            unlink(config)
+            let made = try await runProcess(runtime, ["spec"], folder: bundle)
+            guard made.exitCode == 0 else { throw BenchFailure("\(runtime) spec failed: \(made)") }
+            try runTrue(in: config, rootfs: scratch.path + "/rootfs")
+            let trial = try await runProcess(runtime, Array(command("trial").dropFirst()))
+            if trial.exitCode == 0 {
+                let name = (runtime as NSString).lastPathComponent
+                return EngineSubject(
+                    name: "oci", environment: ["HOME": scratch.path], bareName: name + " run", bareCommand: command,
+                    stop: {})
+            }
+            complaints.append("\(runtime): \(trial.errors)")
+        }
+        throw BenchFailure("no OCI runtime runs a container here: \(complaints.joined(separator: "; "))")
+    }
+
+    /// Makes the runtime's own standard bundle run `true` on the benchmark's root file system, without a terminal.
+    private static func runTrue(in config: String, rootfs: String) throws {
+        let url = URL(filePath: config)
+        guard var document = try JSONSerialization.jsonObject(with: Data(contentsOf: url)) as? [String: Any],
+            var process = document["process"] as? [String: Any]
+        else { throw BenchFailure("\(config) is not a bundle's configuration") }
+        process["args"] = ["/bin/busybox", "true"]
+        process["terminal"] = false
+        document["process"] = process
+        document["root"] = ["path": rootfs, "readonly": true] as [String: Any]
+        try JSONSerialization.data(withJSONObject: document).write(to: url)
     }
 }
 

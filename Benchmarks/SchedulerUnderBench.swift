@@ -131,5 +131,6 @@ func spawn(
     var id = pid_t()
     let status = posix_spawn(&id, program, &actions, nil, &argv, &envp)
     guard status == 0 else { throw BenchFailure("\(program) cannot be started: \(String(cString: strerror(status)))") }
+    Interruption.note(id)
     return id
 }

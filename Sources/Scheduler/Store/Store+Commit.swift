@@ -75,7 +75,8 @@ extension Store {
             try db.cachedStatement(
                 sql: """
                     INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, ?)
-                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration, is_draining = excluded.is_draining
+                    ON CONFLICT (name) DO UPDATE SET registration = excluded.registration,
+                        is_draining = excluded.is_draining
                     """
             ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
         }
@@ -127,8 +128,9 @@ extension Store {
     private static let taskSQL = """
         INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
         VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason, attempts = excluded.attempts,
-            program_failures = excluded.program_failures, infrastructure_failures = excluded.infrastructure_failures
+        ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+            attempts = excluded.attempts, program_failures = excluded.program_failures,
+            infrastructure_failures = excluded.infrastructure_failures
         """
 
     private func write(_ row: TaskRow, _ statement: Statement) throws {
@@ -140,8 +142,8 @@ extension Store {
 
     private static let attemptSQL = """
         INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
-            stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal, message,
-            engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
+            stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal,
+            message, engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
 
