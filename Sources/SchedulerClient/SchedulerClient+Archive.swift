@@ -24,8 +24,8 @@ extension SchedulerClient {
         return Array(try await collect(response, upTo: limit).readableBytesView)
     }
 
-    /// A blob from `offset` to its end, in pieces as they come. When the connection breaks or stalls, the call fails with
-    /// a ``JobModel/Problem`` that is retryable, and the next one goes on behind what was received.
+    /// A blob from `offset` to its end, in pieces as they come. When the connection breaks or stalls, the call fails
+    /// with a ``JobModel/Problem`` that is retryable, and the next one goes on behind what was received.
     /// - Throws: ``JobModel/Problem``, and what `receive` throws, at once.
     package func streamArchivedBlob(
         _ digest: Digest, from offset: Int64, to receive: ([UInt8]) async throws -> Void

@@ -1,7 +1,7 @@
-// The end of the line: a layer's tar, entry by entry, as files below one folder, in overlayfs's own form. Nobody vouches
-// for the entries. Each file operation names one component relative to a descriptor of its folder, which was opened
-// with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS); a file is always made anew, never opened. So nothing outside of
-// the folder can be reached, whatever the tar says.
+// The end of the line: a layer's tar, entry by entry, as files below one folder, in overlayfs's own form. Nobody
+// vouches for the entries. Each file operation names one component relative to a descriptor of its folder, which was
+// opened with openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS); a file is always made anew, never opened. So nothing
+// outside of the folder can be reached, whatever the tar says.
 //
 // What becomes of the entries (DESIGN section 5):
 //   owner, mode, time    kept; set-user-ID and set-group-ID bits of files are taken off: no container could use them,
