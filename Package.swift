@@ -107,7 +107,8 @@ let package = Package(
         program(
             "jobctl-bench",
             [
-                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "TestSupport", argumentParser, grdb,
+                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "OCI", "TestSupport", argumentParser,
+                grdb,
                 nioCore,
             ], path: "Benchmarks"),
 

@@ -9,9 +9,9 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jobctl-bench", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
 
-    enum Part: String, CaseIterable, ExpressibleByArgument { case submit, dispatch, status, containers }
+    enum Part: String, CaseIterable, ExpressibleByArgument { case submit, dispatch, status, containers, layers }
 
-    @Argument(help: "submit, dispatch, status, containers; all if none is given.") var parts: [Part] = []
+    @Argument(help: "submit, dispatch, status, containers, layers; all if none is given.") var parts: [Part] = []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
     @Option(help: "The container engines to measure, separated by commas: docker, oci.") var engines = "docker"
@@ -43,6 +43,7 @@ struct Bench: AsyncParsableCommand {
         case .dispatch: try await DispatchBenchmark(settings: settings).run()
         case .status: try await StatusBenchmark(settings: settings).run()
         case .containers: try await ContainerBenchmark(settings: settings).run()
+        case .layers: try await LayerBenchmark(settings: settings).run()
         }
     }
 }

@@ -67,7 +67,9 @@ int jc_layer_make_link(int folder, const char *name, const char *target) {
 }
 
 int jc_layer_make_pipe(int folder, const char *name, mode_t mode) {
-    return result(mknodat(folder, name, S_IFIFO | (mode & 0777), 0));
+    if (mknodat(folder, name, S_IFIFO | 0600, 0) != 0) return -errno;
+    // Apart from the making, because the process may have a umask. It is our pipe: no link can be in its place.
+    return result(fchmodat(folder, name, mode & 0777, 0));
 }
 
 int jc_layer_make_whiteout(int folder, const char *name) {

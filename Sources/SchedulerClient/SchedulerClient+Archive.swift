@@ -24,17 +24,16 @@ extension SchedulerClient {
         return Array(try await collect(response, upTo: limit).readableBytesView)
     }
 
-    /// A blob from `offset` to its end, in pieces as they come, for at most `span`: then, as when the connection
-    /// breaks, the call fails with a ``JobModel/Problem`` that is retryable, and the next one goes on behind what was
-    /// received.
+    /// A blob from `offset` to its end, in pieces as they come. When the connection breaks or stalls, the call fails
+    /// with a ``JobModel/Problem`` that is retryable, and the next one goes on behind what was received.
     /// - Throws: ``JobModel/Problem``, and what `receive` throws, at once.
     package func streamArchivedBlob(
-        _ digest: Digest, from offset: Int64, for span: TimeSpan, to receive: ([UInt8]) async throws -> Void
+        _ digest: Digest, from offset: Int64, to receive: ([UInt8]) async throws -> Void
     ) async throws {
         let name = "blobs/\(digest)"
         let headers = offset > 0 ? [("Range", "bytes=\(offset)-")] : []
         let response = try await send(
-            .GET, "/v2/archive/" + name, headers: headers, deadline: .milliseconds(span.milliseconds))
+            .GET, "/v2/archive/" + name, headers: headers, deadline: Self.quick)
         switch response.status.code {
         case 200: break
         case 206 where response.headers.first(name: "Content-Range")?.hasPrefix("bytes \(offset)-") ?? false: break

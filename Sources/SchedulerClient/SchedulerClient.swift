@@ -24,7 +24,8 @@ package final class SchedulerClient: Sendable {
     static let quick = TimeAmount.seconds(30)
 
     /// - Throws: ``JobModel/Problem`` if `url` is no http or https URL with a host.
-    package init(url: String, token: String?) throws(Problem) {
+    /// - Parameter stall: an answer of which nothing comes for this long is given up; nil for calls that wait long.
+    package init(url: String, token: String?, stall: TimeSpan? = nil) throws(Problem) {
         guard url.hasPrefix("http://") || url.hasPrefix("https://"), url.utf8.count <= 2048,
             url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
             url.split(separator: "/", omittingEmptySubsequences: true).count >= 2
@@ -35,6 +36,7 @@ package final class SchedulerClient: Sendable {
         self.token = token
         var configuration = HTTPClient.Configuration()
         configuration.timeout.connect = .seconds(10)
+        configuration.timeout.read = stall.map { .milliseconds($0.milliseconds) }
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
         configuration.redirectConfiguration = .disallow
         // Whoever can wait tries again by itself; a person learns at once that nobody listens.

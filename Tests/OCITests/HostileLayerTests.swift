@@ -176,8 +176,8 @@ import Testing
                 ("xz", LayerImage([(xz, plain)]), "the layer sha256:"),
                 ("text", LayerImage([(Array("<html>".utf8), nil)]), "the layer sha256:"),
             ]
+            let store = try scratch.layers()
             for (name, image, says) in cases {
-                let store = try scratch.layers()
                 let around = try await scratch.everything()
                 let sentence = await refusal { _ = try await store.prepare(image.pinned, from: MemorySource(image)) }
                 #expect(sentence.contains(says) && sentence.contains("the layer sha256:"), "\(name): \(sentence)")

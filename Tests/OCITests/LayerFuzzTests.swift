@@ -10,8 +10,8 @@ import Testing
     func mutated(seed: Int) async throws {
         try await Scratch.with { scratch in
             try await scratch.shell("mkdir outside; echo safe > outside/file; ln -s ../outside link")
-            let before = try await scratch.outside()
             let store = try scratch.layers("layers", budget: 0)
+            let before = try await scratch.outside()
             var random = Xorshift(state: UInt64(seed) + 88_172_645_463_325_252)
             let base = Self.base(outside: scratch.folder + "/outside")
             var accepted = 0

@@ -96,11 +96,13 @@ import Testing
                     ("SCHILY.xattr.security.selinux", "label"), ("mtime", "1234567890.5"),
                 ])
             tar.add("Főtanúsítvány")
+            tar.add("x", pax: [("path", "ж")])
+            tar.add("ű", "2", link: "x", pax: [("linkpath", "Hová")])
             tar.add(String(repeating: "long/", count: 60) + "name", "0", "x")
             let image = LayerImage(tar)
             let (root, _) = try await scratch.layers().prepare(image.pinned, from: MemorySource(image))
             let look =
-                "stat -c '%n %F %a %u:%g %Y %h' . * implied implied/deep; readlink soft; ls long/long/*/*/long -d"
+                "stat -c '%n %F %a %u:%g %Y %h' . * implied implied/deep; readlink soft ű; ls long/long/*/*/long -d"
             let found = try await scratch.inside(root, look)
             for line in [
                 ". directory 711 5:6 77", "shared directory 2775 7:8 1000000000", "tmp directory 1777 0:0 1000000000",

@@ -2,7 +2,6 @@
 import Foundation
 import JobModel
 import OCI
-import SchedulerClient
 import Synchronization
 import TestSupport
 import Testing
@@ -19,14 +18,11 @@ import Worker
             let store = try LayerStore(directory: folder + "/store", budget: ByteCount(bytes: 1 << 30))
             let pinned = PinnedImage(digest: digest, platform: nil)
 
-            let stranger = try SchedulerClient(url: "http://127.0.0.1:\(api.port)", token: "wrong")
-            await #expect(throws: OCIError.self) {
-                _ = try await store.prepare(pinned, from: ArchiveLayerSource(client: stranger))
-            }
+            let stranger = try ArchiveLayerSource(url: "http://127.0.0.1:\(api.port)", token: "wrong")
+            await #expect(throws: OCIError.self) { _ = try await store.prepare(pinned, from: stranger) }
             await stranger.close()
 
-            let client = try SchedulerClient(url: "http://127.0.0.1:\(api.port)", token: api.token(of: .worker))
-            let source = ArchiveLayerSource(client: client)
+            let source = try ArchiveLayerSource(url: "http://127.0.0.1:\(api.port)", token: api.token(of: .worker))
             let (root, lease) = try await store.prepare(pinned, from: source)
             #expect(try String(contentsOfFile: root.layers[0] + "/more", encoding: .utf8) == "for the worker")
             #expect(FileManager.default.isExecutableFile(atPath: root.layers[0] + "/bin/busybox"))
@@ -36,7 +32,7 @@ import Worker
             await #expect(throws: OCIError.blobMissing(absent.digest)) {
                 _ = try await store.prepare(absent, from: source)
             }
-            await client.close()
+            await source.close()
         }
     }
 }

@@ -2,7 +2,6 @@
 import Foundation
 import JobModel
 import OCI
-import SchedulerClient
 import Synchronization
 import TestSupport
 import Testing
@@ -15,10 +14,10 @@ import Worker
 
     /// What arrives of the blob, and the error that ended it.
     private func read(
-        _ server: ScriptedServer, patience: TimeSpan = .seconds(30), span: TimeSpan = .seconds(20)
+        _ server: ScriptedServer, patience: TimeSpan = .seconds(30), stall: TimeSpan = .seconds(20)
     ) async throws -> (bytes: [UInt8], failure: String) {
-        let client = try SchedulerClient(url: "http://" + server.address, token: "secret")
-        let source = ArchiveLayerSource(client: client, patience: patience, span: span)
+        let source = try ArchiveLayerSource(
+            url: "http://" + server.address, token: "secret", patience: patience, stall: stall)
         let received = Mutex<[UInt8]>([])
         var failure = ""
         do {
@@ -26,7 +25,7 @@ import Worker
         } catch {
             failure = "\(error)"
         }
-        await client.close()
+        await source.close()
         return (received.withLock { $0 }, failure)
     }
 
@@ -57,7 +56,7 @@ import Worker
         }
     }
 
-    @Test("a stalled connection is given up after its span and resumed; one that ignores ranges is read from the start")
+    @Test("a stalled connection is given up and resumed; one that ignores ranges is read from the start")
     func stalled() async throws {
         try await ScriptedServer.with { request in
             guard request.earlier == 0 else { return .init(200, Self.blob) }
@@ -66,7 +65,7 @@ import Worker
                 $0.end = .silence
             }
         } _: { server in
-            let (bytes, failure) = try await read(server, span: .seconds(1))
+            let (bytes, failure) = try await read(server, stall: .seconds(1))
             #expect(failure.isEmpty && bytes == Self.blob && server.requests.count == 2)
         }
     }

@@ -83,7 +83,7 @@ extension LayerUnpacker {
     func link(
         _ entry: OpaquePointer, _ attributes: jc_attributes, at path: LayerPath, in folder: Int32
     ) throws(StageFailure) {
-        guard let target = archive_entry_symlink_utf8(entry) ?? archive_entry_symlink(entry), target[0] != 0 else {
+        guard let target = archive_entry_symlink(entry) ?? archive_entry_symlink_utf8(entry), target[0] != 0 else {
             throw StageFailure.refusedEntry("it is a symbolic link to nothing")
         }
         try make(path, in: folder) { jc_layer_make_link(folder, $0, target) }

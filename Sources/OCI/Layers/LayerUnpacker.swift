@@ -80,8 +80,8 @@ final class LayerUnpacker {
     // MARK: One entry
 
     private func place(_ entry: OpaquePointer, _ archive: LayerArchive) throws(StageFailure) {
-        // Names in pax headers are UTF-8 and those elsewhere mere bytes; only one of the two readings exists.
-        let text = archive_entry_pathname_utf8(entry) ?? archive_entry_pathname(entry)
+        // Names are bytes: libarchive's other reading has those only that are UTF-8.
+        let text = archive_entry_pathname(entry) ?? archive_entry_pathname_utf8(entry)
         let name = text.map { String(cString: $0) } ?? ""
         do throws(StageFailure) {
             guard let text else { throw StageFailure.refusedEntry("it has no name") }
@@ -116,7 +116,7 @@ final class LayerUnpacker {
         case .none: break
         }
         let folder = try enter(path)
-        if let target = archive_entry_hardlink_utf8(entry) ?? archive_entry_hardlink(entry) {
+        if let target = archive_entry_hardlink(entry) ?? archive_entry_hardlink_utf8(entry) {
             return try hardLink(to: target, at: path, in: folder)
         }
         let attributes = try attributes(of: entry)

@@ -7,18 +7,23 @@ import SchedulerClient
 package struct ArchiveLayerSource: LayerSource {
     private let client: SchedulerClient
     private let patience: TimeSpan
-    private let span: TimeSpan
     private static let firstPause = TimeSpan(milliseconds: 100)
     private static let longestPause = TimeSpan.seconds(5)
 
+    /// Connections of its own: those of the agent's other calls may be silent for long.
     /// - Parameters:
     ///   - patience: how long to go on trying without a single byte coming.
-    ///   - span: how long one call may last before it is given up and resumed: what tells a stalled connection.
-    package init(client: SchedulerClient, patience: TimeSpan = .minutes(5), span: TimeSpan = .seconds(60)) {
-        self.client = client
+    ///   - stall: how long a connection may be silent before it is given up and resumed.
+    /// - Throws: ``JobModel/Problem`` if `url` is no URL of a scheduler.
+    package init(
+        url: String, token: String, patience: TimeSpan = .minutes(5), stall: TimeSpan = .seconds(30)
+    ) throws(Problem) {
+        client = try SchedulerClient(url: url, token: token, stall: stall)
         self.patience = patience
-        self.span = span
     }
+
+    /// Ends the connections.
+    package func close() async { await client.close() }
 
     package func manifest(_ digest: Digest, limit: Int) async throws(OCIError) -> [UInt8] {
         try await small("the manifest \(digest)", digest, limit) { () async throws(Problem) in
@@ -54,7 +59,7 @@ package struct ArchiveLayerSource: LayerSource {
         while offset < descriptor.size {
             let start = offset
             do {
-                try await client.streamArchivedBlob(descriptor.digest, from: offset, for: span) { piece in
+                try await client.streamArchivedBlob(descriptor.digest, from: offset) { piece in
                     try await receive(piece)
                     offset += Int64(piece.count)
                 }
