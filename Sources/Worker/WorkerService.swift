@@ -101,6 +101,7 @@ package enum WorkerService {
         } catch {
             logger.warning("the worker's containers could not be removed", metadata: ["cause": "\(error)"])
         }
+        CgroupBook.removeGroups(ofWorker: try identity(dataFolder))
         for record in try journal.load().records {
             access.unmount(record.attempt)
             access.removeStaging(of: record.attempt, in: record.job.record)

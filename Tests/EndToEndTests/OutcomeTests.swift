@@ -136,6 +136,26 @@ extension EndToEnd {
             #expect(bad.errors.hasSuffix(" failed: exit-code 3\n"), "\(bad.errors)")
         }
 
+        @Test("Ctrl-C during run cancels the job and ends with its result")
+        func interruptedRun() async throws {
+            let c = try c
+            async let run = c.jobctl([
+                "run", "--image", "busybox:local", "--cpus", "0.1", "--memory", "32MiB", "--name", "interrupted", "--",
+                "sleep", "600",
+            ])
+            var id = ""
+            try await eventually("it runs") {
+                id = try await c.ok("list", "--name", "interrupted", "--state", "running", "-q")
+                return !id.isEmpty
+            }
+            let found = try await runProcess("pgrep", ["-f", "jobctl run .*--name interrupted"])
+            kill(try #require(pid_t(found.line)), SIGINT)
+            let result = try await run
+            #expect(result.exitCode == 1 && result.errors.contains("cancelling the job"), "\(result)")
+            #expect(result.errors.contains("job \(id) cancelled"))
+            #expect(try await c.job(id).state == .known(.cancelled))
+        }
+
         @Test("logs -f streams while the program runs")
         func follow() async throws {
             let c = try c

@@ -36,7 +36,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("down stops what runs, leaves no container and no mount, and the job runs again after the next up")
+        @Test(
+            "down stops what runs, leaves no container, mount or control group, and the job runs again after the next up"
+        )
         func downWhileRunning() async throws {
             try await ClusterUnderTest.with(engine: .docker) { c in
                 let id = try await c.submit(
@@ -47,6 +49,10 @@ extension EndToEnd {
                 #expect(try await c.containers() == 0)
                 let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
                 #expect(!mounts.contains(c.data + "/"))
+                let identity = try String(contentsOfFile: c.data + "/worker/identity", encoding: .utf8)
+                let groups = try await runProcess(
+                    "find", ["/sys/fs/cgroup", "-maxdepth", "3", "-name", "jobctl-\(identity)"])
+                #expect(groups.output.isEmpty, "\(groups)")
                 _ = FileManager.default.createFile(atPath: c.scratch + "/second", contents: nil)
                 try await c.up()
                 #expect(try await c.ended(id).state == .known(.succeeded))

@@ -108,6 +108,7 @@ import Testing
         running.tasks = TaskCounts(total: 4, pending: 1, running: 2, succeeded: 1)
         running.revision = 3
         var answers = try WireDocuments.answers()
+        answers["GET /v1/jobs/44"] = try WireJSON.encode(running)
         answers["GET /v1/jobs/44/events"] =
             try WireDocuments.events(running) + WireDocuments.events(WireDocuments.array)
         try await JobctlUnderTest.with(answers) { jobctl, _ in

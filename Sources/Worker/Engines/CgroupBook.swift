@@ -91,6 +91,11 @@ actor CgroupBook {
             "a control group could not be removed", metadata: ["attempt": "\(attempt)", "reason": "\(remaining)"])
     }
 
+    /// Removes the groups of a worker that has ended. What still runs in one keeps it.
+    static func removeGroups(ofWorker worker: String) {
+        for hierarchy in hierarchies { _ = removeTree("\(hierarchy)/jobctl-\(worker)") }
+    }
+
     // MARK: Leaves
 
     private static let hierarchies: [String] = {

@@ -37,14 +37,16 @@ struct Up: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("A registry that is spoken to over plain HTTP. May be repeated.", valueName: "host:port"))
     var insecureRegistry: [String] = []
-    @Option(help: "auto, docker or podman. (default: auto)", completion: .list(["auto", "docker", "podman"]))
+    @Option(help: "auto, oci, docker or podman. (default: auto)", completion: .list(Self.engines))
     var engine: String?
+    private static let engines = ["auto", "oci", "docker", "podman"]
+
     @Flag(help: "Return when both are ready, and leave them running.") var detach = false
     @OptionGroup var format: OutputOptions
 
     func validate() throws {
-        if let engine, !["auto", "docker", "podman"].contains(engine) {
-            throw ValidationError("--engine: \(quoted(engine)) is not auto, docker or podman")
+        if let engine, !Self.engines.contains(engine) {
+            throw ValidationError("--engine: \(quoted(engine)) is not auto, oci, docker or podman")
         }
         for text in volume where text.firstMatch(of: #/^[^=]+=\/.*$/#) == nil {
             throw ValidationError("--volume: \(quoted(text)) must be NAME=/PATH:ro or NAME=/PATH:rw")
