@@ -41,8 +41,10 @@ package struct AttemptDescription: Hashable, Sendable {
     package var bundle: String
 
     package init(
-        attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String, layers: [String],
-        usesUserAttributes: Bool, holds: [String], workingDirectory: String, user: UInt32, group: UInt32, memory: Int64, usesHostNetwork: Bool, logLimit: Int64,
+        attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String,
+        layers: [String],
+        usesUserAttributes: Bool, holds: [String], workingDirectory: String, user: UInt32, group: UInt32, memory: Int64,
+        usesHostNetwork: Bool, logLimit: Int64,
         timeLimit: Int64?, grace: Int64, leaseFile: String?, bundle: String
     ) {
         self.attempt = attempt
@@ -106,7 +108,8 @@ package struct AttemptDescription: Hashable, Sendable {
             usesHostNetwork: try record.value("network") == "host", logLimit: try record.number("log-limit"),
             timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
             leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"))
-        guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..") else {
+        guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
+        else {
             throw RecordText.Malformed("the attempt's description is not consistent")
         }
     }

@@ -31,7 +31,8 @@ package struct ControlGroups: Hashable, Sendable {
     package var figures: Figures? {
         if Self.isUnified {
             guard let cpu = Self.value("usage_usec", in: Self.root + path + "/cpu.stat") else { return nil }
-            let memory = Self.number(Self.root + path + "/memory.peak") ?? Self.number(Self.root + path + "/memory.current")
+            let memory =
+                Self.number(Self.root + path + "/memory.peak") ?? Self.number(Self.root + path + "/memory.current")
             return Figures(cpuMicroseconds: cpu, peakMemory: memory ?? 0)
         }
         guard let cpu = Self.number(Self.root + "/cpuacct" + path + "/cpuacct.usage"),
@@ -42,7 +43,8 @@ package struct ControlGroups: Hashable, Sendable {
 
     /// Whether the kernel killed a process in the group for the memory limit.
     package var wasOutOfMemory: Bool {
-        let file = Self.isUnified ? Self.root + path + "/memory.events" : Self.root + "/memory" + path + "/memory.oom_control"
+        let file =
+            Self.isUnified ? Self.root + path + "/memory.events" : Self.root + "/memory" + path + "/memory.oom_control"
         return (Self.value("oom_kill", in: file) ?? 0) > 0
     }
 

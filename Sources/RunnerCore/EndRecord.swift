@@ -75,7 +75,9 @@ package struct EndRecord: Hashable, Sendable {
         }
         let cause = record.optional("stopped")
         let stopped = cause.flatMap { Cause(rawValue: $0) }
-        guard (cause == nil) == (stopped == nil) else { throw RecordText.Malformed("the record's 'stopped' is not known") }
+        guard (cause == nil) == (stopped == nil) else {
+            throw RecordText.Malformed("the record's 'stopped' is not known")
+        }
         let outOfMemory: Int = try record.number("out-of-memory")
         self.init(
             attempt: try record.value("attempt"), verdict: verdict, outOfMemory: outOfMemory != 0,

@@ -52,7 +52,8 @@ struct JobctlRunner {
             complain("\(error)", folder)
             record(
                 EndRecord(
-                    attempt: description.attempt, verdict: .notStarted("the worker could not set up the container: \(error)"),
+                    attempt: description.attempt,
+                    verdict: .notStarted("the worker could not set up the container: \(error)"),
                     startedAt: nil, finishedAt: wallMilliseconds()), folder)
         }
         removeGroups(groups)

@@ -14,7 +14,8 @@ struct Scene {
         try coverUnifiedGroups()
         let size = max(description.memory, 1 << 20)
         try check(
-            jc_mount("jobctl", folder.scratch, "tmpfs", quiet, "mode=755,size=\(size)"), "the container's temporary folder")
+            jc_mount("jobctl", folder.scratch, "tmpfs", quiet, "mode=755,size=\(size)"),
+            "the container's temporary folder")
         for name in ["upper", "work", "root", "state", "etc"] { try make(name, 0o755) }
         // Anybody's, as /tmp is: it is the container's user who is to write there.
         for name in ["tmp", "run"] {
@@ -58,7 +59,8 @@ struct Scene {
         guard chdir("/proc/self/fd") == 0 else { throw FileFailure("/proc/self/fd", errno) }
         let lower = layers.dropLast(2).map(String.init).joined(separator: ":")
         let result = jc_mount(
-            "overlay", folder.root, "overlay", quiet, "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
+            "overlay", folder.root, "overlay", quiet,
+            "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
         guard chdir("/") == 0 else { throw FileFailure("/", errno) }
         try check(result, "the image's layers")
     }

@@ -119,13 +119,20 @@ struct Watch {
             reap()
             hear()
             copyOutput()
-            story.pending += supervision.advanced(to: jc_boot_milliseconds(), lease: description.leaseFile.flatMap(Lease.read))
+            keepTime()
             deliver()
             giveUpOnRuntime()
         }
         hear()
         copyOutput()
         return verdict()
+    }
+
+    /// The lease's file is read when the lease that is known ends, and only then.
+    private mutating func keepTime() {
+        let now = jc_boot_milliseconds()
+        guard let moment = supervision.nextMoment, now >= moment else { return }
+        story.pending += supervision.advanced(to: now, lease: description.leaseFile.flatMap(Lease.read))
     }
 
     private var isOver: Bool {
@@ -204,7 +211,9 @@ struct Watch {
             while true {
                 let count = read(output[index].pipe, &buffer, buffer.count)
                 if count > 0 {
-                    buffer.withUnsafeBytes { output[index].file.output.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                    buffer.withUnsafeBytes {
+                        output[index].file.output.append(UnsafeRawBufferPointer(rebasing: $0[..<count]))
+                    }
                     // A program that never stops writing must not keep the loop from everything else.
                     if count < buffer.count || !story.isGone { break }
                 } else if count < 0, errno == EINTR {

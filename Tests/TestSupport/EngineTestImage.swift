@@ -29,7 +29,8 @@ package enum EngineTestImage {
         let packed = try await runProcess(
             "tar",
             [
-                "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-C", scratch + "/rootfs", "-cf",
+                "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-C", scratch + "/rootfs",
+                "-cf",
                 scratch + "/layer.tar", ".",
             ])
         guard packed.exitCode == 0 else { throw ProcessFailure(description: "tar: \(packed)") }

@@ -47,7 +47,9 @@ package struct OCIRuntimeDetection: Sendable {
         worker: String, dataFolder: String, roots: any RootSource, logger: Logger
     ) async throws(EngineError) -> OCIRuntimeEngine {
         guard geteuid() == 0 else { throw .unavailable("the engine oci needs root in this version") }
-        guard access(runner, X_OK) == 0 else { throw .unavailable("\(runner) is missing: it belongs beside this program") }
+        guard access(runner, X_OK) == 0 else {
+            throw .unavailable("\(runner) is missing: it belongs beside this program")
+        }
         guard access(ControlGroups.root, W_OK) == 0 else {
             throw .unavailable("control groups are not mounted at \(ControlGroups.root), or may not be written to")
         }
@@ -67,6 +69,13 @@ package struct OCIRuntimeDetection: Sendable {
         }
         let tried = reasons.isEmpty ? "neither crun nor runc is installed" : reasons.joined(separator: "; ")
         throw .unavailable("no OCI runtime works on this host (\(tried))")
+    }
+
+    /// An engine that can only list and remove, whatever works on this host.
+    package func remover(worker: String, dataFolder: String, logger: Logger) throws(EngineError) -> OCIRuntimeEngine {
+        try OCIRuntimeEngine(
+            setup("", .crun, worker: worker, folder: dataFolder + "/containers"),
+            roots: FolderRoots(folder: dataFolder), logger: logger)
     }
 
     private func kind(of path: String) throws(EngineError) -> RuntimeKind {

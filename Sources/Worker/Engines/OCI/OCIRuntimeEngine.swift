@@ -84,7 +84,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
         let root = try await images.root(of: specification.image)
-        let bundle = Bundle(
+        let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
             host: setup.host)
@@ -216,7 +216,8 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     private var attempts: [AttemptID] {
         // allowed: no folder, no containers
-        ((try? FileManager.default.contentsOfDirectory(atPath: setup.folder)) ?? []).compactMap { AttemptID($0) }.sorted()
+        ((try? FileManager.default.contentsOfDirectory(atPath: setup.folder)) ?? []).compactMap { AttemptID($0) }
+            .sorted()
     }
 
     private func controlGroup(_ attempt: AttemptID) -> ControlGroups {

@@ -15,6 +15,7 @@ struct LocalCluster {
         var labels: [String]
         var insecureRegistries: [String]
         var engine: String?
+        var ociRuntime: String?
     }
 
     let folder: String
@@ -42,6 +43,7 @@ struct LocalCluster {
         {  // allowed: then only what is given counts
             options.listen = given.listen ?? before.listen
             options.engine = given.engine ?? before.engine
+            options.ociRuntime = given.ociRuntime ?? before.ociRuntime
             if given.volumes.isEmpty { options.volumes = before.volumes }
             if given.allowedPaths.isEmpty { options.allowedPaths = before.allowedPaths }
             if given.labels.isEmpty { options.labels = before.labels }
@@ -91,8 +93,12 @@ struct LocalCluster {
             "--url", context.url, "--token-file", folder + "/worker.token", "--data-dir", folder + "/worker", "--name",
             Self.workerName,
         ]
-            + ["--engine", options.engine ?? "auto"] + options.volumes.flatMap { ["--volume", $0] }
+            + engineArguments(options) + options.volumes.flatMap { ["--volume", $0] }
             + options.allowedPaths.flatMap { ["--allow-path", $0] } + options.labels.flatMap { ["--label", $0] }
+    }
+
+    private func engineArguments(_ options: Options?) -> [String] {
+        ["--engine", options?.engine ?? "auto"] + (options?.ociRuntime.map { ["--oci-runtime", $0] } ?? [])
     }
 
     private static var workerName: String {
@@ -158,7 +164,7 @@ struct LocalCluster {
         let cleanup = Process()
         cleanup.executableURL = URL(filePath: programs + "/jobctl-worker")
         cleanup.arguments =
-            ["--cleanup", "--data-dir", folder + "/worker", "--engine", options?.engine ?? "auto"]
+            ["--cleanup", "--data-dir", folder + "/worker"] + engineArguments(options)
             + (options?.volumes ?? []).flatMap { ["--volume", $0] }
         let log = FileHandle(forWritingAtPath: folder + "/worker.log")
         _ = try? log?.seekToEnd()  // allowed: the log is for people

@@ -18,12 +18,14 @@ struct Up: AsyncParsableCommand {
     @Option(help: "A host path that jobs may bind.") var allowPath: [String] = []
     @Option(help: "A label of the worker: KEY=VALUE.") var label: [String] = []
     @Option(help: "A registry, as HOST:PORT, that is spoken to over plain HTTP.") var insecureRegistry: [String] = []
-    @Option(help: "auto, docker or podman.") var engine: String?
+    @Option(help: "auto, oci (containers without a daemon), docker or podman.") var engine: String?
+    @Option(help: "The OCI runtime of the engine oci, instead of crun or else runc: a name or a path.")
+    var ociRuntime: String?
     @Flag(help: "Return when both are ready, and leave them running.") var detach = false
 
     func validate() throws {
-        if let engine, !["auto", "docker", "podman"].contains(engine) {
-            throw ValidationError("--engine: \(quoted(engine)) is not auto, docker or podman")
+        if let engine, !["auto", "oci", "docker", "podman"].contains(engine) {
+            throw ValidationError("--engine: \(quoted(engine)) is not auto, oci, docker or podman")
         }
         for text in volume where !text.contains("=/") {
             throw ValidationError("--volume: \(quoted(text)) must be NAME=/PATH:ro or NAME=/PATH:rw")
@@ -35,7 +37,7 @@ struct Up: AsyncParsableCommand {
         let options = try cluster.remember(
             LocalCluster.Options(
                 listen: listen, volumes: volume, allowedPaths: allowPath, labels: label,
-                insecureRegistries: insecureRegistry, engine: engine))
+                insecureRegistries: insecureRegistry, engine: engine, ociRuntime: ociRuntime))
         let context = try await cluster.start(options)
         print("jobctl: the scheduler listens on \(context.url); data in \(cluster.folder)")
         if detach { return }

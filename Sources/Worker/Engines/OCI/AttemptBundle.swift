@@ -28,7 +28,7 @@ package struct BundleHost: Hashable, Sendable {
 }
 
 /// All that goes into one bundle.
-struct Bundle: Sendable {
+struct AttemptBundle: Sendable {
     let specification: ContainerSpecification
     /// `NAME=value`.
     let imageEnvironment: [String]
@@ -73,7 +73,9 @@ struct Bundle: Sendable {
                 throw .program("the command or the environment holds a zero byte")
             }
             return [
-                "user": ["uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid))],
+                "user": [
+                    "uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid)),
+                ],
                 "args": .array(words.map { .string($0) }), "env": .array(variables.map { .string($0) }),
                 "cwd": .string(workingDirectory), "terminal": false, "noNewPrivileges": true, "oomScoreAdj": 0,
                 "capabilities": [
@@ -122,7 +124,9 @@ struct Bundle: Sendable {
 
     private var ownMounts: [JSONValue] {
         let folders = ["/tmp", "/run"].map { bind(host.scratch + $0, $0, readOnly: false) }
-        let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map { bind(host.scratch + $0, $0, readOnly: true) }
+        let names = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].map {
+            bind(host.scratch + $0, $0, readOnly: true)
+        }
         // A folder before what lies in it.
         let given = specification.mounts.sorted { $0.target < $1.target }
             .map { bind($0.source, $0.target, readOnly: $0.readOnly) }
