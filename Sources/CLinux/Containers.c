@@ -206,9 +206,12 @@ int jc_init_receive(int socket, struct jc_init_message *message) {
 
 enum { channel = 3 };
 
-static void tell(int32_t kind, int32_t value) {
+/// Whether somebody listens.
+static int tell(int32_t kind, int32_t value) {
     struct jc_init_message message = {kind, value};
-    while (send(channel, &message, sizeof message, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+    ssize_t size;
+    while ((size = send(channel, &message, sizeof message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {}
+    return size == (ssize_t)sizeof message;
 }
 
 /// Replaces the child by the program. The errno that it returns by the pipe is the whole story of a failure.
@@ -273,7 +276,8 @@ void jc_init_main(char *const *argv) {
         tell(jc_init_broken, signals < 0 ? errno : -filtered);
         _exit(126);
     }
-    tell(jc_init_ready, 0);
+    // A program that nobody watches over is not started.
+    if (!tell(jc_init_ready, 0)) _exit(137);
     pid_t program = start(argv);
     struct pollfd wanted[2] = {{.fd = signals, .events = POLLIN}, {.fd = channel}};
     for (;;) {

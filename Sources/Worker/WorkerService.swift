@@ -54,8 +54,11 @@ package enum WorkerService {
         let proxy = RegistryProxy(
             scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger
         )
-        let engine = try await EngineDetection(options.engine).engine(
-            worker: try identity(options.dataFolder), registry: proxy, logger: logger)
+        let engine = try await EngineSelection(
+            options.engine, oci: OCIRuntimeDetection(runtime: options.ociRuntime)
+        ).engine(
+            worker: try identity(options.dataFolder), dataFolder: options.dataFolder, roots: nil, registry: proxy,
+            logger: logger)
         let capacity = await Capacity.detect()
         for note in capacity.notes {
             logger.warning("a part of the host's capacity is unknown", metadata: ["reason": "\(note)"])
@@ -94,13 +97,7 @@ package enum WorkerService {
         let access = VolumeAccess(
             table: try VolumeTable(volumes: volumes, allowedPaths: []), mountFolder: dataFolder + "/mounts")
         let journal = try Journal(folder: dataFolder + "/attempts")
-        do {
-            let found = try await EngineDetection(engine).engine(
-                worker: try identity(dataFolder), registry: NoImages(), logger: logger)
-            for container in try await found.list() { try await found.remove(container.id) }
-        } catch {
-            logger.warning("the worker's containers could not be removed", metadata: ["cause": "\(error)"])
-        }
+        await removeContainers(dataFolder: dataFolder, worker: try identity(dataFolder), engine, logger)
         CgroupBook.removeGroups(ofWorker: try identity(dataFolder))
         for record in try journal.load().records {
             access.unmount(record.attempt)
@@ -108,6 +105,28 @@ package enum WorkerService {
             journal.remove(record.attempt)
         }
         access.removeLeftovers(except: [])
+    }
+
+    /// Of every engine that the worker may have used.
+    private static func removeContainers(
+        dataFolder: String, worker: String, _ choice: EngineChoice, _ logger: Logger
+    ) async {
+        do {
+            var engines: [any ContainerEngine] = []
+            if FileManager.default.fileExists(atPath: dataFolder + "/containers") {
+                engines.append(
+                    try OCIRuntimeDetection().remover(worker: worker, dataFolder: dataFolder, logger: logger))
+            }
+            if choice != .oci, choice != .auto || engines.isEmpty {
+                engines.append(
+                    try await EngineDetection(choice).engine(worker: worker, registry: NoImages(), logger: logger))
+            }
+            for engine in engines {
+                for container in try await engine.list() { try await engine.remove(container.id) }
+            }
+        } catch {
+            logger.warning("the worker's containers could not be removed", metadata: ["cause": "\(error)"])
+        }
     }
 
     /// What this data folder's containers are labelled with: made once, kept.

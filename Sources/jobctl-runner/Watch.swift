@@ -120,14 +120,20 @@ struct Watch {
             reap()
             hear()
             copyOutput()
-            story.pending += supervision.advanced(
-                to: jc_boot_milliseconds(), lease: description.leaseFile.flatMap(Lease.read))
+            keepTime()
             deliver()
             giveUpOnRuntime()
         }
         hear()
         copyOutput()
         return verdict()
+    }
+
+    /// The lease's file is read when the lease that is known ends, and only then.
+    private mutating func keepTime() {
+        let now = jc_boot_milliseconds()
+        guard let moment = supervision.nextMoment, now >= moment else { return }
+        story.pending += supervision.advanced(to: now, lease: description.leaseFile.flatMap(Lease.read))
     }
 
     private var isOver: Bool {

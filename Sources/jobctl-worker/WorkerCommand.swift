@@ -19,7 +19,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "A folder to offer: NAME=/PATH:ro or NAME=/PATH:rw.") var volume: [String] = []
     @Option(help: "A host path that jobs may bind.") var allowPath: [String] = []
     @Option(help: "A label for constraints: KEY=VALUE.") var label: [String] = []
-    @Option(help: "auto, docker or podman.") var engine = "auto"
+    @Option(help: "auto, oci (containers without a daemon), docker or podman.") var engine = "auto"
+    @Option(help: "The OCI runtime of the engine oci, instead of crun or else runc: a name or a path.")
+    var ociRuntime: String?
     @Option(help: "Processors to offer, instead of all.") var cpus: Double?
     @Option(help: "Memory to offer, for example 64GiB, instead of nine tenths.") var memory: String?
     @Flag(help: "Stop and remove everything that this worker runs, then end. The agent must not be running.")
@@ -29,7 +31,7 @@ struct WorkerCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap(StreamLogHandler.standardError)
         let logger = Logger(label: "worker")
         guard let engine = EngineChoice(rawValue: engine) else {
-            throw ValidationError("--engine: '\(engine)' is not auto, docker or podman")
+            throw ValidationError("--engine: '\(engine)' is not \(EngineChoice.list)")
         }
         do {
             let volumes = try volume.map { try Volume($0) }
@@ -72,6 +74,7 @@ struct WorkerCommand: AsyncParsableCommand {
         return WorkerOptions(
             schedulerURL: url, token: token.trimmingCharacters(in: .whitespacesAndNewlines), name: workerName,
             dataFolder: dataDir,
-            volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, cpus: cpus, memory: memory)
+            volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, ociRuntime: ociRuntime,
+            cpus: cpus, memory: memory)
     }
 }

@@ -64,6 +64,8 @@ enum Rules {
             "JobModel", "OCI", "CCurl", "Logging", "Foundation", "Synchronization", "Glibc", "Dispatch",
         ],
         "Migrations": [],
+        "Sources/RunnerCore": ["CLinux", "Glibc"],
+        "Sources/jobctl-runner": ["RunnerCore", "CLinux", "Glibc"],
         "Sources/jobctl-scheduler": [
             "Scheduler", "ArgumentParser", "Logging", "JobModel", "Foundation", "Glibc", "SchedulingCore",
         ],

@@ -72,6 +72,13 @@ package struct OCIRuntimeDetection: Sendable {
         throw .unavailable("no OCI runtime works on this host (\(tried))")
     }
 
+    /// An engine that can only list and remove, whatever works on this host.
+    package func remover(worker: String, dataFolder: String, logger: Logger) throws(EngineError) -> OCIRuntimeEngine {
+        try OCIRuntimeEngine(
+            setup("", .crun, worker: worker, folder: dataFolder + "/containers"),
+            roots: FolderRoots(folder: dataFolder), logger: logger)
+    }
+
     private func kind(of path: String) throws(EngineError) -> RuntimeKind {
         guard access(path, X_OK) == 0 else { throw .unavailable("no such program") }
         let name = (path as NSString).lastPathComponent

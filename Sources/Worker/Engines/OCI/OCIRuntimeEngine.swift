@@ -85,7 +85,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
         let root = try await images.root(of: specification.image)
-        let bundle = Bundle(
+        let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
             host: setup.host)

@@ -13,6 +13,7 @@ struct LocalCluster {
         var labels: [String] = []
         var insecureRegistries: [String] = []
         var engine: String?
+        var ociRuntime: String?
         /// Where the container engines are; the next call may come from a shell that does not say it.
         var environment: [String: String]?
 
@@ -25,6 +26,7 @@ struct LocalCluster {
             // Port 0 means any: the one that workers and context files know already.
             if let listen, !listen.hasSuffix(":0") || before.listen == nil { options.listen = listen }
             if let engine { options.engine = engine }
+            if let ociRuntime { options.ociRuntime = ociRuntime }
             if !volumes.isEmpty { options.volumes = volumes }
             if !allowedPaths.isEmpty { options.allowedPaths = allowedPaths }
             if !labels.isEmpty { options.labels = labels }
@@ -163,8 +165,12 @@ struct LocalCluster {
             "--url", context.url, "--token-file", folder + "/worker.token", "--data-dir", folder + "/worker", "--name",
             Self.workerName,
         ]
-            + ["--engine", options.engine ?? "auto"] + options.volumes.flatMap { ["--volume", $0] }
+            + engineArguments(options) + options.volumes.flatMap { ["--volume", $0] }
             + options.allowedPaths.flatMap { ["--allow-path", $0] } + options.labels.flatMap { ["--label", $0] }
+    }
+
+    private func engineArguments(_ options: Options?) -> [String] {
+        ["--engine", options?.engine ?? "auto"] + (options?.ociRuntime.map { ["--oci-runtime", $0] } ?? [])
     }
 
     private static var workerName: String {
@@ -231,7 +237,7 @@ struct LocalCluster {
         let cleanup = Process()
         cleanup.executableURL = URL(filePath: programs + "/jobctl-worker")
         cleanup.arguments =
-            ["--cleanup", "--data-dir", folder + "/worker", "--engine", options?.engine ?? "auto"]
+            ["--cleanup", "--data-dir", folder + "/worker"] + engineArguments(options)
             + (options?.volumes ?? []).flatMap { ["--volume", $0] }
         let log = FileHandle(forWritingAtPath: worker.log)
         _ = try? log?.seekToEnd()  // allowed: the log is for people

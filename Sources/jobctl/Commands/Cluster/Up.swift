@@ -41,6 +41,10 @@ struct Up: AsyncParsableCommand {
     var engine: String?
     private static let engines = ["auto", "oci", "docker", "podman"]
 
+    @Option(
+        help: ArgumentHelp(
+            "The OCI runtime of the engine oci, instead of crun or else runc.", valueName: "name-or-path"))
+    var ociRuntime: String?
     @Flag(help: "Return when both are ready, and leave them running.") var detach = false
     @OptionGroup var format: OutputOptions
 
@@ -72,7 +76,7 @@ struct Up: AsyncParsableCommand {
         let state = try await cluster.start(
             LocalCluster.Options(
                 listen: listen, volumes: volume, allowedPaths: allowPath, labels: label,
-                insecureRegistries: insecureRegistry, engine: engine,
+                insecureRegistries: insecureRegistry, engine: engine, ociRuntime: ociRuntime,
                 environment: variables.isEmpty ? nil : variables))
         try Render.one(state, quiet: state.url, format) {
             "jobctl: the scheduler listens on \(state.url); data in \(state.dataDirectory)"

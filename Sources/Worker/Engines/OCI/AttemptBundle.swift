@@ -29,7 +29,7 @@ package struct BundleHost: Hashable, Sendable {
 }
 
 /// All that goes into one bundle.
-struct Bundle: Sendable {
+struct AttemptBundle: Sendable {
     let specification: ContainerSpecification
     /// `NAME=value`.
     let imageEnvironment: [String]
