@@ -17,9 +17,16 @@ extension SchedulerClient {
         try await archived("blobs/\(digest)", limit: limit)
     }
 
+    /// Other registries than the scheduler's want each kind by its name.
+    private static let accepted = [
+        "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json", "*/*",
+    ].joined(separator: ", ")
+
     private func archived(_ name: String, limit: Int) async throws(Problem) -> [UInt8] {
         let response = try await send(
-            .GET, "/v2/archive/" + name, headers: [("Accept", "*/*")], deadline: Self.quick)
+            .GET, "/v2/archive/" + name, headers: [("Accept", Self.accepted)], deadline: Self.quick)
         guard response.status.code == 200 else { throw await refusal(response, name) }
         return Array(try await collect(response, upTo: limit).readableBytesView)
     }

@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import JobModel
 import Logging
+import OCI
 import SchedulerClient
 import ServiceLifecycle
 
@@ -57,7 +58,8 @@ package enum WorkerService {
         let engine = try await EngineSelection(
             options.engine, oci: OCIRuntimeDetection(runtime: options.ociRuntime)
         ).engine(
-            worker: try identity(options.dataFolder), dataFolder: options.dataFolder, roots: nil, registry: proxy,
+            worker: try identity(options.dataFolder), dataFolder: options.dataFolder,
+            roots: { () throws(EngineError) in try Self.roots(options.dataFolder, client) }, registry: proxy,
             logger: logger)
         let capacity = await Capacity.detect()
         for note in capacity.notes {
@@ -105,6 +107,20 @@ package enum WorkerService {
             journal.remove(record.attempt)
         }
         access.removeLeftovers(except: [])
+    }
+
+    /// The worker's own unpacked images, from the scheduler's archive.
+    private static func roots(_ dataFolder: String, _ client: SchedulerClient) throws(EngineError) -> any RootSource {
+        var disk = statvfs()
+        let size = statvfs(dataFolder, &disk) == 0 ? Int64(clamping: disk.f_blocks) * Int64(clamping: disk.f_frsize) : 0
+        do throws(OCIError) {
+            // A quarter of the disk; what attempts use is never removed.
+            let store = try LayerStore(
+                directory: dataFolder + "/layers", budget: ByteCount(bytes: max(size / 4, 10 << 30)))
+            return ArchiveRoots(store: store, source: ArchiveLayerSource(client: client))
+        } catch {
+            throw EngineError.unavailable("\(error)")
+        }
     }
 
     /// Of every engine that the worker may have used.

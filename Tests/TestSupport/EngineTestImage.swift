@@ -73,7 +73,7 @@ package enum EngineTestImage {
     }
 
     /// The image's root file system as a folder.
-    package static func makeRoot(_ root: String, marker: String = "") async throws {
+    private static func makeRoot(_ root: String, marker: String = "") async throws {
         let build = """
             set -e
             mkdir -p "$1"; cd "$1"; for f in bin etc volume tmp data out run; do mkdir -p $f; done
@@ -88,10 +88,6 @@ package enum EngineTestImage {
             throw ProcessFailure(description: "the test image could not be built: \(made)")
         }
     }
-
-    /// What its configuration says.
-    package static let environment = ["PATH=/bin", "FROM_IMAGE=yes", "LANG=en_GB.UTF-8"]
-    package static let workingDirectory = "/data"
 
     package static var architecture: String {
         #if arch(arm64)

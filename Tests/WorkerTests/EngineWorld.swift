@@ -5,6 +5,7 @@ import JobModel
 import Logging
 import OCI
 import RunnerCore
+import SchedulerClient
 import TestSupport
 import Testing
 
@@ -142,15 +143,23 @@ struct InEngineWorld: SuiteTrait, TestScoping {
         let folder = try temporaryFolder("oci")
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
-        try await EngineTestImage.makeRoot(folder + "/image")
-        let image = PinnedImage(
-            digest: Digest(of: "the test image"), platform: "linux/\(EngineTestImage.architecture)")
-        let world = EngineWorld(image: image, daemon: nil, registry: nil, folder: folder) { worker in
-            try await OCIRuntimeDetection(runtime: kind.rawValue).engine(
-                worker: worker, dataFolder: "\(folder)/\(worker)",
-                roots: TestRoots(folder: folder + "/image", image: image), logger: Logger(label: "test"))
+        let registry = try await PlainRegistryUnderTest.start()
+        let client = try SchedulerClient(url: registry.url, token: "unused")
+        let result = await outcome {
+            let digest = try await EngineTestImage.push(to: registry.port)
+            let store = try LayerStore(directory: folder + "/layers", budget: ByteCount(bytes: 1 << 30))
+            let roots = ArchiveRoots(
+                store: store, source: ArchiveLayerSource(client: client, patience: .seconds(10)))
+            let image = PinnedImage(digest: digest, platform: "linux/\(EngineTestImage.architecture)")
+            let world = EngineWorld(image: image, daemon: nil, registry: registry, folder: folder) { worker in
+                try await OCIRuntimeDetection(runtime: kind.rawValue).engine(
+                    worker: worker, dataFolder: "\(folder)/\(worker)", roots: roots, logger: Logger(label: "test"))
+            }
+            try await EngineWorld.$current.withValue(world) { try await body() }
         }
-        try await EngineWorld.$current.withValue(world) { try await body() }
+        await client.close()
+        await registry.stop()
+        try result.get()
     }
 
     private func real(_ kind: EngineUnderTest.Kind, _ body: @Sendable () async throws -> Void) async throws {
@@ -190,21 +199,6 @@ struct InEngineWorld: SuiteTrait, TestScoping {
             try result.get()
         }
     }
-}
-
-/// One image, unpacked.
-private struct TestRoots: RootSource {
-    let folder: String
-    let image: PinnedImage
-
-    func root(of wanted: PinnedImage) async throws(EngineError) -> (root: RootFilesystem, lease: LayerLease) {
-        guard wanted == image else { throw .image("nobody has the image") }
-        let root = RootFilesystem(
-            folder: folder, environment: EngineTestImage.environment,
-            workingDirectory: EngineTestImage.workingDirectory)
-        return (root, .ofNothing)
-    }
-    func hold(_ diffIDs: [Digest]) -> LayerLease { .ofNothing }
 }
 
 private func outcome(_ body: () async throws -> Void) async -> Result<Void, any Error> {

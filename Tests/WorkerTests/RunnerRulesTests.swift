@@ -93,7 +93,8 @@ private enum RunnerRule {
         EnginePromise("the number of processes is limited") { world in
             try await world.withRunners { engine, _ in
                 let script = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; true"
-                #expect(try await engine.run(world.specification(["sh", "-c", script])).output.text == "4096\n")
+                let text = try await engine.run(world.specification(["sh", "-c", script])).output.text
+                #expect(text == "4096\n")
             }
         },
         EnginePromise("nothing is mounted over the runtime's own folders, and nothing runs as root") { world in
@@ -107,7 +108,8 @@ private enum RunnerRule {
                 var root = world.specification(["true"])
                 root.user = Identity(name: root.user.name, uid: 0, gid: 5678)
                 await #expect(throws: EngineError.self) { try await engine.create(root) }
-                #expect(try await engine.list().isEmpty)
+                let found = try await engine.list()
+                #expect(found.isEmpty)
             }
         },
     ]

@@ -16,15 +16,17 @@ package struct EngineSelection: Sendable {
         self.sockets = sockets ?? EngineDetection(choice)
     }
 
-    /// - Parameter roots: where the engine oci gets images; without it, it is not tried.
+    /// - Parameter roots: where the engine oci gets images; asked only if that engine is tried.
     /// - Throws: kind `unavailable`, with one sentence that says for each candidate what was wrong.
     package func engine(
-        worker: String, dataFolder: String, roots: (any RootSource)?, registry: any ImageSource, logger: Logger
+        worker: String, dataFolder: String, roots: () throws(EngineError) -> any RootSource,
+        registry: any ImageSource, logger: Logger
     ) async throws(EngineError) -> any ContainerEngine {
         var reason: EngineError?
-        if choice == .auto || choice == .oci, let roots {
+        if choice == .auto || choice == .oci {
             do throws(EngineError) {
-                return try await oci.engine(worker: worker, dataFolder: dataFolder, roots: roots, logger: logger)
+                return try await oci.engine(
+                    worker: worker, dataFolder: dataFolder, roots: try roots(), logger: logger)
             } catch {
                 guard choice == .auto else { throw error }
                 logger.info("the engine oci does not work here", metadata: ["reason": "\(error)"])

@@ -87,7 +87,7 @@ struct AttemptBundle: Sendable {
         }
     }
 
-    /// The image's variables, the defaults that neither it nor the configuration sets, and the configuration's.
+    /// The defaults, the image's over them, the configuration's over both.
     private var environment: [String: String] {
         var variables = [
             "LANG": "C.UTF-8", "TZ": "UTC", "HOME": "/tmp", "PATH": Self.standardPath, "HOSTNAME": name,
@@ -96,11 +96,13 @@ struct AttemptBundle: Sendable {
             guard let equals = entry.firstIndex(of: "="), equals > entry.startIndex else { continue }
             variables[String(entry[..<equals])] = String(entry[entry.index(after: equals)...])
         }
+        variables.merge(specification.environment) { $1 }
         if !specification.gpus.isEmpty {
+            // The last word: which GPUs an attempt sees was scheduled, and is not for an image or a job to say.
             variables["NVIDIA_VISIBLE_DEVICES"] = specification.gpus.joined(separator: ",")
-            variables["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+            variables["NVIDIA_DRIVER_CAPABILITIES"] = variables["NVIDIA_DRIVER_CAPABILITIES"] ?? "compute,utility"
         }
-        return variables.merging(specification.environment) { $1 }
+        return variables
     }
 
     private func limit(_ type: String, _ value: UInt64) -> JSONValue {

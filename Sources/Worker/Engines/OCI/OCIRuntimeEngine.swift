@@ -51,7 +51,6 @@ package final class OCIRuntimeEngine: ContainerEngine {
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
     private let roots: any RootSource
-    private let images: RootBook
     private let leases = Mutex<[AttemptID: LayerLease]>([:])
     private let logger: Logger
 
@@ -61,7 +60,6 @@ package final class OCIRuntimeEngine: ContainerEngine {
         self.setup = setup
         self.roots = roots
         self.logger = logger
-        images = RootBook(source: roots)
         for folder in [setup.folder, setup.host.scratch] {
             do {
                 try FileManager.default.createDirectory(
@@ -78,13 +76,16 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     // MARK: Life of a container
 
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) { _ = try await images.root(of: image) }
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
+        try await roots.root(of: image).lease.release()
+    }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
         let attempt = specification.attempt
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
-        let root = try await images.root(of: specification.image)
+        let (root, lease) = try await roots.root(of: specification.image)
+        leases.withLock { $0.updateValue(lease, forKey: attempt) }?.release()
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
@@ -97,7 +98,6 @@ package final class OCIRuntimeEngine: ContainerEngine {
             usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
             timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
             leaseFile: leaseFile, bundle: try bundle.json())
-        leases.withLock { $0[attempt] = roots.hold(root.diffIDs) }
         mkdir(folder.path, 0o700)
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
