@@ -192,7 +192,8 @@ import Testing
             let image = LayerImage.small(1, size: 100_000)
             let blob = try #require(image.blobs[image.layers[0].digest])
             var (changed, longer, shorter) = (image, image, image)
-            changed.blobs[image.layers[0].digest] = blob.map { $0 == UInt8(ascii: "1") ? UInt8(ascii: "2") : $0 }
+            // Its content alone: a tar that cannot be read would be told as such first.
+            changed.blobs[image.layers[0].digest] = blob.prefix(512) + blob.dropFirst(512).map { $0 == 0 ? 0 : $0 + 1 }
             longer.blobs[image.layers[0].digest] = blob + [0]
             shorter.blobs[image.layers[0].digest] = Array(blob.dropLast(512))
             let store = try scratch.layers()
