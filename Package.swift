@@ -131,8 +131,8 @@ let package = Package(
             "SchedulerTests",
             [
                 "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
-                "TestSupport",
-                asyncAlgorithms, grdb, hummingbird, hummingbirdTesting,
+                "TestSupport", asyncAlgorithms, asyncHTTPClient, grdb, hummingbird, hummingbirdTesting, logging,
+                serviceLifecycle,
             ], resources: [.copy("Golden")]),
         tests("RunnerCoreTests", ["RunnerCore"]),
         tests(

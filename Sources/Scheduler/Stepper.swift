@@ -171,12 +171,13 @@ extension StoredCatalog {
     mutating func version(of digest: Digest, named name: ConfigurationName) -> (
         version: ConfigurationVersion, isNew: Bool
     ) {
-        let known = versions[name, default: []]
-        if let index = known.firstIndex(of: digest) {
-            return (ConfigurationVersion(name: name, version: index + 1), false)
+        if let known = versions[name]?.byDigest[digest] {
+            return (ConfigurationVersion(name: name, version: known), false)
         }
-        versions[name, default: []].append(digest)
-        return (ConfigurationVersion(name: name, version: known.count + 1), true)
+        let next = (versions[name]?.newest ?? 0) + 1
+        versions[name, default: .init()].newest = next
+        versions[name]?.byDigest[digest] = next
+        return (ConfigurationVersion(name: name, version: next), true)
     }
 }
 

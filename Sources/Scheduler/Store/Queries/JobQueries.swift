@@ -27,6 +27,13 @@ package struct TaskQuery: Sendable {
     package var limit: Int
     package var cursor: String?
     package var state: TaskState?
+
+    package init(job: JobID, limit: Int, cursor: String? = nil, state: TaskState? = nil) {
+        self.job = job
+        self.limit = limit
+        self.cursor = cursor
+        self.state = state
+    }
 }
 
 /// A page of a job's attempts, oldest first.
@@ -57,6 +64,8 @@ extension Store {
             return try pool.read(body)
         } catch let problem as Problem {
             throw problem
+        } catch let unreadable as Unreadable {
+            throw Problem(.internal, "a record in the scheduler's database cannot be read: \(unreadable)")
         } catch {
             throw StoreFailure(error)
         }
@@ -94,12 +103,18 @@ extension Store {
         let sql =
             "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
             + " ORDER BY id DESC LIMIT ?"
-        var jobs = try reading { db in
-            try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments)).map(Self.document)
+        var rows = try reading { db in
+            try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments))
         }
-        let more = jobs.count > query.limit
-        if more { jobs.removeLast() }
-        return JobList(jobs: jobs, next: more ? jobs.last.map { $0.id.description } : nil)
+        let more = rows.count > query.limit
+        if more { rows.removeLast() }
+        let next: Int64? = more ? rows.last?["id"] : nil
+        return JobList(jobs: try rows.compactMap(Self.readableDocument), next: next.map { String($0) })
+    }
+
+    /// Nil for a row that cannot be read: it must not hide the others. Asked for by its id, it says why.
+    private static func readableDocument(_ row: Row) throws -> JobDocument? {
+        do { return try document(row) } catch is Unreadable { return nil }
     }
 
     package func tasks(_ query: TaskQuery) throws -> TaskList {
