@@ -6,12 +6,13 @@ CREATE TABLE attempts (
     number INTEGER NOT NULL CHECK (number >= 1),
     worker TEXT NOT NULL,
     state TEXT NOT NULL
-        CHECK (state IN ('assigned', 'preparing', 'running', 'ending', 'succeeded', 'failed', 'cancelled', 'lost')),
+        CHECK (state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'),
     reason TEXT,
     -- Identities, one a line.
     gpus TEXT NOT NULL,
-    is_acknowledged INTEGER NOT NULL CHECK (is_acknowledged IN (0, 1)),
-    is_accepted INTEGER NOT NULL CHECK (is_accepted IN (0, 1)),
+    is_acknowledged INTEGER NOT NULL CHECK (is_acknowledged = 0 OR is_acknowledged = 1),
+    is_accepted INTEGER NOT NULL CHECK (is_accepted = 0 OR is_accepted = 1),
     stop_reason TEXT,
     assigned_at INTEGER NOT NULL,
     ended_at INTEGER,
@@ -34,11 +35,12 @@ CREATE TABLE attempts (
     PRIMARY KEY (job, task, number),
     FOREIGN KEY (job, task) REFERENCES tasks (job, task),
     -- Every attempt that ended has a reason, and a success has the proof of its exit code.
-    CHECK ((state IN ('succeeded', 'failed', 'cancelled', 'lost')) = (reason IS NOT NULL)),
+    CHECK ((state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost') = (reason IS NOT NULL)),
     CHECK (state <> 'succeeded' OR exit_code = 0)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_live ON attempts (job, task, number) WHERE state IN ('assigned', 'preparing', 'running', 'ending');
+CREATE INDEX attempts_live ON attempts (job, task, number)
+    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
 
 CREATE TABLE configuration_versions (
     name TEXT NOT NULL,
@@ -80,7 +82,7 @@ CREATE TABLE images (
     size INTEGER NOT NULL,
     platforms TEXT NOT NULL,
     layers TEXT NOT NULL,
-    is_complete INTEGER NOT NULL CHECK (is_complete IN (0, 1)),
+    is_complete INTEGER NOT NULL CHECK (is_complete = 0 OR is_complete = 1),
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -91,7 +93,9 @@ CREATE TABLE jobs (
     configuration TEXT NOT NULL REFERENCES configurations (digest),
     -- What is fixed, as JSON.
     record TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'held', 'running', 'succeeded', 'failed', 'cancelled')),
+    state TEXT NOT NULL
+        CHECK (state = 'pending' OR state = 'waiting' OR state = 'held' OR state = 'running'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
     reason TEXT,
     tasks_total INTEGER NOT NULL CHECK (tasks_total >= 1),
     tasks_pending INTEGER NOT NULL CHECK (tasks_pending >= 0),
@@ -101,9 +105,9 @@ CREATE TABLE jobs (
     tasks_cancelled INTEGER NOT NULL CHECK (tasks_cancelled >= 0),
     -- The tasks that were never started: '1-100,205-300'.
     unstarted TEXT NOT NULL,
-    is_held INTEGER NOT NULL CHECK (is_held IN (0, 1)),
-    cancel_requested INTEGER NOT NULL CHECK (cancel_requested IN (0, 1)),
-    image_is_stored INTEGER NOT NULL CHECK (image_is_stored IN (0, 1)),
+    is_held INTEGER NOT NULL CHECK (is_held = 0 OR is_held = 1),
+    cancel_requested INTEGER NOT NULL CHECK (cancel_requested = 0 OR cancel_requested = 1),
+    image_is_stored INTEGER NOT NULL CHECK (image_is_stored = 0 OR image_is_stored = 1),
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
@@ -130,7 +134,9 @@ CREATE TABLE quarantine (
 CREATE TABLE tasks (
     job INTEGER NOT NULL REFERENCES jobs (id),
     task INTEGER NOT NULL CHECK (task >= 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'running', 'succeeded', 'failed', 'cancelled')),
+    state TEXT NOT NULL
+        CHECK (state = 'pending' OR state = 'running'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
     reason TEXT,
     attempts INTEGER NOT NULL CHECK (attempts >= 1),
     program_failures INTEGER NOT NULL CHECK (program_failures >= 0),
@@ -138,7 +144,7 @@ CREATE TABLE tasks (
     PRIMARY KEY (job, task)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX tasks_live ON tasks (job, task) WHERE state IN ('pending', 'running');
+CREATE INDEX tasks_live ON tasks (job, task) WHERE state = 'pending' OR state = 'running';
 
 CREATE TABLE totals (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
@@ -147,7 +153,7 @@ CREATE TABLE totals (
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,
-    role TEXT NOT NULL CHECK (role IN ('user', 'admin', 'worker')),
+    role TEXT NOT NULL CHECK (role = 'user' OR role = 'admin' OR role = 'worker'),
     uid INTEGER NOT NULL,
     gid INTEGER NOT NULL,
     -- The SHA-256 of the token; the token itself is nowhere.
@@ -158,5 +164,5 @@ CREATE TABLE users (
 CREATE TABLE workers (
     name TEXT NOT NULL PRIMARY KEY,
     registration TEXT NOT NULL,
-    is_draining INTEGER NOT NULL CHECK (is_draining IN (0, 1))
+    is_draining INTEGER NOT NULL CHECK (is_draining = 0 OR is_draining = 1)
 ) STRICT;

@@ -162,7 +162,8 @@ final class Inbox: Sendable {
         if state.withLock({ $0.letters.isEmpty && !$0.isClosed }) {
             _ = signal.wait(timeout: .now() + .milliseconds(milliseconds))
         } else {
-            // Letters that came while the thread was busy have signalled once: unspent, it would wake the thread for nothing.
+            // Letters that came while the thread was busy have signalled once: unspent, it would wake the thread for
+            // nothing.
             _ = signal.wait(timeout: .now())
         }
         return state.withLock { state in

@@ -125,6 +125,8 @@ package struct Stepper {
             if let document = draft.documents[id] { return .submitted(document) }
             do {
                 return try store.job(id).map { .submitted($0) } ?? .refused(Problem.noJob(id))
+            } catch let problem as Problem {
+                return .refused(problem)
             } catch {
                 throw StoreFailure(error)
             }
@@ -160,7 +162,7 @@ package struct Stepper {
         return .submitted(document)
     }
 
-    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest, JobID)? {
+    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest?, JobID)? {
         if let known = draft.keys[.init(user: key.user, key: key.key)] { return known }
         return try store.submission(with: key)
     }

@@ -1,5 +1,5 @@
-// Damaged documents of every kind that comes from outside, made from a seed. Nothing may crash; what is refused is refused with one
-// short sentence; what is accepted can be written and read again.
+// Damaged documents of every kind that comes from outside, made from a seed. Nothing may crash; what is refused is
+// refused with one short sentence; what is accepted can be written and read again.
 import Foundation
 import JobModel
 import TestSupport

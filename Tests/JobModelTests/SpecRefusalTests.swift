@@ -1,5 +1,5 @@
-// Every bad spec is answered with one sentence that names file, line and field. The page of all of them is a golden file
-// that a person can read in a few minutes; reviewing its difference is reviewing what users are told.
+// Every bad spec is answered with one sentence that names file, line and field. The page of all of them is a golden
+// file that a person can read in a few minutes; reviewing its difference is reviewing what users are told.
 import Foundation
 import JobModel
 import TestSupport

@@ -1,4 +1,5 @@
-// The wire as golden documents: each type as it is written today, and as release 0.1 wrote it, which must be read for ever.
+// The wire as golden documents: each type as it is written today, and as release 0.1 wrote it, which must be read for
+// ever.
 import Foundation
 import JobModel
 import TestSupport

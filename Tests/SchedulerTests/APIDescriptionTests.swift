@@ -1,5 +1,5 @@
-// What the scheduler really answers, held against openapi.yaml: each answer has the properties that are described, with their types, all
-// that are required and none that is not described.
+// What the scheduler really answers, held against openapi.yaml: each answer has the properties that are described, with
+// their types, all that are required and none that is not described.
 import Foundation
 import JobModel
 import Scheduler

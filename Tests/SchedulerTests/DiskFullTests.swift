@@ -1,5 +1,5 @@
-// A disk that is really full: a small tmpfs, filled to the last byte. Submits are refused with a clear sentence, reads work, running jobs
-// are kept, and everything goes on by itself when there is room again.
+// A disk that is really full: a small tmpfs, filled to the last byte. Submits are refused with a clear sentence, reads
+// work, running jobs are kept, and everything goes on by itself when there is room again.
 import Foundation
 import Glibc
 import JobModel

@@ -1,4 +1,5 @@
-// The loop's thread: many callers at once, the same key at once, calls that repeat, a stop in the middle, a disk that fails.
+// The loop's thread: many callers at once, the same key at once, calls that repeat, a stop in the middle, a disk that
+// fails.
 import Foundation
 import GRDB
 import JobModel

@@ -1,4 +1,5 @@
-// The stepper with the real store: what is acknowledged is on disk, equal keys are one job, and a crash at any commit loses nothing.
+// The stepper with the real store: what is acknowledged is on disk, equal keys are one job, and a crash at any commit
+// loses nothing.
 import Foundation
 import JobModel
 import Scheduler
@@ -10,8 +11,8 @@ import Testing
 struct StepperTests {
     private let simple = "name: a\nimage: busybox\ncommand: [\"true\"]\n"
 
-    /// A history with every kind of row, chosen from a seed, and a crash at each of its commits: what a copy of the files gives back is
-    /// what was in memory, whether the last commit is whole or torn.
+    /// A history with every kind of row, chosen from a seed, and a crash at each of its commits: what a copy of the
+    /// files gives back is what was in memory, whether the last commit is whole or torn.
     @Test(
         "a crash at any commit of a long history loses nothing that was acknowledged", arguments: [1, 2, 3] as [UInt64])
     func crashes(seed: UInt64) throws {

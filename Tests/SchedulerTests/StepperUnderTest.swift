@@ -1,5 +1,6 @@
-// The stepper on a real SQLite file, with strict workers around it. After every step three books are compared: what is in memory, what
-// the file holds, and what a copy of the file, taken as a `kill -9` would leave it, gives to the next start.
+// The stepper on a real SQLite file, with strict workers around it. After every step three books are compared: what is
+// in memory, what the file holds, and what a copy of the file, taken as a `kill -9` would leave it, gives to the next
+// start.
 import Foundation
 import JobModel
 import Scheduler

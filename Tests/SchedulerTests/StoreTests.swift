@@ -231,6 +231,46 @@ struct StoreTests {
         #expect(try store.quarantined().count == page.count)
     }
 
+    @Test("the log is moved into the database from time to time")
+    func checkpoints() throws {
+        var test = try StepperUnderTest()
+        test.comparesCopies = false
+        let submission = Envelope.submission(try accepted("image: busybox\ncommand: [a]\n", hold: true))
+        func size(_ ending: String) throws -> Int {
+            let path = test.folder.path + "/live/jobctl.sqlite" + ending
+            return try #require(FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
+        }
+        for _ in 0..<5 {
+            _ = try test.stepper.step(Array(repeating: submission, count: 1_000), at: test.now)
+        }
+        #expect(try size("") > 2 << 20, "what was written has arrived")
+    }
+
+    @Test("an idempotency key whose job or digest cannot be read is refused, and the scheduler goes on")
+    func unreadableKeys() throws {
+        var test: StepperUnderTest? = try StepperUnderTest()
+        test?.comparesCopies = false
+        let folder = try #require(test?.folder)
+        let spec = "name: a\nimage: busybox\ncommand: [a]\n"
+        for key in ["k1", "k2"] { _ = try test?.submit(spec, key: key) }
+        test = nil
+        try tamper(
+            folder.path + "/live", "UPDATE jobs SET record = '' WHERE id = 1",
+            "UPDATE idempotency_keys SET request_digest = '' WHERE key = 'k2'")
+        let now = Instant(uptime: 1, wall: Timestamp("2027-01-01T00:00:00Z")!)
+        var stepper = try Stepper(store: try Store.open(directory: folder.path + "/live"), policy: Policy(), at: now)
+        let replies = try stepper.step(
+            ["k1", "k2", "k3"].map { .submission(try accepted(spec, key: $0)) }, at: now
+        ).replies.map { reply in
+            switch reply {
+            case .submitted(let job): "job \(job.id)"
+            case .refused(let problem): "\(problem.status)"
+            case .done: "done"
+            }
+        }
+        #expect(replies == ["500", "409", "job 3"])
+    }
+
     @Test("pages follow one another across a record that cannot be read")
     func pagesAcrossQuarantine() throws {
         var test: StepperUnderTest? = try StepperUnderTest()

@@ -98,7 +98,8 @@ package struct Template: Hashable, Sendable {
         }.joined()
     }
 
-    /// The text as a binding. Nil also if a value is empty: `weather/${params.year}` must not come to mean all of `weather`.
+    /// The text as a binding. Nil also if a value is empty: `weather/${params.year}` must not come to mean all of
+    /// `weather`.
     func binding(_ values: TemplateValues) -> Binding? {
         for case .parameter(let name) in variables where values.parameters[name]?.isEmpty != false { return nil }
         return Binding(text(values))

@@ -81,8 +81,8 @@ package struct SpecNode: Sendable {
         }
     }
 
-    /// A spec as a JSON value, for the wire. Values of parameters become strings of their source text, which is what they
-    /// are: as JSON numbers, `3.10` would arrive as 3.1.
+    /// A spec as a JSON value, for the wire. Values of parameters become strings of their source text, which is what
+    /// they are: as JSON numbers, `3.10` would arrive as 3.1.
     package var specJSON: JSONValue {
         guard case .mapping(let members) = value else { return json }
         return .object(

@@ -56,7 +56,8 @@ private func isAlphanumeric(_ byte: UInt8) -> Bool {
 /// `'value'`, cut and cleaned as ``shown(_:)`` does, for use in a message.
 package func quoted(_ value: some StringProtocol) -> String { "'" + shown(value) + "'" }
 
-/// A value from outside as a message may hold it: at most 80 characters, none of which moves a cursor, ends a line or is invisible.
+/// A value from outside as a message may hold it: at most 80 characters, none of which moves a cursor, ends a line or
+/// is invisible.
 package func shown(_ value: some StringProtocol) -> String {
     var text = ""
     var rest = value.unicodeScalars[...]

@@ -50,7 +50,8 @@ package struct ParsedSubmission: Sendable {
         }
     }
 
-    /// The files may make a request large; a spec is bound by the limit of a spec file, because it goes to every worker.
+    /// The files may make a request large; a spec is bound by the limit of a spec file, because it goes to every
+    /// worker.
     private static func spec(_ reader: SpecReader) throws(SpecError) -> JobSpec {
         let limit = DocumentLimits().size
         guard reader.node.size <= limit else { throw reader.refusal("is larger than \(limit) bytes") }
@@ -85,7 +86,8 @@ package struct ParsedSubmission: Sendable {
 }
 
 extension SubmitRequest {
-    /// The request as JSON. Keys of the spec keep their order, which the coder would lose: the first axis of a matrix is the slowest.
+    /// The request as JSON. Keys of the spec keep their order, which the coder would lose: the first axis of a matrix
+    /// is the slowest.
     package var json: [UInt8] {
         func object<Value>(_ map: [String: Value], _ value: (Value) -> JSONValue) -> JSONValue {
             .object(map.sorted { $0.key < $1.key }.map { ($0.key, value($0.value)) })

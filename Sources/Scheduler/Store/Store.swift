@@ -6,6 +6,7 @@ import Glibc
 import JobModel
 import Logging
 import Migrations
+import Synchronization
 
 /// Why the store cannot go on.
 package enum StoreFailure: Error, CustomStringConvertible {
@@ -44,6 +45,8 @@ package enum StoreFailure: Error, CustomStringConvertible {
 package final class Store: Sendable {
     let pool: DatabasePool
     private let lock: FolderLock
+    /// Rows that were changed when the log was last moved into the database.
+    let changesAtCheckpoint = Mutex(0)
 
     private init(pool: DatabasePool, lock: FolderLock) {
         self.pool = pool
@@ -102,7 +105,7 @@ package final class Store: Sendable {
 
     /// WAL and a sync at every commit, read back: an acknowledgement relies on them.
     private static func makeDurable(_ db: Database) throws {
-        try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
+        try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
         guard try Durability(db) == .wanted else {
             throw StoreFailure.storage("SQLite refused WAL with synchronous=FULL and foreign keys")
         }

@@ -48,12 +48,29 @@ package struct AttemptQuery: Sendable {
 enum Cursor {
     static func numbers(_ text: String, count: Int) throws(Problem) -> [Int64] {
         let numbers = text.split(separator: ".", omittingEmptySubsequences: false).map { Int64($0) }
-        guard numbers.count == count, !numbers.contains(nil), text.utf8.count <= 80 else {
-            throw Problem(
-                .badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before",
-                field: "cursor")
-        }
+        guard numbers.count == count, !numbers.contains(nil), text.utf8.count <= 80 else { throw refusal(text) }
         return numbers.compactMap { $0 }
+    }
+
+    static func nameAndVersion(_ text: String) throws(Problem) -> (name: String, version: Int64) {
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, let name = ConfigurationName(rawValue: String(parts[0])), let version = Int64(parts[1])
+        else { throw refusal(text) }
+        return (name.rawValue, version)
+    }
+
+    static func timeAndDigest(_ text: String) throws(Problem) -> (time: Int64, digest: Digest) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let time = Int64(parts[0]), let digest = Digest("sha256:" + parts[1]) else {
+            throw refusal(text)
+        }
+        return (time, digest)
+    }
+
+    private static func refusal(_ text: String) -> Problem {
+        Problem(
+            .badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before",
+            field: "cursor")
     }
 }
 
