@@ -55,8 +55,8 @@ extension Store {
         try checkpointIfDue()
     }
 
-    /// How many rows may change before the log is moved into the database. A row that is committed alone takes about six
-    /// pages, so the log stays below 50 MB.
+    /// How many rows may change before the log is moved into the database. A row that is committed alone takes about
+    /// six pages, so the log stays below 50 MB.
     private static let changesBetweenCheckpoints = 2_000
 
     /// Moves the log into the database from time to time. SQLite would do so by itself, and pass over a failed sync:
