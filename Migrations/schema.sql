@@ -1,1 +1,168 @@
+-- The schema after all migrations. Written by a test: UPDATE_GOLDEN=1 swift test --filter StoreTests
 
+CREATE TABLE attempts (
+    job INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    worker TEXT NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost'),
+    reason TEXT,
+    -- Identities, one a line.
+    gpus TEXT NOT NULL,
+    is_acknowledged INTEGER NOT NULL CHECK (is_acknowledged = 0 OR is_acknowledged = 1),
+    is_accepted INTEGER NOT NULL CHECK (is_accepted = 0 OR is_accepted = 1),
+    stop_reason TEXT,
+    assigned_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    -- The newest report, as the worker sent it; all null before the first.
+    report_sequence INTEGER,
+    report_state TEXT,
+    report_reason TEXT,
+    exit_code INTEGER,
+    signal INTEGER,
+    message TEXT,
+    engine TEXT,
+    started_at INTEGER,
+    finished_at INTEGER,
+    cpu_seconds REAL,
+    max_memory INTEGER,
+    wall_seconds REAL,
+    -- Tree digests by slot, as JSON.
+    inputs TEXT,
+    outputs TEXT,
+    PRIMARY KEY (job, task, number),
+    FOREIGN KEY (job, task) REFERENCES tasks (job, task),
+    -- Every attempt that ended has a reason, and a success has the proof of its exit code.
+    CHECK ((state = 'succeeded' OR state = 'failed' OR state = 'cancelled' OR state = 'lost') = (reason IS NOT NULL)),
+    CHECK (state <> 'succeeded' OR exit_code = 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attempts_live ON attempts (job, task, number)
+    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
+
+CREATE TABLE configuration_versions (
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    digest TEXT NOT NULL REFERENCES configurations (digest),
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (name, version),
+    UNIQUE (name, digest)
+) STRICT;
+
+CREATE INDEX configuration_versions_by_digest ON configuration_versions (digest);
+
+CREATE TABLE configurations (
+    digest TEXT NOT NULL PRIMARY KEY,
+    -- Canonical JSON (RFC 8785); its SHA-256 is the digest.
+    content TEXT NOT NULL,
+    image_reference TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency_keys (
+    user TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request_digest TEXT NOT NULL,
+    job INTEGER NOT NULL REFERENCES jobs (id),
+    PRIMARY KEY (user, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE image_names (
+    reference TEXT NOT NULL PRIMARY KEY,
+    digest TEXT NOT NULL REFERENCES images (digest)
+) STRICT;
+
+CREATE INDEX image_names_by_digest ON image_names (digest);
+
+CREATE TABLE images (
+    digest TEXT NOT NULL PRIMARY KEY,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    platforms TEXT NOT NULL,
+    layers TEXT NOT NULL,
+    is_complete INTEGER NOT NULL CHECK (is_complete = 0 OR is_complete = 1),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+    id INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    configuration TEXT NOT NULL REFERENCES configurations (digest),
+    -- What is fixed, as JSON.
+    record TEXT NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state = 'pending' OR state = 'waiting' OR state = 'held' OR state = 'running'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
+    reason TEXT,
+    tasks_total INTEGER NOT NULL CHECK (tasks_total >= 1),
+    tasks_pending INTEGER NOT NULL CHECK (tasks_pending >= 0),
+    tasks_running INTEGER NOT NULL CHECK (tasks_running >= 0),
+    tasks_succeeded INTEGER NOT NULL CHECK (tasks_succeeded >= 0),
+    tasks_failed INTEGER NOT NULL CHECK (tasks_failed >= 0),
+    tasks_cancelled INTEGER NOT NULL CHECK (tasks_cancelled >= 0),
+    -- The tasks that were never started: '1-100,205-300'.
+    unstarted TEXT NOT NULL,
+    is_held INTEGER NOT NULL CHECK (is_held = 0 OR is_held = 1),
+    cancel_requested INTEGER NOT NULL CHECK (cancel_requested = 0 OR cancel_requested = 1),
+    image_is_stored INTEGER NOT NULL CHECK (image_is_stored = 0 OR image_is_stored = 1),
+    submitted_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    revision INTEGER NOT NULL,
+    CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
+) STRICT;
+
+CREATE INDEX jobs_by_configuration ON jobs (configuration, id);
+
+CREATE INDEX jobs_by_name ON jobs (name, id);
+
+CREATE INDEX jobs_by_owner ON jobs (owner, id);
+
+CREATE INDEX jobs_by_state ON jobs (state, id);
+
+CREATE TABLE quarantine (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    quarantined_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT;
+
+CREATE TABLE tasks (
+    job INTEGER NOT NULL REFERENCES jobs (id),
+    task INTEGER NOT NULL CHECK (task >= 0),
+    state TEXT NOT NULL
+        CHECK (state = 'pending' OR state = 'running'
+            OR state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
+    reason TEXT,
+    attempts INTEGER NOT NULL CHECK (attempts >= 1),
+    program_failures INTEGER NOT NULL CHECK (program_failures >= 0),
+    infrastructure_failures INTEGER NOT NULL CHECK (infrastructure_failures >= 0),
+    PRIMARY KEY (job, task)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tasks_live ON tasks (job, task) WHERE state = 'pending' OR state = 'running';
+
+CREATE TABLE totals (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    content TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    name TEXT NOT NULL PRIMARY KEY,
+    role TEXT NOT NULL CHECK (role = 'user' OR role = 'admin' OR role = 'worker'),
+    uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    -- The SHA-256 of the token; the token itself is nowhere.
+    token_hash TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE workers (
+    name TEXT NOT NULL PRIMARY KEY,
+    registration TEXT NOT NULL,
+    is_draining INTEGER NOT NULL CHECK (is_draining = 0 OR is_draining = 1)
+) STRICT;

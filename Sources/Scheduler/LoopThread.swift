@@ -67,6 +67,10 @@ struct LoopThread: Sendable {
         return .success(())
     }
 
+    private static func replaced(_ worker: WorkerName) -> Problem {
+        Problem(.conflict, "a newer call of '\(worker)' replaced this one", field: "sequence")
+    }
+
     private static let stopping = Problem(.unavailable, "the scheduler is stopping: try again in a moment")
 
     private func answer(_ letters: [Letter], _ result: StepResult, _ parked: inout Parked, _ stepper: inout Stepper) {
@@ -81,7 +85,9 @@ struct LoopThread: Sendable {
                 if case .refused(let problem) = replies.next() {
                     waiter.resume(returning: .failure(problem))
                 } else {
-                    parked[Call(worker: worker, incarnation: request.incarnation, sequence: request.sequence)] = waiter
+                    let call = Call(worker: worker, incarnation: request.incarnation, sequence: request.sequence)
+                    // The same call twice, from an agent that is not known yet: each wait ends once.
+                    parked.updateValue(waiter, forKey: call)?.resume(returning: .failure(Self.replaced(worker)))
                 }
             case .query(let body): withUnsafePointer(to: &stepper) { body(.success($0)) }
             }
@@ -98,9 +104,8 @@ struct LoopThread: Sendable {
                 parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
                     returning: .success(orders))
             case .dropSync(let worker, let incarnation, let sequence):
-                let problem = Problem(.conflict, "a newer call of '\(worker)' replaced this one", field: "sequence")
                 parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
-                    returning: .failure(problem))
+                    returning: .failure(Self.replaced(worker)))
             }
         }
     }

@@ -19,10 +19,14 @@ package final class SchedulerLoop: Service {
     private let watchers = Watchers()
     private let ended = Ended()
 
-    /// Rebuilds the state from the store and starts the thread's inbox. Nothing is applied before ``run()``.
+    /// Rebuilds the state from the store and starts the thread.
     package init(store: Store, policy: Policy, clock: any SchedulerClock, logger: Logger) throws {
         inbox = Inbox(limit: Self.inboxLimit)
         let stepper = try Stepper(store: store, policy: policy, at: clock.now())
+        for (kind, id, reason) in try store.quarantined() {
+            logger.error(
+                "A record cannot be read", metadata: ["kind": "\(kind)", "id": "\(id)", "reason": "\(reason)"])
+        }
         let worker = LoopThread(
             stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers,
             batchLimit: Self.batchLimit, tick: Self.tick)
@@ -32,6 +36,9 @@ package final class SchedulerLoop: Service {
         thread.stackSize = 8 << 20
         thread.start()
     }
+
+    /// A loop that nobody runs or holds any more ends its thread, which lets the data folder go.
+    deinit { inbox.close() }
 
     /// Waits until a graceful stop has committed everything that was accepted.
     /// - Throws: ``StoreFailure`` if the disk failed.
@@ -154,6 +161,10 @@ final class Inbox: Sendable {
     func take(_ count: Int, waiting milliseconds: Int) -> [Letter]? {
         if state.withLock({ $0.letters.isEmpty && !$0.isClosed }) {
             _ = signal.wait(timeout: .now() + .milliseconds(milliseconds))
+        } else {
+            // Letters that came while the thread was busy have signalled once: unspent, it would wake the thread for
+            // nothing.
+            _ = signal.wait(timeout: .now())
         }
         return state.withLock { state in
             state.isSignalled = false

@@ -125,6 +125,8 @@ package struct Stepper {
             if let document = draft.documents[id] { return .submitted(document) }
             do {
                 return try store.job(id).map { .submitted($0) } ?? .refused(Problem.noJob(id))
+            } catch let problem as Problem {
+                return .refused(problem)
             } catch {
                 throw StoreFailure(error)
             }
@@ -160,7 +162,7 @@ package struct Stepper {
         return .submitted(document)
     }
 
-    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest, JobID)? {
+    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest?, JobID)? {
         if let known = draft.keys[.init(user: key.user, key: key.key)] { return known }
         return try store.submission(with: key)
     }
@@ -171,16 +173,25 @@ extension StoredCatalog {
     mutating func version(of digest: Digest, named name: ConfigurationName) -> (
         version: ConfigurationVersion, isNew: Bool
     ) {
-        let known = versions[name, default: []]
-        if let index = known.firstIndex(of: digest) {
-            return (ConfigurationVersion(name: name, version: index + 1), false)
+        if let known = versions[name]?.byDigest[digest] {
+            return (ConfigurationVersion(name: name, version: known), false)
         }
-        versions[name, default: []].append(digest)
-        return (ConfigurationVersion(name: name, version: known.count + 1), true)
+        let next = (versions[name]?.newest ?? 0) + 1
+        versions[name, default: .init()].newest = next
+        versions[name]?.byDigest[digest] = next
+        return (ConfigurationVersion(name: name, version: next), true)
     }
 }
 
 extension Problem {
+    private static func condition(_ state: AttemptState?) -> String {
+        switch state {
+        case nil: "does not run any more"
+        case .assigned, .preparing: "does not run yet: it is being prepared"
+        case .running, .ending, .succeeded, .failed, .cancelled, .lost: "is about to end"
+        }
+    }
+
     /// A refusal of the core as the user reads it.
     package init(_ refusal: Refusal) {
         switch refusal {
@@ -202,6 +213,8 @@ extension Problem {
                 .refused,
                 "the protocol \(version) is not supported: this scheduler speaks \(SyncRequest.protocolVersion)",
                 field: "protocol")
+        case .attemptIsNotRunning(let id, let state):
+            self.init(.conflict, "the attempt \(id) \(Self.condition(state))", field: "attempt")
         }
     }
 }

@@ -12,7 +12,7 @@ extension SchedulerClient {
     /// - Parameter idempotencyKey: names this submission, at most 128 bytes; the same key and request give the same
     ///   job.
     package func submit(_ request: SubmitRequest, idempotencyKey: String) async throws(Problem) -> JobDocument {
-        try await postOnce("/v1/jobs", try json(request), key: idempotencyKey)
+        try await postOnce("/v1/jobs", .bytes(ByteBuffer(bytes: request.json)), key: idempotencyKey)
     }
 
     package func rerun(_ request: RerunRequest, idempotencyKey: String) async throws(Problem) -> JobDocument {

@@ -101,6 +101,68 @@ import Testing
         }
     }
 
+    @Test("a job that has ended is a conflict for whoever would change it, also after a restart")
+    func ended() async throws {
+        let folder = try ScratchFolder()
+        for life in 1...2 {
+            try await APIUnderTest.with(directory: folder.path) { api in
+                if life == 1 { _ = try await api.submit(pinnedSpec) }
+                if life == 1 { _ = try await api.call(.post, "/v1/jobs/1/cancel") }
+                for action in ["cancel", "hold", "release"] {
+                    let answer = try await api.call(.post, "/v1/jobs/1/\(action)")
+                    #expect(answer.status == 409)
+                    #expect(try answer.problem().detail == "job 1 has ended already: it was cancelled")
+                }
+            }
+        }
+    }
+
+    @Test("equal submits at the same time under one key are one job")
+    func equalSubmits() async throws {
+        try await APIUnderTest.with { api in
+            let key: HTTPFields = [.init("Idempotency-Key")!: "k"]
+            let ids = try await withThrowingTaskGroup(of: JobID.self) { group in
+                for _ in 0..<30 {
+                    group.addTask {
+                        try await api.call(.post, "/v1/jobs", headers: key, json: #"{"spec": \#(pinnedSpec)}"#)
+                            .decoded(JobDocument.self).id
+                    }
+                }
+                return try await group.reduce(into: Set<JobID>()) { $0.insert($1) }
+            }
+            #expect(ids == [JobID(rawValue: 1)])
+        }
+    }
+
+    @Test("pages of configurations neither repeat nor hide anything when some are added in between")
+    func configurationPages() async throws {
+        try await APIUnderTest.with { api in
+            func submit(_ name: String, _ argument: String) async throws {
+                _ = try await api.submit(
+                    #"{"name": "\#(name)", "image": "127.0.0.1:1/none@\#(absentDigest)", "command": ["a", "\#(argument)"]}"#
+                )
+            }
+            func page(_ query: String, _ cursor: String?) async throws -> ConfigurationList {
+                let uri = "/v1/configurations?limit=2\(query)" + (cursor.map { "&cursor=\($0)" } ?? "")
+                return try await api.call(.get, uri).decoded(ConfigurationList.self)
+            }
+            for name in ["b", "d", "f", "h"] { try await submit(name, name) }
+            let first = try await page("", nil)
+            try await submit("a", "a")
+            try await submit("e", "e")
+            let second = try await page("", first.next)
+            let third = try await page("", second.next)
+            let names = [first, second, third].map { $0.configurations.map { $0.names[0].name.rawValue } }
+            #expect(names == [["b", "d"], ["e", "f"], ["h"]] && third.next == nil)
+            for version in 2...5 { try await submit("b", "\(version)") }
+            let newest = try await page("&name=b", nil)
+            try await submit("b", "6")
+            let older = try await page("&name=b", newest.next)
+            let arguments = [newest, older].map { $0.configurations.compactMap(\.configuration.command.last) }
+            #expect(arguments == [["5", "4"], ["3", "2"]])
+        }
+    }
+
     @Test("only the owner and administrators change a job; a cancelled job cannot be held")
     func owners() async throws {
         try await APIUnderTest.with { api in

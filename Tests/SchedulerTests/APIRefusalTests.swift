@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import JobModel
 import Scheduler
+import TestSupport
 import Testing
 
 @Suite struct APIRefusalTests {
@@ -44,6 +45,13 @@ import Testing
             #"{"spec": {"image": "x@SUM", "command": ["a"]}, "hold": "yes"}"#,
             #"{"spec": {"image": "x@SUM", "command": ["a"]}, "user": "root"}"#,
             #"{"spec": {"image": "127.0.0.1:1/none:1", "command": ["a"]}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "volumes": ["i:/d"]}, "bindings": {"i": "v/${params.y}"}, "parameters": {"y": ".."}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "volumes": ["i:/d"]}, "bindings": {"i": "v/${params.y}"}, "parameters": {"y": ""}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "volumes": ["i:/d"]}, "bindings": {"i": "v/${HOME}"}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "volumes": ["i:/d"]}, "bindings": {"I": "v"}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "matrix": {"y": [1]}}, "parameters": {"y": "2"}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"], "files": {"/a": "b", "/a/": "c"}}}"#,
+            #"{"spec": {"image": "x@SUM", "command": ["a"]}, "a\nb\u001b[31m": 1}"#,
         ].map { Bad(method: .post, uri: "/v1/jobs", body: $0.replacing("SUM", with: absentDigest), shown: $0) } + [
             Bad(
                 method: .post, uri: "/v1/jobs", body: String(repeating: "[", count: 100_000), shown: "100,000 brackets"),
@@ -52,6 +60,14 @@ import Testing
                 method: .post, uri: "/v1/jobs",
                 headers: [.init("Idempotency-Key")!: String(repeating: "k", count: 129)], body: "{}",
                 shown: "a key of 129 bytes"),
+            Bad(
+                method: .post, uri: "/v1/jobs",
+                body:
+                    #"{"spec": {"image": "a", "command": ["b"], "matrix": {"v": ["\#(String(repeating: "x", count: 1 << 20))"]}}}"#,
+                shown: "a spec of more than 1 MiB"),
+            Bad(
+                method: .post, uri: "/v1/jobs", body: #"{"\#(String(repeating: "k", count: 1 << 20))": 1}"#,
+                shown: "a key of 1 MiB"),
             Bad(method: .post, uri: "/v1/jobs?dry_run=true", body: "{}"),
             Bad(
                 method: .post, uri: "/v1/jobs", body: String(repeating: " ", count: (32 << 20) + 1),
@@ -140,6 +156,13 @@ import Testing
             #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""memory": 1"#, with: #""memory": 9223372036854775807"#))}}"#,
             #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""cpus": 1"#, with: #""cpus": 1e12"#))}}"#,
             #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""gpus": []"#, with: #""gpus": ["0", "0"]"#))}}"#,
+            #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""gpus": []"#, with: #""gpus": ["a\nb"]"#))}}"#,
+            #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""gpus": []"#, with: #""gpus": [""]"#))}}"#,
+            #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""version": "1""#, with: #""version": 1"#))}}"#,
+            #"{\#(head), "live": [], "reports": [], "registration": {}}"#,
+            #"{\#(head), "live": [null], "reports": []}"#,
+            #"{\#(head), "live": [], "reports": [{"attempt": "1.1.1", "sequence": 1, "state": "ending", "inputs": {"a b": {"level": "content", "files": 1, "bytes": 1}}}]}"#,
+            #"{\#(head), "live": [], "reports": [{"attempt": "1.1.1", "sequence": 1, "state": "ending", "inputs": {"a": {"level": "content", "files": -1, "bytes": 1}}}]}"#,
             #"{\#(head), "live": [], "reports": [], "registration": {\#(registration.replacing(#""volumes": {}"#, with: #""volumes": {"a b": {"writable": true}}"#))}}"#,
         ]
         return bodies.map { Bad(method: .post, uri: "/v1/workers/node1/sync", who: .worker, body: $0) } + [

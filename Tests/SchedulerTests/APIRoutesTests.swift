@@ -4,6 +4,7 @@ import Foundation
 import HTTPTypes
 import JobModel
 import Scheduler
+import TestSupport
 import Testing
 
 @Suite struct APIRoutesTests {
@@ -102,21 +103,5 @@ extension Route {
                 "{digest}", with: absentDigest
             )
             .replacing("**", with: "archive/manifests/\(absentDigest)")
-    }
-}
-
-/// A file below Golden/: compared, or rewritten with `UPDATE_GOLDEN=1`.
-struct GoldenFile {
-    let url: URL
-    init(_ name: String, file: String = #filePath) {
-        url = URL(filePath: file).deletingLastPathComponent().appending(path: "Golden/\(name)")
-    }
-
-    func expect(_ text: String) throws {
-        if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] == "1" { try Data(text.utf8).write(to: url) }
-        let golden = try String(contentsOf: url, encoding: .utf8)
-        #expect(
-            text == golden,
-            "run UPDATE_GOLDEN=1 swift test to rewrite \(url.lastPathComponent), and review the difference")
     }
 }

@@ -3,6 +3,7 @@
 import Foundation
 import JobModel
 import Scheduler
+import TestSupport
 import Testing
 
 @Suite struct APISyncScannerTests {
@@ -75,24 +76,4 @@ import Testing
         }
         #expect(accepted > 100)
     }
-}
-
-/// Numbers from a seed (SplitMix64).
-struct SeededNumbers {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
-    }
-
-    mutating func next(in range: ClosedRange<Int64>) -> Int64 {
-        range.lowerBound + Int64(next() % UInt64(range.upperBound - range.lowerBound + 1))
-    }
-
-    mutating func coin() -> Bool { next() % 2 == 0 }
 }

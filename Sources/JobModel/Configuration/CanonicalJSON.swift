@@ -6,11 +6,19 @@ extension JSONValue {
     /// - Precondition: every number is finite; JSON has no others.
     package var canonical: [UInt8] {
         var output: [UInt8] = []
-        write(to: &output)
+        write(to: &output, sorted: true)
         return output
     }
 
-    private func write(to output: inout [UInt8]) {
+    /// The same text, but keys in the order in which they stand here: in a spec the order of a matrix's axes has a
+    /// meaning.
+    package var written: [UInt8] {
+        var output: [UInt8] = []
+        write(to: &output, sorted: false)
+        return output
+    }
+
+    private func write(to output: inout [UInt8], sorted: Bool) {
         switch self {
         case .null: output += Array("null".utf8)
         case .bool(let bool): output += Array((bool ? "true" : "false").utf8)
@@ -20,17 +28,18 @@ extension JSONValue {
             output.append(UInt8(ascii: "["))
             for (index, value) in values.enumerated() {
                 if index > 0 { output.append(UInt8(ascii: ",")) }
-                value.write(to: &output)
+                value.write(to: &output, sorted: sorted)
             }
             output.append(UInt8(ascii: "]"))
         case .object(let members):
             output.append(UInt8(ascii: "{"))
-            let sorted = members.sorted { $0.key.utf16.lexicographicallyPrecedes($1.key.utf16) }
-            for (index, member) in sorted.enumerated() {
+            let members =
+                sorted ? members.sorted { $0.key.utf16.lexicographicallyPrecedes($1.key.utf16) } : members
+            for (index, member) in members.enumerated() {
                 if index > 0 { output.append(UInt8(ascii: ",")) }
                 writeCanonical(member.key, to: &output)
                 output.append(UInt8(ascii: ":"))
-                member.value.write(to: &output)
+                member.value.write(to: &output, sorted: sorted)
             }
             output.append(UInt8(ascii: "}"))
         }

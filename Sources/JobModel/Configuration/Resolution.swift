@@ -128,7 +128,7 @@ private func resolvedBindings(
             .refused,
             "the configuration has no slot \(quoted(name))"
                 + (hint ?? (names.isEmpty ? ": it has none" : ": it has " + names.joined(separator: ", "))),
-            field: "bindings.\(name.prefix(80))")
+            field: "bindings.\(shown(name))")
     }
     var bindings: [SlotName: Binding] = [:]
     for slot in slots.keys {
@@ -136,29 +136,43 @@ private func resolvedBindings(
             bindings[slot] = Binding(root: .volume(VolumeName(unchecked: slot.rawValue)), path: "")
             continue
         }
-        guard let binding = Binding(text) else {
-            throw Problem(.refused, "\(quoted(text)) is not a binding: \(Binding.rule)", field: "bindings.\(slot)")
-        }
-        do {
-            for case .parameter(let name) in try Template(text).variables
-            where parameters[name] == nil && !shape.axisNames.contains(name) {
-                throw Problem(
-                    .refused, "the parameter '\(name)' has no value: give --param \(name)=…", field: "bindings.\(slot)")
-            }
-        } catch let mistake as Template.Mistake {
-            throw Problem(.refused, mistake.message, field: "bindings.\(slot)")
-        } catch let problem as Problem {
-            throw problem
-        } catch {
-            throw Problem(.refused, "\(quoted(text)) is not a binding: \(Binding.rule)", field: "bindings.\(slot)")
-        }
-        bindings[slot] = binding
+        bindings[slot] = try checkedBinding(text, of: slot, parameters: parameters, shape: shape)
     }
     return bindings
 }
 
+/// A binding that is valid with every value that its parameters can take: what a task finds out later, nobody watches.
+private func checkedBinding(
+    _ text: String, of slot: SlotName, parameters: [String: String], shape: TaskShape
+) throws(Problem) -> Binding {
+    func refusal(_ message: String) -> Problem { Problem(.refused, message, field: "bindings.\(slot)") }
+    guard let binding = Binding(text) else {
+        throw refusal("\(quoted(text)) is not a binding: \(Binding.rule)")
+    }
+    let template: Template
+    do { template = try Template(text) } catch { throw refusal(error.message) }
+    var axes: [String: [String]] = [:]
+    if case .matrix(let all) = shape { for axis in all { axes[axis.name] = axis.values } }
+    let names = template.variables.compactMap { if case .parameter(let name) = $0 { name } else { nil } }
+    let plain = Dictionary(names.map { ($0, "1") }, uniquingKeysWith: { first, _ in first })
+    for name in names {
+        guard let values = axes[name] ?? parameters[name].map({ [$0] }) else {
+            throw refusal("the parameter '\(name)' has no value: give --param \(name)=…")
+        }
+        for value in values {
+            let trial = TemplateValues(
+                job: JobID(rawValue: 1), jobName: "job", taskIndex: 1, parameters: plain.merging([name: value]) { $1 })
+            guard template.binding(trial) != nil else {
+                throw refusal(
+                    "\(quoted(text)) is not a binding with \(name) = \(quoted(value)): \(Binding.rule)")
+            }
+        }
+    }
+    return binding
+}
+
 private func checkParameter(_ name: String, _ value: String, axes: [String]) throws(Problem) {
-    let field = "parameters.\(name.prefix(80))"
+    let field = "parameters.\(shown(name))"
     guard Template.isParameterName(name) else {
         throw Problem(
             .refused, "\(quoted(name)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'", field: field)

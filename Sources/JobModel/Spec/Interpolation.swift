@@ -47,27 +47,28 @@ package struct Template: Hashable, Sendable {
         var pieces: [Piece] = []
         var rest = text[...]
         var plain = ""
-        while let dollar = rest.firstIndex(of: "$") {
+        // By bytes: as characters, a combining mark after a brace would hide the brace.
+        while let dollar = rest.utf8.firstIndex(of: UInt8(ascii: "$")) {
             plain += rest[..<dollar]
-            let after = rest[rest.index(after: dollar)...]
-            if after.hasPrefix("${") {
+            let after = rest[rest.utf8.index(after: dollar)...]
+            if after.utf8.starts(with: "${".utf8) {
                 plain += "${"
-                rest = after.dropFirst(2)
-            } else if after.hasPrefix("{") {
-                guard let end = after.firstIndex(of: "}") else {
+                rest = after[after.utf8.index(after.startIndex, offsetBy: 2)...]
+            } else if after.utf8.first == UInt8(ascii: "{") {
+                guard let end = after.utf8.firstIndex(of: UInt8(ascii: "}")) else {
                     throw Mistake(message: "'${' has no '}': write $${ for a plain one")
                 }
-                let name = after[after.index(after: after.startIndex)..<end]
+                let name = after[after.utf8.index(after: after.startIndex)..<end]
                 guard let variable = Variable(name) else {
                     throw Mistake(
                         message:
-                            "${\(name.prefix(80))} is not known: use ${params.NAME}, ${task.index}, ${job.id} or ${job.name}, or $${ for a plain ${"
+                            "${\(shown(name))} is not known: use ${params.NAME}, ${task.index}, ${job.id} or ${job.name}, or $${ for a plain ${"
                     )
                 }
                 if !plain.isEmpty { pieces.append(.text(plain)) }
                 plain = ""
                 pieces.append(.variable(variable))
-                rest = after[after.index(after: end)...]
+                rest = after[after.utf8.index(after: end)...]
             } else {
                 plain += "$"
                 rest = after
@@ -97,6 +98,13 @@ package struct Template: Hashable, Sendable {
         }.joined()
     }
 
+    /// The text as a binding. Nil also if a value is empty: `weather/${params.year}` must not come to mean all of
+    /// `weather`.
+    func binding(_ values: TemplateValues) -> Binding? {
+        for case .parameter(let name) in variables where values.parameters[name]?.isEmpty != false { return nil }
+        return Binding(text(values))
+    }
+
     /// 1 to 63 letters, digits, `_` or `-`.
     static func isParameterName(_ text: some StringProtocol) -> Bool {
         !text.isEmpty && text.utf8.count <= 63
@@ -118,10 +126,16 @@ package struct TemplateValues: Hashable, Sendable {
 
     /// - Precondition: `task.index` lies in the record's shape.
     package init(task: TaskID, record: JobRecord) {
-        job = task.job
-        jobName = record.name
-        taskIndex = task.index
-        parameters = record.taskParameters(at: task.index)
+        self.init(
+            job: task.job, jobName: record.name, taskIndex: task.index,
+            parameters: record.taskParameters(at: task.index))
+    }
+
+    init(job: JobID, jobName: String, taskIndex: Int64, parameters: [String: String]) {
+        self.job = job
+        self.jobName = jobName
+        self.taskIndex = taskIndex
+        self.parameters = parameters
     }
 }
 
@@ -139,10 +153,11 @@ extension JobRecord {
     package func location(of slot: SlotName, for task: TaskID) throws(Template.Mistake) -> Binding {
         guard let binding = bindings[slot] else { throw Template.Mistake(message: "slot '\(slot)' is not bound") }
         let template = try Template(binding.description)
-        let text = template.text(TemplateValues(task: task, record: self))
-        guard let resolved = Binding(text) else {
+        let values = TemplateValues(task: task, record: self)
+        guard let resolved = template.binding(values) else {
             throw Template.Mistake(
-                message: "the binding \(quoted(text)) of slot '\(slot)' is not valid: \(Binding.rule)")
+                message:
+                    "the binding \(quoted(template.text(values))) of slot '\(slot)' is not valid: \(Binding.rule)")
         }
         guard slots[slot]?.mode == .out, template.variables.isEmpty else { return resolved }
         let suffix = "\(task.job)/\(task.index)"

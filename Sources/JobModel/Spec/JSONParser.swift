@@ -30,6 +30,7 @@ package struct JSONParser {
         guard bytes.count <= limits.size else {
             throw error("the document has \(bytes.count) bytes: at most \(limits.size) are allowed")
         }
+        guard !DocumentLimits.hasByteOrderMark(bytes) else { throw error(DocumentLimits.byteOrderMark) }
         skipSpace()
         let node = try value()
         skipSpace()
@@ -94,7 +95,7 @@ package struct JSONParser {
             guard next == UInt8(ascii: "\"") else { throw error("a key in double quotes is expected here") }
             let start = location
             let key = try string()
-            path.append("." + key)
+            path.append("." + shown(key))
             guard keys.insert(key).inserted else { throw error("the key is given twice") }
             skipSpace()
             guard take(":") else { throw error("':' is expected after a key") }

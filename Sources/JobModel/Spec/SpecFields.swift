@@ -23,7 +23,7 @@ enum SpecFields {
     static func command(_ field: SpecReader) throws(SpecError) -> [String] {
         if case .scalar(let text, .string) = field.node.value {
             throw field.refusal(
-                "must be a list, because it is executed directly and signals must reach it: write [\"…\", \"…\"], or use 'shell: \(text.prefix(40))' for sh -c"
+                "must be a list, because it is executed directly and signals must reach it: write [\"…\", \"…\"], or use 'shell: \(shown(text.prefix(40)))' for sh -c"
             )
         }
         let elements = try field.elements(atMost: SpecLimits.commandElements)
@@ -78,9 +78,13 @@ enum SpecFields {
             throw field.refusal("has \(members.count) entries: at most \(SpecLimits.files) are allowed")
         }
         for member in members {
-            guard let path = normalPath(member.key), !isReserved(path) else {
-                throw SpecError(
-                    location: member.keyLocation, path: member.reader.path, message: pathRefusal(member.key))
+            func refusal(_ message: String) -> SpecError {
+                SpecError(location: member.keyLocation, path: member.reader.path, message: message)
+            }
+            guard let path = normalPath(member.key) else { throw refusal(pathRefusal(member.key)) }
+            guard !isReserved(path) else { throw refusal("nothing may be placed at \(path)") }
+            if let other = files.keys.sorted().first(where: { $0 == path || isBelow($0, path) || isBelow(path, $0) }) {
+                throw refusal(other == path ? "the file \(path) is given twice" : "the file \(other) is in the way")
             }
             let source = try member.reader.string(atMost: 4096)
             guard !source.isEmpty else { throw member.reader.refusal("must name a file beside the spec") }
@@ -88,6 +92,8 @@ enum SpecFields {
         }
         return files
     }
+
+    static func isBelow(_ path: String, _ folder: String) -> Bool { path.utf8.starts(with: (folder + "/").utf8) }
 
     static func environment(_ field: SpecReader) throws(SpecError) -> [String: String] {
         let isName = { (name: String) in

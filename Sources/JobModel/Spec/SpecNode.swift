@@ -8,6 +8,9 @@ package struct DocumentLimits: Sendable {
     /// Mappings and sequences inside one another.
     package var depth = 64
     package init() {}
+
+    static let byteOrderMark = "begins with a byte order mark: save the file as UTF-8 without one"
+    static func hasByteOrderMark(_ bytes: [UInt8]) -> Bool { bytes.starts(with: [0xef, 0xbb, 0xbf]) }
 }
 
 /// Where a value stands: `annual-temps.yaml:7`. JSON that came over the wire has no file.
@@ -75,6 +78,35 @@ package struct SpecNode: Sendable {
         case .scalar(_, .number): "a number"
         case .scalar(_, .bool): "true or false"
         case .scalar(_, .null): "nothing"
+        }
+    }
+
+    /// A spec as a JSON value, for the wire. Values of parameters become strings of their source text, which is what
+    /// they are: as JSON numbers, `3.10` would arrive as 3.1.
+    package var specJSON: JSONValue {
+        guard case .mapping(let members) = value else { return json }
+        return .object(
+            members.map { member in
+                let holdsParameters = member.key == "parameters" || member.key == "matrix"
+                return (member.key, holdsParameters ? member.node.textJSON : member.node.json)
+            })
+    }
+
+    private var textJSON: JSONValue {
+        switch value {
+        case .mapping(let members): .object(members.map { ($0.key, $0.node.textJSON) })
+        case .sequence(let nodes): .array(nodes.map(\.textJSON))
+        case .scalar(let text, .number), .scalar(let text, .bool): .string(text)
+        case .scalar(_, .string), .scalar(_, .null): json
+        }
+    }
+
+    /// Bytes of all keys and scalars: near enough to the size of the text.
+    var size: Int {
+        switch value {
+        case .mapping(let members): members.reduce(2) { $0 + $1.key.utf8.count + $1.node.size + 2 }
+        case .sequence(let nodes): nodes.reduce(2) { $0 + $1.size + 1 }
+        case .scalar(let text, _): text.utf8.count
         }
     }
 

@@ -138,8 +138,10 @@ package enum SpecParser {
             }
             let mountedPaths = volumes.map(\.slot.path)
             for path in files.keys.sorted()
-            where mountedPaths.contains(where: { path == $0 || path.hasPrefix($0 + "/") }) {
-                throw refusal("files.\(path)", "lies inside a volume's mount point: choose another path")
+            where mountedPaths.contains(where: {
+                path == $0 || SpecFields.isBelow(path, $0) || SpecFields.isBelow($0, path)
+            }) {
+                throw refusal("files.\(shown(path))", "lies inside a volume's mount point: choose another path")
             }
             return JobSpec(
                 name: name, image: image.0, imageText: image.1, platform: platform, command: argv, files: files,

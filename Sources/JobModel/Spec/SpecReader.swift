@@ -9,7 +9,7 @@ struct SpecReader {
     /// The members of a mapping.
     func members() throws(SpecError) -> [(key: String, reader: SpecReader, keyLocation: SourceLocation)] {
         guard case .mapping(let members) = node.value else { throw refusal("must be a mapping, not \(node.noun)") }
-        return members.map { ($0.key, SpecReader(node: $0.node, path: "\(path).\($0.key)"), $0.location) }
+        return members.map { ($0.key, SpecReader(node: $0.node, path: "\(path).\(shown($0.key))"), $0.location) }
     }
 
     func elements(atMost limit: Int) throws(SpecError) -> [SpecReader] {
@@ -29,7 +29,7 @@ struct SpecReader {
             guard !text.utf8.contains(0) else { throw refusal("holds a NUL character") }
             return text
         case .scalar(let text, .number), .scalar(let text, .bool):
-            throw refusal("must be a string, not \(node.noun): write \"\(text)\" in quotes")
+            throw refusal("must be a string, not \(node.noun): write \"\(shown(text))\" in quotes")
         case .scalar(_, .null): throw refusal("must be a string, not nothing")
         case .mapping, .sequence: throw refusal("must be a string, not \(node.noun)")
         }

@@ -14,6 +14,7 @@ package enum YAMLParser {
         guard bytes.count <= limits.size else {
             throw refusal("the document has \(bytes.count) bytes: at most \(limits.size) are allowed")
         }
+        guard !DocumentLimits.hasByteOrderMark(bytes) else { throw refusal(DocumentLimits.byteOrderMark) }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw refusal("the document is not valid UTF-8")
         }
@@ -145,7 +146,7 @@ package enum YAMLParser {
                 guard scalar.string != "<<" else {
                     throw refusal("merge keys (<<) are not supported: write the values out")
                 }
-                path.append("." + scalar.string)
+                path.append("." + shown(scalar.string))
                 guard keys.insert(scalar.string).inserted else { throw refusal("the key is given twice") }
                 members.append(SpecNode.Member(key: scalar.string, location: location, node: try convert(valueNode)))
                 path.removeLast()
@@ -154,17 +155,20 @@ package enum YAMLParser {
         }
 
         private func refuseTag(_ tag: Tag, _ refusal: (String) -> SpecError) throws(SpecError) {
-            let name = tag.description
-            guard name.isEmpty || name.hasPrefix("tag:yaml.org,2002:") else {
-                throw refusal("tags (!name) are not supported")
+            guard tag.description.isEmpty else {
+                throw refusal("tags (!name) are not supported: a quoted value is a string, a plain 5 is a number")
             }
         }
 
         private func typed(_ scalar: Node.Scalar, _ refusal: (String) -> SpecError) throws(SpecError) -> SpecNode.Value
         {
             let text = scalar.string
+            guard scalar.style == .plain || scalar.style == .any else {
+                // Yams gives every quoted scalar the tag of strings.
+                if scalar.tag.description != Tag.Name.str.rawValue { try refuseTag(scalar.tag, refusal) }
+                return .scalar(text, .string)
+            }
             try refuseTag(scalar.tag, refusal)
-            guard scalar.style == .plain || scalar.style == .any else { return .scalar(text, .string) }
             switch text {
             case "", "~", "null", "Null", "NULL": return .scalar("null", .null)
             case "true", "True", "TRUE": return .scalar("true", .bool)

@@ -53,12 +53,22 @@ private func isAlphanumeric(_ byte: UInt8) -> Bool {
         || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
 }
 
-/// `'value'`, cut after 80 characters and free of control characters, for use in a message.
-package func quoted(_ value: String) -> String {
-    let shown = value.unicodeScalars.prefix(80).map {
-        $0.properties.generalCategory == .control ? "\u{FFFD}" : Character($0)
+/// `'value'`, cut and cleaned as ``shown(_:)`` does, for use in a message.
+package func quoted(_ value: some StringProtocol) -> String { "'" + shown(value) + "'" }
+
+/// A value from outside as a message may hold it: at most 80 characters, none of which moves a cursor, ends a line or
+/// is invisible.
+package func shown(_ value: some StringProtocol) -> String {
+    var text = ""
+    var rest = value.unicodeScalars[...]
+    while let scalar = rest.first, text.unicodeScalars.count < 80 {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator: text.unicodeScalars.append("\u{FFFD}")
+        default: text.unicodeScalars.append(scalar)
+        }
+        rest = rest.dropFirst()
     }
-    return "'" + String(shown) + (value.unicodeScalars.count > 80 ? "…" : "") + "'"
+    return rest.isEmpty ? text : text + "…"
 }
 
 package struct WorkerName: ValidatedName {

@@ -199,7 +199,8 @@ extension Timestamp: CustomStringConvertible, Codable {
         let style = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
         guard let date = (try? style.parse(text)) ?? (try? Date.ISO8601FormatStyle().parse(text)) else { return nil }
         let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
-        guard abs(milliseconds) < 1e15 else { return nil }
+        // Before 1583 calendars differ.
+        guard (-12_212_553_600_000...253_402_300_799_999).contains(milliseconds) else { return nil }
         millisecondsSinceEpoch = Int64(milliseconds)
     }
 

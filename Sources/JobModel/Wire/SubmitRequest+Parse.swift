@@ -24,7 +24,7 @@ package struct ParsedSubmission: Sendable {
         hold = false
         for member in try root.members() {
             switch member.key {
-            case "spec": spec = try SpecParser.parse(member.reader.node, path: member.reader.path)
+            case "spec": spec = try Self.spec(member.reader)
             case "files": files = try Self.files(member.reader)
             case "bindings": choices.bindings = try Self.strings(member.reader, atMost: SpecLimits.slots)
             case "parameters": choices.parameters = try Self.strings(member.reader, atMost: SpecLimits.parameters)
@@ -40,12 +40,22 @@ package struct ParsedSubmission: Sendable {
         self.spec = spec
         for path in spec.files.keys.sorted() where files[path] == nil {
             throw SpecError(
-                location: root.node.location, path: "$.files.\(path)", message: "is required: the spec names this file")
+                location: root.node.location, path: "$.files.\(shown(path))",
+                message: "is required: the spec names this file")
         }
         for path in files.keys.sorted() where spec.files[path] == nil {
             throw SpecError(
-                location: root.node.location, path: "$.files.\(path)", message: "is not named in the spec's files")
+                location: root.node.location, path: "$.files.\(shown(path))",
+                message: "is not named in the spec's files")
         }
+    }
+
+    /// The files may make a request large; a spec is bound by the limit of a spec file, because it goes to every
+    /// worker.
+    private static func spec(_ reader: SpecReader) throws(SpecError) -> JobSpec {
+        let limit = DocumentLimits().size
+        guard reader.node.size <= limit else { throw reader.refusal("is larger than \(limit) bytes") }
+        return try SpecParser.parse(reader.node, path: reader.path)
     }
 
     private static func files(_ reader: SpecReader) throws(SpecError) -> [String: SubmittedFile] {
@@ -72,5 +82,20 @@ package struct ParsedSubmission: Sendable {
 
     private static func strings(_ reader: SpecReader, atMost limit: Int) throws(SpecError) -> [String: String] {
         try reader.strings(atMost: limit, keys: "use 1 to 63 characters", isKey: { (1...63).contains($0.utf8.count) })
+    }
+}
+
+extension SubmitRequest {
+    /// The request as JSON. Keys of the spec keep their order, which the coder would lose: the first axis of a matrix
+    /// is the slowest.
+    package var json: [UInt8] {
+        func object<Value>(_ map: [String: Value], _ value: (Value) -> JSONValue) -> JSONValue {
+            .object(map.sorted { $0.key < $1.key }.map { ($0.key, value($0.value)) })
+        }
+        let files = object(files) { .object([("content", .string($0.content)), ("executable", .bool($0.executable))]) }
+        return JSONValue.object([
+            ("spec", spec), ("files", files), ("bindings", object(bindings) { .string($0) }),
+            ("parameters", object(parameters) { .string($0) }), ("hold", .bool(hold)),
+        ]).written
     }
 }

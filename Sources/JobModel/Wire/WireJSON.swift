@@ -56,7 +56,7 @@ package enum WireJSON {
     }
 
     private static func path(_ keys: [any CodingKey]) -> String {
-        keys.reduce("$") { text, key in key.intValue.map { "\(text)[\($0)]" } ?? "\(text).\(key.stringValue)" }
+        keys.reduce("$") { text, key in key.intValue.map { "\(text)[\($0)]" } ?? "\(text).\(shown(key.stringValue))" }
     }
 
     private static func wireName(of type: Any.Type) -> String {

@@ -51,7 +51,10 @@ struct JobRoutes {
     @Sendable private func change(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {
         try call.allowQuery()
         let id = try call.job()
-        try call.caller.mustOwn(id, of: services.existingJob(id).owner)
+        let job = try services.existingJob(id)
+        try call.caller.mustOwn(id, of: job.owner)
+        // The core remembers the newest finished jobs only, and none after a restart. A final state never changes.
+        if let state = job.state.value, state.isTerminal { throw Problem(.jobIsFinished(id, state)) }
         try await services.loop.send(event(id))
         return try .json(try services.existingJob(id))
     }

@@ -92,6 +92,9 @@ enum SyncLimits {
             ("engines", registration.engines),
             ("labels", registration.labels.flatMap { [$0.key, $0.value] }), ("version", [registration.version]),
         ] { for value in texts { try text(value, "\(path).\(field)") } }
+        for gpu in registration.gpus where gpu.isEmpty || gpu.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
+            throw Problem(.badRequest, "\(quoted(gpu)) is not the identity of a GPU", field: path + ".gpus")
+        }
         guard Set(registration.gpus).count == registration.gpus.count else {
             throw Problem(.badRequest, "names a GPU twice", field: path + ".gpus")
         }

@@ -26,6 +26,7 @@ struct SyncAnswer {
             writer.member("lease_seconds") { $0.seconds(policy.lease) }
             writer.member("publish") { $0.array(orders.publish) { $0.attempt($1) } }
             writer.member("registration_wanted") { $0.bool(orders.registrationWanted) }
+            if orders.sessions { writer.member("sessions") { $0.bool(true) } }
             writer.member("start") { $0.array(orders.start) { write($1, &$0) } }
             writer.member("stop") { $0.array(orders.stop) { write($1, &$0) } }
         }
@@ -49,11 +50,24 @@ struct SyncAnswer {
 
 /// The JSON of job briefs and configurations. Both never change, so a copy is never stale.
 package final class BriefCache: Sendable {
-    /// Beyond this many entries a table begins anew.
-    private static let capacity = 4_096
+    /// Beyond this many bytes a table begins anew.
+    private static let capacity = 32 << 20
     private let store: Store
-    private let briefs = Mutex<[JobID: [UInt8]]>([:])
-    private let configurations = Mutex<[Digest: [UInt8]]>([:])
+    private let briefs = Mutex(Copies<JobID>())
+    private let configurations = Mutex(Copies<Digest>())
+
+    private struct Copies<Key: Hashable> {
+        private var copies: [Key: [UInt8]] = [:]
+        private var size = 0
+
+        subscript(key: Key) -> [UInt8]? { copies[key] }
+
+        mutating func keep(_ copy: [UInt8], for key: Key) {
+            if size + copy.count > BriefCache.capacity { self = Copies() }
+            if let old = copies.updateValue(copy, forKey: key) { size -= old.count }
+            size += copy.count
+        }
+    }
 
     package init(store: Store) { self.store = store }
 
@@ -65,10 +79,7 @@ package final class BriefCache: Sendable {
             writer.member("record") { $0.raw(job.record.json) }
         }
         let json = writer.bytes
-        briefs.withLock { table in
-            if table.count >= Self.capacity { table.removeAll() }
-            table[job.id] = json
-        }
+        briefs.withLock { $0.keep(json, for: job.id) }
         return json
     }
 
@@ -82,10 +93,7 @@ package final class BriefCache: Sendable {
     private func configuration(_ digest: Digest) throws -> [UInt8]? {
         if let hit = configurations.withLock({ $0[digest] }) { return hit }
         guard let json = try store.configuration(digest)?.configuration.canonicalJSON else { return nil }
-        configurations.withLock { table in
-            if table.count >= Self.capacity { table.removeAll() }
-            table[digest] = json
-        }
+        configurations.withLock { $0.keep(json, for: digest) }
         return json
     }
 }

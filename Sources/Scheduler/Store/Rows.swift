@@ -120,7 +120,8 @@ enum Column {
     }
 
     static func value<Value: Decodable>(_ type: Value.Type, _ text: String) throws -> Value {
-        try WireJSON.decode(type, from: text.utf8)
+        // Not the caller's mistake: a problem of the wire's decoder would blame the request.
+        do { return try WireJSON.decode(type, from: text.utf8) } catch { throw Unreadable(why: error.description) }
     }
 
     /// `1-100,205-300`

@@ -52,6 +52,31 @@ extension Store {
         } catch {
             throw StoreFailure(error)
         }
+        try checkpointIfDue()
+    }
+
+    /// How many rows may change before the log is moved into the database. A row that is committed alone takes about
+    /// six pages, so the log stays below 50 MB.
+    private static let changesBetweenCheckpoints = 2_000
+
+    /// Moves the log into the database from time to time. SQLite would do so by itself, and pass over a failed sync:
+    /// here it stops the process. For want of room, or while a reader is in the way, the log grows on until the next
+    /// time.
+    private func checkpointIfDue() throws(StoreFailure) {
+        do {
+            try pool.writeWithoutTransaction { db in
+                let changes = db.totalChangesCount
+                guard changes - changesAtCheckpoint.withLock({ $0 }) >= Self.changesBetweenCheckpoints else { return }
+                try db.checkpoint(.passive)
+                changesAtCheckpoint.withLock { $0 = changes }
+            }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+            return
+        } catch {
+            let failure = StoreFailure(error)
+            if case .diskFull = failure { return }
+            throw failure
+        }
     }
 
     /// Parents before children; a statement for each table.

@@ -7,65 +7,32 @@ import SchedulingCore
 
 /// What the Stepper needs besides the core's state.
 package struct StoredCatalog: Sendable {
+    /// The versions of one name.
+    package struct Versions: Sendable {
+        package var newest = 0
+        package var byDigest: [Digest: Int] = [:]
+    }
+
     /// The largest job id that was ever given.
     package var lastJob: Int64
-    /// Every version by name, oldest first.
-    package var versions: [ConfigurationName: [Digest]]
+    package var versions: [ConfigurationName: Versions]
     package var configurations: Set<Digest>
 }
 
 extension Store {
-    /// Everything that is not finished.
+    /// Everything that is not finished. A job of which any row cannot be read stays out whole.
     package func load() throws(StoreFailure) -> ClusterImage {
         do {
             return try pool.write { db in
-                var image = ClusterImage()
-                var loaded: Set<JobID> = []
-                for row in try Row.fetchAll(
-                    db, sql: "SELECT * FROM jobs WHERE state IN ('pending', 'waiting', 'held', 'running') ORDER BY id")
-                {
-                    let id = JobID(rawValue: row["id"])
-                    try Self.quarantining("job", id.description, db) {
-                        image.jobs.append(
-                            .init(
-                                id: id, record: try Column.value(JobRecord.self, row["record"]),
-                                progress: try Self.progress(row)))
-                        loaded.insert(id)
-                    }
-                }
-                for row in try Row.fetchAll(
-                    db, sql: "SELECT * FROM tasks WHERE state = 'pending' OR state = 'running' ORDER BY job, task")
-                {
-                    let task = try Self.taskRow(row)
-                    if loaded.contains(task.id.job) { image.tasks.append(task) }
-                }
-                // Word for word the conditions of the partial indexes, which SQLite would not use otherwise.
-                let live = """
-                    SELECT * FROM attempts
-                    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
-                    ORDER BY job, task, number
-                    """
-                for row in try Row.fetchAll(db, sql: live) {
-                    let id = Self.attemptID(row)
-                    try Self.quarantining("attempt", id.description, db) {
-                        let attempt = try Self.attemptRow(row)
-                        if loaded.contains(id.job) { image.attempts.append(attempt) }
-                    }
-                }
-                for row in try Row.fetchAll(db, sql: "SELECT * FROM workers ORDER BY name") {
-                    let name: String = row["name"]
-                    try Self.quarantining("worker", name, db) {
-                        image.workers.append(
-                            WorkerRow(
-                                name: WorkerName(unchecked: name),
-                                registration: try Column.value(WorkerRegistration.self, row["registration"]),
-                                isDraining: row["is_draining"]))
-                    }
-                }
-                if let text = try String.fetchOne(db, sql: "SELECT content FROM totals WHERE id = 1") {
-                    image.totals = try Column.value(Totals.self, text)
-                }
-                return image
+                var loader = Loader()
+                try loader.readJobs(db)
+                try loader.readTasks(db)
+                try loader.readAttempts(db)
+                try loader.readWorkers(db)
+                loader.leaveOutIncomplete()
+                try loader.readTotals(db)
+                for (kind, id, reason) in loader.unreadable { try Self.quarantine(kind, id, reason, db) }
+                return loader.image
             }
         } catch {
             throw StoreFailure(error)
@@ -79,12 +46,13 @@ extension Store {
                     lastJob: try Int64.fetchOne(db, sql: "SELECT MAX(id) FROM jobs") ?? 0, versions: [:],
                     configurations: [])
                 for row in try Row.fetchAll(
-                    db, sql: "SELECT name, digest FROM configuration_versions ORDER BY name, version")
+                    db, sql: "SELECT name, version, digest FROM configuration_versions ORDER BY name, version")
                 {
-                    guard let digest = Digest(row["digest"] as String) else {
-                        throw Unreadable(why: "configuration_versions holds no digest")
-                    }
-                    catalog.versions[ConfigurationName(unchecked: row["name"]), default: []].append(digest)
+                    let name = ConfigurationName(unchecked: row["name"])
+                    // A version counts as taken even if its digest cannot be read.
+                    catalog.versions[name, default: .init()].newest = row["version"]
+                    guard let digest = Digest(row["digest"] as String) else { continue }
+                    catalog.versions[name]?.byDigest[digest] = row["version"]
                 }
                 catalog.configurations = Set(
                     try String.fetchAll(db, sql: "SELECT digest FROM configurations").compactMap { Digest($0) })
@@ -108,14 +76,14 @@ extension Store {
         }
     }
 
-    private static func quarantining(_ kind: String, _ id: String, _ db: Database, _ body: () throws -> Void) throws {
-        do {
-            try body()
-        } catch let error where !(error is DatabaseError) {
-            try db.execute(
-                sql: "INSERT OR REPLACE INTO quarantine (kind, id, reason, quarantined_at) VALUES (?, ?, ?, ?)",
-                arguments: [kind, id, "\(error)", Int64(Date().timeIntervalSince1970 * 1000)])
-        }
+    /// Written only when it is news, so that a start on a full disk needs no room.
+    private static func quarantine(_ kind: String, _ id: String, _ reason: String, _ db: Database) throws {
+        let known = try String.fetchOne(
+            db, sql: "SELECT reason FROM quarantine WHERE kind = ? AND id = ?", arguments: [kind, id])
+        guard known != reason else { return }
+        try db.execute(
+            sql: "INSERT OR REPLACE INTO quarantine (kind, id, reason, quarantined_at) VALUES (?, ?, ?, ?)",
+            arguments: [kind, id, reason, Int64(Date().timeIntervalSince1970 * 1000)])
     }
 
     static func progress(_ row: Row) throws -> JobProgress {
@@ -180,5 +148,125 @@ extension Store {
             isAccepted: row["is_accepted"], stopReason: try reason("stop_reason"),
             assignedAt: Timestamp(column: row["assigned_at"]),
             endedAt: time("ended_at"), report: report)
+    }
+}
+
+/// Reads the rows one by one and remembers those that it cannot read.
+private struct Loader {
+    private(set) var image = ClusterImage()
+    private var loaded: Set<JobID> = []
+    /// Jobs with an unreadable task or attempt: without it the rest would not add up.
+    private var incomplete: Set<JobID> = []
+    private(set) var unreadable: [(kind: String, id: String, reason: String)] = []
+
+    private mutating func read(
+        _ kind: String, _ id: String, of job: JobID? = nil, _ body: (inout Loader) throws -> Void
+    ) throws {
+        do {
+            try body(&self)
+        } catch let error where !(error is DatabaseError) {
+            unreadable.append((kind, id, "\(error)"))
+            if let job { incomplete.insert(job) }
+        }
+    }
+
+    mutating func readJobs(_ db: Database) throws {
+        let sql = "SELECT * FROM jobs WHERE state IN ('pending', 'waiting', 'held', 'running') ORDER BY id"
+        for row in try Row.fetchAll(db, sql: sql) {
+            let id = JobID(rawValue: row["id"])
+            try read("job", id.description) { loader in
+                let record = try Column.value(JobRecord.self, row["record"])
+                loader.image.jobs.append(.init(id: id, record: record, progress: try Store.progress(row)))
+                loader.loaded.insert(id)
+            }
+        }
+    }
+
+    mutating func readTasks(_ db: Database) throws {
+        let sql = "SELECT * FROM tasks WHERE state = 'pending' OR state = 'running' ORDER BY job, task"
+        for row in try Row.fetchAll(db, sql: sql) {
+            let id = TaskID(job: JobID(rawValue: row["job"]), index: row["task"])
+            guard loaded.contains(id.job) else { continue }
+            try read("task", id.description, of: id.job) { $0.image.tasks.append(try Store.taskRow(row)) }
+        }
+    }
+
+    mutating func readAttempts(_ db: Database) throws {
+        // Word for word the conditions of the partial indexes, which SQLite would not use otherwise.
+        let sql = """
+            SELECT * FROM attempts
+            WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
+            ORDER BY job, task, number
+            """
+        for row in try Row.fetchAll(db, sql: sql) {
+            let id = Store.attemptID(row)
+            guard loaded.contains(id.job) else { continue }
+            try read("attempt", id.description, of: id.job) { $0.image.attempts.append(try Store.attemptRow(row)) }
+        }
+    }
+
+    mutating func readWorkers(_ db: Database) throws {
+        for row in try Row.fetchAll(db, sql: "SELECT * FROM workers ORDER BY name") {
+            let name: String = row["name"]
+            try read("worker", name) { loader in
+                let registration = try Column.value(WorkerRegistration.self, row["registration"])
+                loader.image.workers.append(
+                    WorkerRow(
+                        name: WorkerName(unchecked: name), registration: registration, isDraining: row["is_draining"]))
+            }
+        }
+    }
+
+    mutating func leaveOutIncomplete() {
+        guard !incomplete.isEmpty else { return }
+        image.jobs.removeAll { incomplete.contains($0.id) }
+        image.tasks.removeAll { incomplete.contains($0.id.job) }
+        image.attempts.removeAll { incomplete.contains($0.id.job) }
+    }
+
+    mutating func readTotals(_ db: Database) throws {
+        guard let text = try String.fetchOne(db, sql: "SELECT content FROM totals WHERE id = 1") else { return }
+        try read("totals", "1") { loader in
+            let totals = try Column.value(Totals.self, text)
+            guard totals.jobs.count == JobState.allCases.count else {
+                throw Unreadable(why: "the totals count \(totals.jobs.count) states")
+            }
+            loader.image.totals = totals
+        }
+        if unreadable.contains(where: { $0.kind != "worker" }) { try countAgain(db) }
+    }
+
+    /// What the counters are without the jobs that stay out, or if they cannot be read themselves.
+    private mutating func countAgain(_ db: Database) throws {
+        var totals = Totals()
+        for job in image.jobs { totals.count(job.progress.state, 1, job.progress.counts) }
+        let sql = """
+            SELECT state, COUNT(*) AS jobs, SUM(tasks_total) AS tasks_total, SUM(tasks_pending) AS tasks_pending,
+                SUM(tasks_running) AS tasks_running, SUM(tasks_succeeded) AS tasks_succeeded,
+                SUM(tasks_failed) AS tasks_failed, SUM(tasks_cancelled) AS tasks_cancelled
+            FROM jobs WHERE state IN ('succeeded', 'failed', 'cancelled') GROUP BY state
+            """
+        for row in try Row.fetchAll(db, sql: sql) {
+            totals.count(try Column.known(JobState.self, row["state"]), row["jobs"], Store.counts(row))
+        }
+        image.totals = totals
+    }
+}
+
+extension Totals {
+    fileprivate mutating func count(_ state: JobState, _ number: Int64, _ counts: TaskCounts) {
+        if let place = JobState.allCases.firstIndex(of: state) { jobs[place] += number }
+        tasks.add(counts)
+    }
+}
+
+extension TaskCounts {
+    fileprivate mutating func add(_ other: TaskCounts) {
+        total += other.total
+        pending += other.pending
+        running += other.running
+        succeeded += other.succeeded
+        failed += other.failed
+        cancelled += other.cancelled
     }
 }

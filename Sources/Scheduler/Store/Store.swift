@@ -6,6 +6,7 @@ import Glibc
 import JobModel
 import Logging
 import Migrations
+import Synchronization
 
 /// Why the store cannot go on.
 package enum StoreFailure: Error, CustomStringConvertible {
@@ -34,6 +35,8 @@ package enum StoreFailure: Error, CustomStringConvertible {
         switch error {
         case let failure as StoreFailure: self = failure
         case let error as DatabaseError where error.resultCode == .SQLITE_FULL: self = .diskFull
+        // The index of the log could not grow. Nothing was written yet.
+        case let error as DatabaseError where error.extendedResultCode == .SQLITE_IOERR_SHMSIZE: self = .diskFull
         default: self = .storage("\(error)")
         }
     }
@@ -42,6 +45,8 @@ package enum StoreFailure: Error, CustomStringConvertible {
 package final class Store: Sendable {
     let pool: DatabasePool
     private let lock: FolderLock
+    /// Rows that were changed when the log was last moved into the database.
+    let changesAtCheckpoint = Mutex(0)
 
     private init(pool: DatabasePool, lock: FolderLock) {
         self.pool = pool
@@ -69,13 +74,39 @@ package final class Store: Sendable {
         }
     }
 
+    /// What the writing connection has been set to.
+    package struct Durability: Hashable, Sendable {
+        /// `wal`: readers do not stop the writer.
+        package var journal: String?
+        /// 2, `FULL`: a sync at every commit.
+        package var synchronous: Int?
+        package var foreignKeys: Bool?
+
+        package static let wanted = Durability(journal: "wal", synchronous: 2, foreignKeys: true)
+
+        package init(journal: String?, synchronous: Int?, foreignKeys: Bool?) {
+            self.journal = journal
+            self.synchronous = synchronous
+            self.foreignKeys = foreignKeys
+        }
+
+        fileprivate init(_ db: Database) throws {
+            journal = try String.fetchOne(db, sql: "PRAGMA journal_mode")
+            synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
+            foreignKeys = try Bool.fetchOne(db, sql: "PRAGMA foreign_keys")
+        }
+    }
+
+    /// As SQLite says it, not as it was asked for.
+    /// - Important: only on the loop's thread.
+    package func durability() throws(StoreFailure) -> Durability {
+        do { return try pool.writeWithoutTransaction { try Durability($0) } } catch { throw StoreFailure(error) }
+    }
+
     /// WAL and a sync at every commit, read back: an acknowledgement relies on them.
     private static func makeDurable(_ db: Database) throws {
-        try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000")
-        let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode")
-        let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
-        let foreignKeys = try Int.fetchOne(db, sql: "PRAGMA foreign_keys")
-        guard journal == "wal", synchronous == 2, foreignKeys == 1 else {
+        try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
+        guard try Durability(db) == .wanted else {
             throw StoreFailure.storage("SQLite refused WAL with synchronous=FULL and foreign keys")
         }
     }

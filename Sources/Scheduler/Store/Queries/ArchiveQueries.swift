@@ -25,25 +25,32 @@ extension Store {
         }.flatMap { Digest($0) }
     }
 
-    /// One page: all versions of `name`, or the newest of each name. By name, then newest first.
+    /// One page: all versions of `name`, or the newest of each name. By name, then newest first. A page begins after
+    /// the name and version that the one before ended with, so that what is added in between neither hides nor repeats
+    /// anything.
     package func configurations(name: ConfigurationName?, limit: Int, cursor: String?) throws -> ConfigurationList {
-        let offset = try cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? 0
-        guard offset >= 0 else { throw Problem(.badRequest, "is not a cursor of this list", field: "cursor") }
-        var documents = try reading { db in
+        let after = try cursor.map(Cursor.nameAndVersion)
+        var rows = try reading { db in
             try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT c.* FROM configuration_versions v JOIN configurations c ON c.digest = v.digest
-                    WHERE (? IS NOT NULL AND v.name = ?)
-                       OR (? IS NULL AND v.version = (
-                           SELECT MAX(w.version) FROM configuration_versions w WHERE w.name = v.name))
-                    ORDER BY v.name, v.version DESC LIMIT ? OFFSET ?
-                    """, arguments: [name?.rawValue, name?.rawValue, name?.rawValue, limit + 1, offset]
-            ).map { try Self.configuration($0, db) }
+                    SELECT c.*, v.name AS page_name, v.version AS page_version
+                    FROM configuration_versions v JOIN configurations c ON c.digest = v.digest
+                    WHERE ((:name IS NOT NULL AND v.name = :name)
+                        OR (:name IS NULL AND v.version =
+                            (SELECT MAX(w.version) FROM configuration_versions w WHERE w.name = v.name)))
+                      AND (:after IS NULL OR v.name > :after OR (v.name = :after AND v.version < :version))
+                    ORDER BY v.name, v.version DESC LIMIT :limit
+                    """,
+                arguments: [
+                    "name": name?.rawValue, "after": after?.name, "version": after?.version, "limit": limit + 1,
+                ]
+            ).map { (row: $0, document: try Self.configuration($0, db)) }
         }
-        let more = documents.count > limit
-        if more { documents.removeLast() }
-        return ConfigurationList(configurations: documents, next: more ? String(offset + Int64(limit)) : nil)
+        let more = rows.count > limit
+        if more { rows.removeLast() }
+        let next = rows.last.map { "\($0.row["page_name"] as String)@\($0.row["page_version"] as Int64)" }
+        return ConfigurationList(configurations: rows.map(\.document), next: more ? next : nil)
     }
 
     private static func configuration(_ row: Row, _ db: Database) throws -> ConfigurationDocument {
@@ -77,18 +84,22 @@ extension Store {
 
     /// One page, newest first.
     package func images(limit: Int, cursor: String?) throws -> ImageList {
-        let offset = try cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? 0
-        guard offset >= 0 else { throw Problem(.badRequest, "is not a cursor of this list", field: "cursor") }
+        let after = try cursor.map(Cursor.timeAndDigest)
         var images = try reading { db in
             try Row.fetchAll(
-                db, sql: "SELECT * FROM images ORDER BY created_at DESC, digest LIMIT ? OFFSET ?",
-                arguments: [limit + 1, offset]
-            )
-            .map { try Self.image($0, db) }
+                db,
+                sql: """
+                    SELECT * FROM images
+                    WHERE :time IS NULL OR created_at < :time OR (created_at = :time AND digest > :digest)
+                    ORDER BY created_at DESC, digest LIMIT :limit
+                    """,
+                arguments: ["time": after?.time, "digest": after?.digest.description, "limit": limit + 1]
+            ).map { try Self.image($0, db) }
         }
         let more = images.count > limit
         if more { images.removeLast() }
-        return ImageList(images: images, next: more ? String(offset + Int64(limit)) : nil)
+        let next = images.last.map { "\($0.createdAt.column).\($0.digest.hex)" }
+        return ImageList(images: images, next: more ? next : nil)
     }
 
     private static func image(_ row: Row, _ db: Database) throws -> ImageDocument {

@@ -27,6 +27,13 @@ package struct TaskQuery: Sendable {
     package var limit: Int
     package var cursor: String?
     package var state: TaskState?
+
+    package init(job: JobID, limit: Int, cursor: String? = nil, state: TaskState? = nil) {
+        self.job = job
+        self.limit = limit
+        self.cursor = cursor
+        self.state = state
+    }
 }
 
 /// A page of a job's attempts, oldest first.
@@ -41,12 +48,29 @@ package struct AttemptQuery: Sendable {
 enum Cursor {
     static func numbers(_ text: String, count: Int) throws(Problem) -> [Int64] {
         let numbers = text.split(separator: ".", omittingEmptySubsequences: false).map { Int64($0) }
-        guard numbers.count == count, !numbers.contains(nil), text.utf8.count <= 80 else {
-            throw Problem(
-                .badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before",
-                field: "cursor")
-        }
+        guard numbers.count == count, !numbers.contains(nil), text.utf8.count <= 80 else { throw refusal(text) }
         return numbers.compactMap { $0 }
+    }
+
+    static func nameAndVersion(_ text: String) throws(Problem) -> (name: String, version: Int64) {
+        let parts = text.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, let name = ConfigurationName(rawValue: String(parts[0])), let version = Int64(parts[1])
+        else { throw refusal(text) }
+        return (name.rawValue, version)
+    }
+
+    static func timeAndDigest(_ text: String) throws(Problem) -> (time: Int64, digest: Digest) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let time = Int64(parts[0]), let digest = Digest("sha256:" + parts[1]) else {
+            throw refusal(text)
+        }
+        return (time, digest)
+    }
+
+    private static func refusal(_ text: String) -> Problem {
+        Problem(
+            .badRequest, "\(quoted(text)) is not a cursor of this list: use the 'next' of the page before",
+            field: "cursor")
     }
 }
 
@@ -57,6 +81,8 @@ extension Store {
             return try pool.read(body)
         } catch let problem as Problem {
             throw problem
+        } catch let unreadable as Unreadable {
+            throw Problem(.internal, "a record in the scheduler's database cannot be read: \(unreadable)")
         } catch {
             throw StoreFailure(error)
         }
@@ -94,12 +120,18 @@ extension Store {
         let sql =
             "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
             + " ORDER BY id DESC LIMIT ?"
-        var jobs = try reading { db in
-            try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments)).map(Self.document)
+        var rows = try reading { db in
+            try Row.fetchAll(db, sql: sql, arguments: StatementArguments(arguments))
         }
-        let more = jobs.count > query.limit
-        if more { jobs.removeLast() }
-        return JobList(jobs: jobs, next: more ? jobs.last.map { $0.id.description } : nil)
+        let more = rows.count > query.limit
+        if more { rows.removeLast() }
+        let next: Int64? = more ? rows.last?["id"] : nil
+        return JobList(jobs: try rows.compactMap(Self.readableDocument), next: next.map { String($0) })
+    }
+
+    /// Nil for a row that cannot be read: it must not hide the others. Asked for by its id, it says why.
+    private static func readableDocument(_ row: Row) throws -> JobDocument? {
+        do { return try document(row) } catch is Unreadable { return nil }
     }
 
     package func tasks(_ query: TaskQuery) throws -> TaskList {

@@ -139,7 +139,7 @@ enum SpecFile {
         let folder =
             path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
         var members: [(key: String, value: JSONValue)] = []
-        if case .object(let written) = tree.json { members = written }
+        if case .object(let written) = tree.specJSON { members = written }
         for (key, value) in overrides { members = members.filter { $0.key != key } + [(key, value)] }
         return SubmitRequest(spec: .object(members), files: try files(spec.files, beside: folder))
     }
