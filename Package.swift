@@ -8,6 +8,7 @@ let settings: [SwiftSetting] = [
 ]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncAlgorithms: Target.Dependency = .product(name: "AsyncAlgorithms", package: "swift-async-algorithms")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -54,6 +55,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.4"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
@@ -83,20 +85,27 @@ let package = Package(
             "Scheduler",
             [
                 "JobModel", "SchedulingCore", "OCI", "Registry", "Migrations", "CLinux",
-                grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix, nioFoundationCompat,
+                asyncAlgorithms, grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix,
+                nioFoundationCompat,
             ]),
         library("RunnerCore", ["CLinux"]),
         library(
             "Worker",
             [
                 "JobModel", "SchedulerClient", "OCI", "CLinux", "RunnerCore",
-                asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto, nioCore,
+                asyncAlgorithms, asyncHTTPClient, hummingbird, httpTypes, serviceLifecycle, subprocess, logging, crypto,
+                nioCore,
                 nioPosix,
                 nioFoundationCompat,
             ]),
         library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
 
-        program("jobctl", ["JobModel", "SchedulerClient", "CLinux", argumentParser, yams, crypto, nioCore]),
+        program(
+            "jobctl",
+            [
+                "JobModel", "SchedulerClient", "CLinux", argumentParser, asyncAlgorithms, yams, crypto, nioCore,
+                nioPosix,
+            ]),
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
         // Static through and through: it starts in a millisecond, and runs as a container's init whatever the image has.
@@ -122,7 +131,7 @@ let package = Package(
             [
                 "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
                 "TestSupport",
-                grdb, hummingbird, hummingbirdTesting,
+                asyncAlgorithms, grdb, hummingbird, hummingbirdTesting,
             ], resources: [.copy("Golden")]),
         tests("RunnerCoreTests", ["RunnerCore"]),
         tests(

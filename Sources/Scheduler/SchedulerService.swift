@@ -35,6 +35,8 @@ package struct SchedulerOptions: Sendable {
     package var policy = Policy()
     package var importLimit = ByteCount(bytes: 64 << 30)
     package var logLimit = LogFiles.standardLimit
+    /// How long a worker and a client may take to come to a session.
+    package var sessionPatience = Duration.seconds(30)
 
     package init(dataDirectory: String) { self.dataDirectory = dataDirectory }
 }
@@ -77,7 +79,8 @@ package struct SchedulerService: Sendable {
                     store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
                     files: files),
                 gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
-                spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files), files: files,
+                spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
+                sessions: SessionBroker(patience: options.sessionPatience), files: files,
                 clock: clock,
                 startedAt: clock.now().wall)
         } catch let failure as StoreFailure {

@@ -181,6 +181,14 @@ extension StoredCatalog {
 }
 
 extension Problem {
+    private static func condition(_ state: AttemptState?) -> String {
+        switch state {
+        case nil: "does not run any more"
+        case .assigned, .preparing: "does not run yet: it is being prepared"
+        case .running, .ending, .succeeded, .failed, .cancelled, .lost: "is about to end"
+        }
+    }
+
     /// A refusal of the core as the user reads it.
     package init(_ refusal: Refusal) {
         switch refusal {
@@ -202,6 +210,8 @@ extension Problem {
                 .refused,
                 "the protocol \(version) is not supported: this scheduler speaks \(SyncRequest.protocolVersion)",
                 field: "protocol")
+        case .attemptIsNotRunning(let id, let state):
+            self.init(.conflict, "the attempt \(id) \(Self.condition(state))", field: "attempt")
         }
     }
 }

@@ -49,14 +49,23 @@ package struct Submission: Sendable {
         let request = try Self.parsedRerun(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
         let (id, old) = try original(of: request.source)
-        guard let configuration = try store.configuration(old.configuration)?.configuration else {
+        guard var configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(
                 .notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
         }
-        let record = try old.rerun(
+        guard !old.isShell || request.command != nil else {
+            throw Problem(
+                .refused, "job \(id) was a shell, which cannot be repeated: name the job that it looked at",
+                field: "$.source")
+        }
+        var record = try old.rerun(
             SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
             owner: caller.identity,
             queue: request.queue.flatMap(QueueName.init(rawValue:)), priority: request.priority)
+        if let command = request.command {
+            configuration = try configuration.running(command)
+            record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
+        }
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: configuration.canonicalJSON, name: nil,
             imageIsStored: try archive.isStored(record.image), hold: request.hold, idempotency: idempotency)

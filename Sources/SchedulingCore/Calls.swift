@@ -41,6 +41,10 @@ extension Cluster {
         let worker = workers[slot]
         var orders = SyncOrders(registrationWanted: !worker.isRegistered)
         var isNews = orders.registrationWanted
+        if worker.isRegistered, worker.sessions != .none {
+            orders.sessions = true
+            isNews = isNews || worker.sessions == .untold
+        }
         for id in worker.attempts.ids {
             guard let attempt = worker.attempts[id] else { continue }
             if attempt.isWaitingToStart {
@@ -86,6 +90,7 @@ extension Cluster {
         for stop in orders.stop { markTold(stop.attempt, slot) }
         for id in orders.publish { markTold(id, slot) }
         for id in orders.forget { markTold(id, slot) }
+        if orders.sessions { workers[slot].sessions = .told }
         workers[slot].call = nil
         workers[slot].lastContact = now.uptime
         workers[slot].leaseEnds = leaseEnd(answeredAt: now)

@@ -54,6 +54,8 @@ package struct Cluster: Sendable {
             case .workerSynced(let name, let request): try sync(name, request, at: now)
             case .drainRequested(let name): try drain(name, at: now)
             case .resumeRequested(let name): try resume(name)
+            case .sessionRequested(let attempt): try requestSession(attempt)
+            case .sessionsTaken(let name): try takeSessions(name)
             case .timeAdvanced: fireTimers(at: now)
             }
         } catch {

@@ -18,11 +18,13 @@ package struct SyncOrders: Hashable, Sendable {
     /// The jobs of `start`, in order of their ids.
     package var jobs: [JobBrief]
     package var registrationWanted: Bool
+    /// Sessions wait for this worker to take them.
+    package var sessions: Bool
 
     package init(
         start: [StartOrder] = [], stop: [StopOrder] = [], publish: [AttemptID] = [], forget: [AttemptID] = [],
         jobs: [JobBrief] = [],
-        registrationWanted: Bool = false
+        registrationWanted: Bool = false, sessions: Bool = false
     ) {
         self.start = start
         self.stop = stop
@@ -30,10 +32,11 @@ package struct SyncOrders: Hashable, Sendable {
         self.forget = forget
         self.jobs = jobs
         self.registrationWanted = registrationWanted
+        self.sessions = sessions
     }
 
     package var isEmpty: Bool {
-        start.isEmpty && stop.isEmpty && publish.isEmpty && forget.isEmpty && !registrationWanted
+        start.isEmpty && stop.isEmpty && publish.isEmpty && forget.isEmpty && !registrationWanted && !sessions
     }
 }
 

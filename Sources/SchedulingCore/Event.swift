@@ -17,6 +17,10 @@ package enum Event: Hashable, Codable, Sendable {
     case workerSynced(WorkerName, SyncRequest)
     case drainRequested(WorkerName)
     case resumeRequested(WorkerName)
+    /// Somebody wants to run a second program beside this attempt.
+    case sessionRequested(AttemptID)
+    /// A worker takes the sessions that wait for it.
+    case sessionsTaken(WorkerName)
     /// Nothing but time: leases, retries and parked calls are looked at.
     case timeAdvanced
 }
@@ -37,4 +41,6 @@ package enum Refusal: Error, Hashable, Sendable {
     /// The call is not newer than one that was already taken.
     case staleSequence(WorkerName, sequence: Int64, latest: Int64)
     case unsupportedProtocol(Int)
+    /// Its state, or nil if it does not live.
+    case attemptIsNotRunning(AttemptID, AttemptState?)
 }

@@ -26,6 +26,7 @@ struct Worker: Sendable {
     /// Counts the calls that were taken, across lives.
     var calls: Int64 = 0
     var call: ParkedCall?
+    var sessions = SessionNews.none
     /// What it has beside `attempts`: ended ones that it has not forgotten, and those that should not be.
     var strangers = Table<AttemptID, Stranger>()
 

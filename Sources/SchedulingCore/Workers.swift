@@ -73,6 +73,7 @@ extension Cluster {
         workers[slot].incarnation = incarnation
         workers[slot].isRegistered = false
         // What the old life was told, the new one may not know.
+        if workers[slot].sessions == .told { workers[slot].sessions = .untold }
         for id in workers[slot].attempts.ids { workers[slot].attempts[id]?.isTold = false }
         for id in workers[slot].strangers.ids { workers[slot].strangers[id]?.isTold = false }
     }

@@ -133,6 +133,7 @@ package actor Agent {
 
     private func carryOut(_ response: SyncResponse, of request: SyncRequest) async {
         registrationIsKnown = !response.registrationWanted
+        if response.sessions == true { services.sessions?.wanted() }
         // What was sent is on the scheduler's disk; what is newer stays.
         for report in request.reports where unacknowledged[report.attempt]?.sequence == report.sequence {
             unacknowledged[report.attempt] = nil

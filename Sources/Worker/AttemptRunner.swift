@@ -15,6 +15,8 @@ struct RunnerServices: Sendable {
     let fingerprints: Fingerprinter
     /// Takes a new report; the agent sends it.
     let report: @Sendable (AttemptReport) async -> Void
+    /// Serves sessions beside attempts; nil in tests without.
+    var sessions: SessionHost?
 }
 
 actor AttemptRunner {

@@ -65,19 +65,20 @@ package enum WorkerService {
             gpus: capacity.gpus.map(\.uuid), labels: options.labels,
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
+        let sessions = SessionHost(worker: options.name, engine: engine, scheduler: client, logger: logger)
         let agent = Agent(name: options.name, registration: registration, scheduler: client, logger: logger) { report in
             RunnerServices(
                 worker: options.name, engine: engine, scheduler: client, journal: journal,
                 volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
                 files: FileCache(folder: options.dataFolder + "/files", scheduler: client),
-                fingerprints: Fingerprinter(), report: report)
+                fingerprints: Fingerprinter(), report: report, sessions: sessions)
         }
         var quiet = logger
         quiet.logLevel = .warning
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    .init(service: proxy),
+                    .init(service: proxy), .init(service: sessions),
                     .init(service: AgentService(agent: agent), successTerminationBehavior: .gracefullyShutdownGroup),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
         try await group.run()

@@ -35,7 +35,7 @@ struct APIUnderTest: Sendable {
     /// Runs `body` against a new scheduler, or one on the data of `directory`.
     static func with<Value: Sendable>(
         _ setup: TestingSetup = .router, directory given: String? = nil,
-        importLimit: ByteCount? = nil, logLimit: ByteCount? = nil,
+        importLimit: ByteCount? = nil, logLimit: ByteCount? = nil, sessionPatience: Duration? = nil,
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
         let directory =
@@ -52,6 +52,7 @@ struct APIUnderTest: Sendable {
         }
         if let importLimit { options.importLimit = importLimit }
         if let logLimit { options.logLimit = logLimit }
+        if let sessionPatience { options.sessionPatience = sessionPatience }
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let service = try SchedulerService(options: options, logger: logger)

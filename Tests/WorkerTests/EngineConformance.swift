@@ -27,6 +27,9 @@ struct EngineDockerTests {
 
     @Test("a container rule is held", arguments: EnginePromise.rules)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+
+    @Test("a session is what it should be", arguments: EnginePromise.sessions)
+    func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(2)))
@@ -36,6 +39,9 @@ struct EnginePodmanTests {
 
     @Test("a container rule is held", arguments: EnginePromise.rules)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+
+    @Test("a session is what it should be", arguments: EnginePromise.sessions)
+    func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("crun keeps the promises of an engine", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(2)))
@@ -45,6 +51,9 @@ struct EngineCrunTests {
 
     @Test("a container rule is held", arguments: EnginePromise.rules)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+
+    @Test("a session is what it should be", arguments: EnginePromise.sessions)
+    func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("runc keeps the promises of an engine", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(2)))
@@ -54,6 +63,9 @@ struct EngineRuncTests {
 
     @Test("a container rule is held", arguments: EnginePromise.rules)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
+
+    @Test("a session is what it should be", arguments: EnginePromise.sessions)
+    func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite(

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "Containers.h"
+#include "Terminals.h"
 
 /// Opens `path` below `root` as uid:gid: no symbolic links, no way above the root, none of the caller's privileges.
 /// With `make_folders`, missing folders of the path are made (mode 0755) as that user first.

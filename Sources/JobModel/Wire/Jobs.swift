@@ -233,10 +233,14 @@ package struct RerunRequest: Hashable, Codable, Sendable {
     package var queue: String?
     package var priority: Int?
     package var hold: Bool
+    /// Makes it a shell (``JobRecord/shell(configuration:task:)``): runs this instead, once, and publishes nothing.
+    package var command: [String]?
+    /// Of a shell on an array: whose parameters and paths. Absent: the first.
+    package var task: Int64?
 
     package init(
         source: String, bindings: [String: String] = [:], parameters: [String: String] = [:], queue: String? = nil,
-        priority: Int? = nil, hold: Bool = false
+        priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil
     ) {
         self.source = source
         self.bindings = bindings
@@ -244,5 +248,7 @@ package struct RerunRequest: Hashable, Codable, Sendable {
         self.queue = queue
         self.priority = priority
         self.hold = hold
+        self.command = command
+        self.task = task
     }
 }

@@ -23,15 +23,31 @@ extension RerunRequest {
                     throw reader.refusal("must be true or false, not \(reader.node.noun)")
                 }
                 hold = text == "true"
+            case "command": command = try Self.command(reader)
+            case "task": task = Int64(try reader.integer(in: 0...Int.max))
             default:
-                throw reader.refusal("is not a known key: use source, bindings, parameters, queue, priority and hold")
+                throw reader.refusal(
+                    "is not a known key: use source, bindings, parameters, queue, priority, hold, command and task")
             }
+        }
+        guard task == nil || command != nil else {
+            throw SpecError(location: root.node.location, path: "$.task", message: "is allowed only with a command")
         }
         guard !source.isEmpty else {
             throw SpecError(
                 location: root.node.location, path: "$.source",
                 message: "is required: a job id, NAME, NAME@VERSION or digest")
         }
+    }
+
+    private static func command(_ reader: SpecReader) throws(SpecError) -> [String] {
+        var words: [String] = []
+        for element in try reader.elements(atMost: SpecLimits.commandElements) { words.append(try element.string()) }
+        guard let program = words.first, !program.isEmpty else { throw reader.refusal("is empty: name a program") }
+        guard words.reduce(0, { $0 + $1.utf8.count + 1 }) <= SpecLimits.commandBytes else {
+            throw reader.refusal("has more than \(SpecLimits.commandBytes) bytes")
+        }
+        return words
     }
 
     private static func strings(_ reader: SpecReader, atMost limit: Int) throws(SpecError) -> [String: String] {

@@ -207,11 +207,13 @@ package struct SyncResponse: Hashable, Codable, Sendable {
     package var configurations: [Digest: Configuration]
     /// The scheduler does not know this incarnation's registration: send it again.
     package var registrationWanted: Bool
+    /// Sessions wait for this worker: take them. Repeated until it does; absent means none.
+    package var sessions: Bool?
 
     package init(
         lease: TimeSpan, interval: TimeSpan, start: [StartOrder], stop: [StopOrder], publish: [AttemptID],
         forget: [AttemptID],
-        jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool
+        jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool, sessions: Bool? = nil
     ) {
         self.lease = lease
         self.interval = interval
@@ -222,10 +224,11 @@ package struct SyncResponse: Hashable, Codable, Sendable {
         self.jobs = jobs
         self.configurations = configurations
         self.registrationWanted = registrationWanted
+        self.sessions = sessions
     }
 
     private enum CodingKeys: String, CodingKey {
         case lease = "lease_seconds", interval = "interval_seconds", start, stop, publish, forget, jobs, configurations
-        case registrationWanted = "registration_wanted"
+        case registrationWanted = "registration_wanted", sessions
     }
 }

@@ -15,6 +15,7 @@ package struct APIServices: Sendable {
     let submission: Submission
     let gateway: SyncGateway
     let spool: Spool
+    let sessions: SessionBroker
     let files: BlockingWork
     let clock: any SchedulerClock
     let startedAt: Timestamp

@@ -26,6 +26,7 @@ struct SyncAnswer {
             writer.member("lease_seconds") { $0.seconds(policy.lease) }
             writer.member("publish") { $0.array(orders.publish) { $0.attempt($1) } }
             writer.member("registration_wanted") { $0.bool(orders.registrationWanted) }
+            if orders.sessions { writer.member("sessions") { $0.bool(true) } }
             writer.member("start") { $0.array(orders.start) { write($1, &$0) } }
             writer.member("stop") { $0.array(orders.stop) { write($1, &$0) } }
         }

@@ -180,6 +180,9 @@ package protocol ContainerEngine: Sendable {
     /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again.
     /// Engines that outlive the agent stop what they run then.
     func leaseExtended(to moment: Int64) async
+    /// Starts a second program in a running container: as its user, with its mounts, without capabilities.
+    /// - Throws: kind `refused` with a sentence, also where the engine cannot.
+    func session(in id: String, _ launch: SessionLaunch) async throws(EngineError) -> any ContainerSession
 }
 
 extension ContainerEngine {

@@ -232,6 +232,9 @@ package final class OCIRuntimeEngine: ContainerEngine {
         return try? AttemptDescription(text)  // allowed: an attempt that cannot be read is not started
     }
 
+    /// The config.json with which an attempt was made.
+    func bundle(of attempt: AttemptID) -> String? { description(attempt)?.bundle }
+
     /// - Throws: kind `noProof` for a record that cannot be understood: it proves nothing.
     func endRecord(_ folder: RunnerFolder) throws(EngineError) -> EndRecord? {
         guard let text = readFile(folder.end, limit: RecordText.sizeLimit) else { return nil }

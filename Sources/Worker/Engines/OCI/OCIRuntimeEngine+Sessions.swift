@@ -1,0 +1,230 @@
+// A second program beside an attempt: the runtime's `exec`, in the mount namespace of the attempt's runner, where the
+// runtime's state lies. The program is the container's process in all but command, streams and two variables, and goes
+// through the container's init, so that the filter of system calls holds for it as well.
+import CLinux
+import Foundation
+import JobModel
+import RunnerCore
+import Synchronization
+
+extension OCIRuntimeEngine {
+    package func session(in id: String, _ launch: SessionLaunch) async throws(EngineError) -> any ContainerSession {
+        let (attempt, folder) = try known(id)
+        let files = SessionFiles(folder: folder, id: launch.id)
+        let namespace = try mountNamespace(of: folder, attempt)
+        defer { close(namespace) }
+        try files.write(try process(of: attempt, launch))
+        let arguments =
+            [
+                "nsenter", "--mount=/proc/\(getpid())/fd/\(namespace)", "--", setup.runtime, "--root",
+                setup.host.scratch + "/state", "--log", files.log,
+            ]
+            + (setup.kind == .crun ? ["--cgroup-manager=cgroupfs"] : [])
+            + ["exec", "--process", files.process, attempt.description]
+        do throws(EngineError) {
+            return try RuntimeSession(arguments, launch, files)
+        } catch {
+            files.remove()
+            throw error
+        }
+    }
+
+    /// The runner's, proven to be that of the process that holds the attempt's lock.
+    private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) throws(EngineError) -> Int32 {
+        let lock = open(folder.description, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        defer { if lock >= 0 { close(lock) } }
+        let runner = lock < 0 ? 0 : jc_lock_holder(lock)
+        guard runner > 0, hasBegun(folder), access(folder.end, F_OK) != 0 else {
+            throw .refused("the container of \(attempt) does not run")
+        }
+        let namespace = open("/proc/\(runner)/ns/mnt", O_RDONLY | O_CLOEXEC)
+        guard namespace >= 0, jc_lock_holder(lock) == runner else {
+            if namespace >= 0 { close(namespace) }
+            throw .refused("the container of \(attempt) is about to end")
+        }
+        return namespace
+    }
+
+    /// The container's own process with another command.
+    private func process(of attempt: AttemptID, _ launch: SessionLaunch) throws(EngineError) -> [UInt8] {
+        guard let text = bundle(of: attempt), let bundle = try? WireJSON.decode(JSONValue.self, from: text.utf8),
+            case .object(let members)? = bundle[key: "process"]
+        else { throw .refused("the description of \(attempt) cannot be read") }  // allowed: said here
+        let words = [RunnerFolder.initPath, RunnerFolder.join] + launch.request.command
+        var changes: [String: JSONValue] = [
+            "args": .array(words.map { .string($0) }), "terminal": .bool(launch.request.tty),
+            "env": .array(environment(bundle[key: "process"], launch).map { .string($0) }),
+        ]
+        if launch.request.tty {
+            changes["consoleSize"] = [
+                "height": .number(Double(launch.rows)), "width": .number(Double(launch.columns)),
+            ]
+        }
+        let kept = members.filter { changes[$0.key] == nil }
+        return JSONValue.object(kept + changes.map { ($0.key, $0.value) }).canonical
+    }
+
+    private func environment(_ process: JSONValue?, _ launch: SessionLaunch) -> [String] {
+        guard case .array(let entries)? = process?[key: "env"] else { return launch.environment }
+        let names = launch.environment.map { $0.prefix { $0 != "=" } + "=" }
+        let kept = entries.compactMap { entry -> String? in
+            guard case .string(let text) = entry, !names.contains(where: { text.hasPrefix($0) }) else { return nil }
+            return text
+        }
+        return kept + launch.environment
+    }
+}
+
+/// What an `exec` needs for a moment, in the attempt's folder.
+private struct SessionFiles: Sendable {
+    let process: String
+    let log: String
+
+    init(folder: RunnerFolder, id: String) {
+        process = "\(folder.path)/session-\(id).json"
+        log = "\(folder.path)/session-\(id).log"
+    }
+
+    func write(_ document: [UInt8]) throws(EngineError) {
+        do throws(FileFailure) {
+            try replaceFile(process, with: document, durable: false)
+        } catch {
+            throw .refused("the worker's disk cannot take the session: \(error)")
+        }
+    }
+
+    /// What the runtime complained of last.
+    var complaint: String? {
+        let text = String(decoding: readFile(log, limit: 1 << 20) ?? [], as: UTF8.self)
+        return text.split(separator: "\n").last.map { String($0.suffix(2000)) }
+    }
+
+    func remove() {
+        unlink(process)
+        unlink(log)
+    }
+}
+
+/// A runtime that runs `exec`, with pipes or a terminal.
+private final class RuntimeSession: ContainerSession {
+    private let streams: SessionStreams
+    private let files: SessionFiles
+    private let terminal: Int32?
+    private let status: Mutex<Int32?> = Mutex(nil)
+    private let end: Task<Int32, Never>
+
+    init(_ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles) throws(EngineError) {
+        self.files = files
+        let started = try launch.request.tty ? Self.onTerminal(arguments, launch) : Self.onPipes(arguments)
+        streams = started.streams
+        terminal = started.terminal
+        let process = started.process
+        let streams = started.streams
+        end = Task {
+            let status = await onThread {
+                var status: Int32 = 0
+                while waitpid(process, &status, 0) < 0, errno == EINTR {}
+                return status
+            }
+            streams.drain()
+            return status
+        }
+        Task { [weak self, end] in
+            let value = await end.value
+            self?.status.withLock { $0 = value }
+        }
+    }
+
+    private struct Started {
+        var streams: SessionStreams
+        var terminal: Int32?
+        var process: pid_t
+    }
+
+    private static func onTerminal(_ arguments: [String], _ launch: SessionLaunch) throws(EngineError) -> Started {
+        var path = [CChar](repeating: 0, count: 128)
+        let terminal = jc_terminal_open(&path, 128)
+        guard terminal >= 0 else { throw failure("a terminal", terminal) }
+        _ = jc_terminal_resize(terminal, launch.rows, launch.columns)
+        let process = withArguments(arguments) { jc_spawn_on_terminal("/usr/bin/nsenter", $0, $1, path) }
+        guard process > 0 else {
+            close(terminal)
+            throw failure("nsenter", process)
+        }
+        return Started(
+            streams: SessionStreams(input: terminal, outputs: [(.stdout, terminal)], isConnection: false),
+            terminal: terminal, process: process)
+    }
+
+    private static func onPipes(_ arguments: [String]) throws(EngineError) -> Started {
+        var pipes: [[Int32]] = []
+        for isInput in [true, false, false] {
+            var ends: [Int32] = [-1, -1]
+            let result = jc_pipe_for(&ends, isInput ? 1 : 0)
+            pipes.append(ends)
+            if result < 0 {
+                for file in pipes.joined() where file >= 0 { close(file) }
+                throw failure("a pipe", result)
+            }
+        }
+        let process = withArguments(arguments) {
+            jc_spawn_leader("/usr/bin/nsenter", $0, $1, pipes[0][0], pipes[1][1], pipes[2][1])
+        }
+        for file in [pipes[0][0], pipes[1][1], pipes[2][1]] { close(file) }
+        guard process > 0 else {
+            for file in [pipes[0][1], pipes[1][0], pipes[2][0]] { close(file) }
+            throw failure("nsenter", process)
+        }
+        return Started(
+            streams: SessionStreams(
+                input: pipes[0][1], outputs: [(.stdout, pipes[1][0]), (.stderr, pipes[2][0])], isConnection: false),
+            terminal: nil, process: process)
+    }
+
+    private static func withArguments(
+        _ arguments: [String],
+        _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>, UnsafePointer<UnsafeMutablePointer<CChar>?>) -> pid_t
+    ) -> pid_t {
+        let words = arguments.map { strdup($0) } + [nil]
+        let environment = [strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), nil]
+        defer { for pointer in words + environment { free(pointer) } }
+        return body(words, environment)
+    }
+
+    private static func failure(_ what: String, _ result: Int32) -> EngineError {
+        .refused("\(what) could not be had for the session: \(String(cString: strerror(-result)))")
+    }
+
+    // MARK: ContainerSession
+
+    func read() async throws(EngineError) -> LogPiece? { await streams.read() }
+
+    func write(_ bytes: [UInt8]) async { await streams.write(bytes) }
+
+    func endInput() async {
+        // A terminal's user ends the input with Ctrl-D.
+        if terminal == nil { streams.endInput() } else { await streams.write([4]) }
+    }
+
+    func resize(rows: UInt16, columns: UInt16) async {
+        if let terminal { streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) } }
+    }
+
+    func exitCode() async throws(EngineError) -> UInt8 {
+        let status = await end.value
+        let signal = status & 0x7f
+        let code = signal == 0 ? UInt8(status >> 8 & 0xff) : UInt8(128 + signal)
+        // What the runtime could not start, it complains of; a program's own code has no such line.
+        if code != 0, let complaint = files.complaint {
+            throw .refused("the program could not be started: \(complaint)")
+        }
+        return code
+    }
+
+    func isRunning() async -> Bool { status.withLock { $0 == nil } }
+
+    func close() async {
+        streams.close()
+        files.remove()
+    }
+}
