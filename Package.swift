@@ -141,7 +141,7 @@ let package = Package(
             resources: [.copy("Golden")]),
         tests("JobctlTests", ["JobModel", "TestSupport"], resources: [.copy("Golden")]),
         tests("SimulationTests", ["Simulation", "TestSupport"]),
-        tests("EndToEndTests", ["JobModel", "SchedulerClient", "TestSupport"]),
+        tests("EndToEndTests", ["JobModel", "CLinux", "SchedulerClient", "TestSupport"]),
         tests("HouseRulesTests", []),
     ]
 )

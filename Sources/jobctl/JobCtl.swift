@@ -31,9 +31,8 @@ struct JobCtl: AsyncParsableCommand {
             CommandGroup(
                 name: "Jobs",
                 subcommands: [
-                    Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Shell.self,
-                    Exec.self,
-                    Cancel.self, Hold.self, Release.self, Diff.self,
+                    Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
+                    Hold.self, Release.self, Diff.self, Exec.self, Shell.self,
                 ]),
             CommandGroup(name: "Archive", subcommands: [ConfigCommand.self, ImageCommand.self]),
             CommandGroup(

@@ -44,7 +44,8 @@ import Testing
     func requests() throws {
         try SessionRequest(command: ["sh"], tty: true, rows: 24, columns: 80, term: "xterm-256color").check()
         let bad: [(SessionRequest, String)] = [
-            (SessionRequest(command: [], tty: false), "$.command"), (SessionRequest(command: [""], tty: false), "$.command"),
+            (SessionRequest(command: [], tty: false), "$.command"),
+            (SessionRequest(command: [""], tty: false), "$.command"),
             (SessionRequest(command: ["a\0"], tty: false), "$.command"),
             (SessionRequest(command: Array(repeating: "a", count: 1001), tty: false), "$.command"),
             (SessionRequest(command: ["a", String(repeating: "b", count: 128 << 10)], tty: false), "$.command"),

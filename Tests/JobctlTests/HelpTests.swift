@@ -5,7 +5,8 @@ import Testing
 
 @Suite("help") struct HelpTests {
     static let commands = [
-        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "config",
+        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "exec",
+        "shell", "config",
         "config list", "config show", "image", "image import", "image list", "image show", "status", "worker",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "up", "down", "completions",

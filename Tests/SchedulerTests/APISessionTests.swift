@@ -198,7 +198,9 @@ private actor Received {
         }
     }
 
-    @Test("a rerun with a command is a shell: another configuration without a name, tried once, cancelled with its session")
+    @Test(
+        "a rerun with a command is a shell: another configuration without a name, tried once, cancelled with its session"
+    )
     func shells() async throws {
         try await Played.with { c in
             let old = try await c.ada.job(JobID(rawValue: 1))

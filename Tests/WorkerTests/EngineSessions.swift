@@ -79,9 +79,11 @@ extension EnginePromise {
                     """
                 let (output, code) = try await world.run(engine, container, script)
                 let zeros = String(repeating: "0", count: 16)
-                let capabilities = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map { "\($0):\(zeros)\n" }.joined()
+                let capabilities = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map { "\($0):\(zeros)\n" }
+                    .joined()
                 #expect(
-                    output.text == "1234\n5678\n5678\n" + capabilities + "NoNewPrivs:1\nSeccomp:2\nfrom the host\n1\n1\n"
+                    output.text == "1234\n5678\n5678\n" + capabilities
+                        + "NoNewPrivs:1\nSeccomp:2\nfrom the host\n1\n1\n"
                         + "yes en_GB.UTF-8 /data\nno terminal\nlo\n4\n")
                 #expect(output.errors == "" && code == 0)
             }
@@ -97,7 +99,9 @@ extension EnginePromise {
         EnginePromise("a program that is not there ends its session with code 127, or a sentence") { world in
             try await world.beside { engine, container in
                 do {
-                    try await world.session(engine, container, ["/no/such"]) { #expect(try await $0.finish().code == 127) }
+                    try await world.session(engine, container, ["/no/such"]) {
+                        #expect(try await $0.finish().code == 127)
+                    }
                 } catch let error as EngineError {
                     #expect(error.description.contains("/no/such"), "\(error)")
                 }
@@ -180,7 +184,8 @@ extension EnginePromise {
     func simulated() async throws {
         let engine = SimulatedEngine(host: SimulatedHost(available: []), worker: "w")
         let launch = SessionLaunch(id: "x", request: SessionRequest(command: ["sh"], tty: true))
-        await #expect(throws: EngineError.refused("the engine 'simulated' cannot run a second program in a container")) {
+        await #expect(throws: EngineError.refused("the engine 'simulated' cannot run a second program in a container"))
+        {
             _ = try await engine.session(in: "1", launch)
         }
     }

@@ -1,6 +1,6 @@
-// A job for a person who wants to look around: the configuration of another job with a command that only waits, so that a
-// session has something to stand beside. It is no version of the configuration's name, and it cannot succeed or be
-// repeated.
+// A job for a person who wants to look around: the configuration of another job with a command that only waits, so
+// that a session has something to stand beside. It is no version of the configuration's name, and it cannot succeed
+// or be repeated.
 
 extension JobRecord {
     /// Marks such a job; the scheduler cancels it when its session ends.

@@ -1,5 +1,6 @@
-// What travels in a session, in both directions: one byte of kind, four bytes of length (big-endian), a payload of at most
-// 64 KiB. The scheduler passes these bytes on as they are; client and worker take them apart, each with its limits.
+// What travels in a session, in both directions: one byte of kind, four bytes of length (big-endian), a payload of
+// at most 64 KiB. The scheduler passes these bytes on as they are; client and worker take them apart, each with its
+// limits.
 
 /// One message between the terminal of a user and a program beside an attempt.
 package enum SessionFrame: Hashable, Sendable {

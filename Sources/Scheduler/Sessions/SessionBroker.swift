@@ -1,6 +1,6 @@
-// Sessions while they last: who opened one, which worker is to serve it, and the two channels that join their streams. In
-// memory only. Invariants: a channel holds one piece at a time, so a side that does not read holds up the other and no
-// memory; each of the four streams is taken once; when one of them ends, all do.
+// Sessions while they last: who opened one, which worker is to serve it, and the two channels that join their
+// streams. In memory only. Invariants: a channel holds one piece at a time, so a side that does not read holds up
+// the other and no memory; each of the four streams is taken once; when one of them ends, all do.
 import AsyncAlgorithms
 import Foundation
 import JobModel

@@ -1,6 +1,7 @@
-// The processes of a session on this host, whichever engine started them: those that carry its mark in their environment,
-// and those in a kernel's session that such a process leads. A process number is used only while a descriptor holds it.
-// Where the agent may not look into the container's processes (it is not root), none is found: they end with the attempt.
+// The processes of a session on this host, whichever engine started them: those that carry its mark in their
+// environment, and those in a kernel's session that such a process leads. A process number is used only while a
+// descriptor holds it. Where the agent may not look into the container's processes (it is not root), none is found:
+// they end with the attempt.
 import CLinux
 import Glibc
 import RunnerCore

@@ -1,5 +1,5 @@
-// The agent's ends of a program's streams: files that do not block, each call on a thread that waits for them. Nothing is
-// read before somebody wants it, so a slow user slows the program down and fills no memory.
+// The agent's ends of a program's streams: files that do not block, each call on a thread that waits for them.
+// Nothing is read before somebody wants it, so a slow user slows the program down and fills no memory.
 import CLinux
 import Foundation
 import Glibc

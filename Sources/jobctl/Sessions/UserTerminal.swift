@@ -1,5 +1,6 @@
 // The terminal of whoever calls: raw while a session lasts, and as it was afterwards, however the session ends.
 import CLinux
+@preconcurrency import Dispatch
 import Foundation
 import Glibc
 import JobModel

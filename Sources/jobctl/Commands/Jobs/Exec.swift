@@ -20,7 +20,7 @@ struct TerminalOptions: ParsableArguments {
 
 struct Exec: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run a program in the container of a running attempt.",
+        commandName: "exec", abstract: "Run a program in the container of a running attempt.",
         discussion: """
             Examples:
 
@@ -36,7 +36,8 @@ struct Exec: AsyncParsableCommand {
             have the codes 2 to 6, with a sentence on standard error.
             """)
 
-    @Argument(help: "42, 42.7 or 42.7.2.") var subject: Subject
+    @Argument(help: "42, 42.7 or 42.7.2.", completion: Given.jobCompletion, transform: Given.subject)
+    var subject: Subject
     @OptionGroup var terminal: TerminalOptions
     @Argument(parsing: .postTerminator, help: "The program, after '--'.") var command: [String] = []
     @OptionGroup var global: GlobalOptions
@@ -61,13 +62,8 @@ struct Exec: AsyncParsableCommand {
     /// The attempt that is named, or the one that runs of the task or job that is.
     private func attempt(_ client: SchedulerClient) async throws -> AttemptID {
         if case .attempt(let id) = subject { return id }
-        var running: [AttemptID] = []
-        var cursor: String?
-        repeat {
-            let page = try await client.attempts(of: subject.job, task: subject.task, limit: 1000, cursor: cursor)
-            running += page.attempts.filter { $0.state == .known(.running) }.map(\.id)
-            cursor = page.next
-        } while cursor != nil
+        let running = try await client.allAttempts(of: subject.job, task: subject.task)
+            .filter { $0.state == .known(.running) }.map(\.id)
         guard let first = running.first else {
             let job = try await client.job(subject.job)
             throw Problem(.conflict, "nothing of it runs: job \(job.id) is \(job.state)", field: "attempt")

@@ -8,7 +8,7 @@ import SchedulerClient
 
 struct Shell: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Open a shell in the image of a job, with its mounts and its user.",
+        commandName: "shell", abstract: "Open a shell in the image of a job, with its mounts and its user.",
         discussion: """
             Examples:
 
