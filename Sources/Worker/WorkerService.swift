@@ -52,6 +52,22 @@ package enum WorkerService {
         defer { withExtendedLifetime(lock) {} }
         let table = try VolumeTable(volumes: options.volumes, allowedPaths: options.allowedPaths)
         let client = try SchedulerClient(url: options.schedulerURL, token: options.token)
+        let archive = try ArchiveLayerSource(url: options.schedulerURL, token: options.token)
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await serve(options, table, client, archive, logger))
+        } catch {
+            result = .failure(error)
+        }
+        await archive.close()
+        await client.close()
+        try result.get()
+    }
+
+    private static func serve(
+        _ options: WorkerOptions, _ table: VolumeTable, _ client: SchedulerClient, _ archive: ArchiveLayerSource,
+        _ logger: Logger
+    ) async throws {
         let proxy = RegistryProxy(
             scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger
         )
@@ -59,7 +75,7 @@ package enum WorkerService {
             options.engine, oci: OCIRuntimeDetection(runtime: options.ociRuntime)
         ).engine(
             worker: try identity(options.dataFolder), dataFolder: options.dataFolder,
-            roots: { () throws(EngineError) in try Self.roots(options.dataFolder, client) }, registry: proxy,
+            roots: { () throws(EngineError) in try Self.roots(options.dataFolder, archive) }, registry: proxy,
             logger: logger)
         let capacity = await Capacity.detect()
         for note in capacity.notes {
@@ -87,7 +103,6 @@ package enum WorkerService {
                     .init(service: AgentService(agent: agent), successTerminationBehavior: .gracefullyShutdownGroup),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
         try await group.run()
-        await client.close()
     }
 
     /// Stops and removes every container, mount and journal record of the worker whose data lies in `folder`. For
@@ -111,14 +126,16 @@ package enum WorkerService {
     }
 
     /// The worker's own unpacked images, from the scheduler's archive.
-    private static func roots(_ dataFolder: String, _ client: SchedulerClient) throws(EngineError) -> any RootSource {
+    private static func roots(_ dataFolder: String, _ archive: ArchiveLayerSource) throws(EngineError)
+        -> any RootSource
+    {
         var disk = statvfs()
         let size = statvfs(dataFolder, &disk) == 0 ? Int64(clamping: disk.f_blocks) * Int64(clamping: disk.f_frsize) : 0
         do throws(OCIError) {
             // A quarter of the disk; what attempts use is never removed.
             let store = try LayerStore(
                 directory: dataFolder + "/layers", budget: ByteCount(bytes: max(size / 4, 10 << 30)))
-            return ArchiveRoots(store: store, source: ArchiveLayerSource(client: client))
+            return ArchiveRoots(store: store, source: archive)
         } catch {
             throw EngineError.unavailable("\(error)")
         }

@@ -55,6 +55,18 @@ struct BundleTests {
     @Test("a bundle with two GPUs")
     func gpus() throws { try compare(bundle(gpus: ["GPU-5a", "GPU-6b"], host: host), "bundle-gpus") }
 
+    @Test("neither an image nor a job chooses its GPUs")
+    func chosenGPUs() throws {
+        let ordinary = bundle(gpus: ["GPU-5a"], host: host)
+        var specification = ordinary.specification
+        specification.environment["NVIDIA_VISIBLE_DEVICES"] = "all"
+        let greedy = AttemptBundle(
+            specification: specification, imageEnvironment: ["NVIDIA_VISIBLE_DEVICES=all"], workingDirectory: "/",
+            controlGroup: "/g", host: host)
+        #expect(try greedy.json().contains(#""NVIDIA_VISIBLE_DEVICES=GPU-5a""#))
+        #expect(try !greedy.json().contains("NVIDIA_VISIBLE_DEVICES=all"))
+    }
+
     @Test("GPUs without NVIDIA's hook are refused")
     func noHook() {
         var host = host

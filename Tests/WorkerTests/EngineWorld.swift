@@ -5,7 +5,6 @@ import JobModel
 import Logging
 import OCI
 import RunnerCore
-import SchedulerClient
 import TestSupport
 import Testing
 
@@ -144,12 +143,11 @@ struct InEngineWorld: SuiteTrait, TestScoping {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
         let registry = try await PlainRegistryUnderTest.start()
-        let client = try SchedulerClient(url: registry.url, token: "unused")
+        let archive = try ArchiveLayerSource(url: registry.url, token: "unused", patience: .seconds(10))
         let result = await outcome {
             let digest = try await EngineTestImage.push(to: registry.port)
             let store = try LayerStore(directory: folder + "/layers", budget: ByteCount(bytes: 1 << 30))
-            let roots = ArchiveRoots(
-                store: store, source: ArchiveLayerSource(client: client, patience: .seconds(10)))
+            let roots = ArchiveRoots(store: store, source: archive)
             let image = PinnedImage(digest: digest, platform: "linux/\(EngineTestImage.architecture)")
             let world = EngineWorld(image: image, daemon: nil, registry: registry, folder: folder) { worker in
                 try await OCIRuntimeDetection(runtime: kind.rawValue).engine(
@@ -157,7 +155,7 @@ struct InEngineWorld: SuiteTrait, TestScoping {
             }
             try await EngineWorld.$current.withValue(world) { try await body() }
         }
-        await client.close()
+        await archive.close()
         await registry.stop()
         try result.get()
     }
