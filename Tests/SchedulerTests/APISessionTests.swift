@@ -69,7 +69,12 @@ private struct Played: Sendable {
 private actor Received {
     var frames: [SessionFrame] = []
     func take(_ frame: SessionFrame) { frames.append(frame) }
-    var bytes: [UInt8] { frames.flatMap { if case .output(let bytes) = $0 { bytes } else { [] } } }
+    var bytes: [UInt8] {
+        frames.flatMap { frame -> [UInt8] in
+            if case .output(let bytes) = frame { return bytes }
+            return []
+        }
+    }
 }
 
 @Suite struct APISessionTests {

@@ -99,9 +99,9 @@ extension EnginePromise {
         EnginePromise("a program that is not there ends its session with code 127, or a sentence") { world in
             try await world.beside { engine, container in
                 do {
-                    try await world.session(engine, container, ["/no/such"]) {
-                        #expect(try await $0.finish().code == 127)
-                    }
+                    var code: UInt8 = 0
+                    try await world.session(engine, container, ["/no/such"]) { code = try await $0.finish().code }
+                    #expect(code == 127)
                 } catch let error as EngineError {
                     #expect(error.description.contains("/no/such"), "\(error)")
                 }

@@ -88,7 +88,7 @@ private struct UpgradedConnection: Sendable {
         do throws(EngineError) {
             // A socket takes these few bytes at once.
             let request = Array(head.utf8) + body
-            guard send(file, request, request.count, Int32(MSG_NOSIGNAL.rawValue)) == request.count else {
+            guard send(file, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
                 throw .unavailable("the container engine does not take the call")
             }
             first = try Self.rest(file)

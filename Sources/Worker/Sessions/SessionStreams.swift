@@ -105,7 +105,7 @@ final class SessionStreams: Sendable {
     /// Not while somebody writes.
     func endInput() {
         let input = state.withLock { state in
-            if !isConnection { defer { state.input = -1 } }
+            defer { if !isConnection { state.input = -1 } }
             return state.input
         }
         guard input >= 0 else { return }

@@ -43,20 +43,45 @@ final class UserTerminal: Sendable {
     }
 }
 
-/// Signals that this program got, one after the other, instead of what they would do to it.
+/// Signals that this program got, instead of what they would do to it.
 final class SignalFeed: Sendable {
-    let signals: AsyncStream<Int32>
+    private let readers: Readers
     private let sources: [any DispatchSourceSignal]
 
     init(_ numbers: [Int32]) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingOldest(64))
-        signals = stream
+        let readers = Readers()
+        self.readers = readers
         sources = numbers.map { number in
             Glibc.signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { continuation.yield(number) }
+            source.setEventHandler { readers.tell(number) }
             source.activate()
             return source
         }
     }
+
+    /// Those from now on, until the reader's task is cancelled.
+    var signals: AsyncStream<Int32> { readers.stream() }
+}
+
+/// Whoever listens for signals: the wait for a job first, then a session.
+private final class Readers: Sendable {
+    private struct State {
+        var readers: [Int: AsyncStream<Int32>.Continuation] = [:]
+        var next = 0
+    }
+    private let state = Mutex(State())
+
+    func stream() -> AsyncStream<Int32> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingOldest(64))
+        let number = state.withLock { state in
+            state.next += 1
+            state.readers[state.next] = continuation
+            return state.next
+        }
+        continuation.onTermination = { [weak self] _ in self?.state.withLock { $0.readers[number] = nil } }
+        return stream
+    }
+
+    func tell(_ signal: Int32) { for reader in state.withLock({ Array($0.readers.values) }) { reader.yield(signal) } }
 }

@@ -3,6 +3,7 @@
 // through the container's init, so that the filter of system calls holds for it as well.
 import CLinux
 import Foundation
+import Glibc
 import JobModel
 import RunnerCore
 import Synchronization
@@ -148,7 +149,7 @@ private final class RuntimeSession: ContainerSession {
         _ = jc_terminal_resize(terminal, launch.rows, launch.columns)
         let process = withArguments(arguments) { jc_spawn_on_terminal("/usr/bin/nsenter", $0, $1, path) }
         guard process > 0 else {
-            close(terminal)
+            Glibc.close(terminal)
             throw failure("nsenter", process)
         }
         return Started(
@@ -163,16 +164,16 @@ private final class RuntimeSession: ContainerSession {
             let result = jc_pipe_for(&ends, isInput ? 1 : 0)
             pipes.append(ends)
             if result < 0 {
-                for file in pipes.joined() where file >= 0 { close(file) }
+                for file in pipes.joined() where file >= 0 { Glibc.close(file) }
                 throw failure("a pipe", result)
             }
         }
         let process = withArguments(arguments) {
             jc_spawn_leader("/usr/bin/nsenter", $0, $1, pipes[0][0], pipes[1][1], pipes[2][1])
         }
-        for file in [pipes[0][0], pipes[1][1], pipes[2][1]] { close(file) }
+        for file in [pipes[0][0], pipes[1][1], pipes[2][1]] { Glibc.close(file) }
         guard process > 0 else {
-            for file in [pipes[0][1], pipes[1][0], pipes[2][0]] { close(file) }
+            for file in [pipes[0][1], pipes[1][0], pipes[2][0]] { Glibc.close(file) }
             throw failure("nsenter", process)
         }
         return Started(
