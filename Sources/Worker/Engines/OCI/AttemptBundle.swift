@@ -181,8 +181,9 @@ struct AttemptBundle: Sendable {
         "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
         "/sys/firmware",
     ]
+    /// crun leaves the folder above the hierarchies of version 1 writable to everybody.
     private static let readonlyPaths: JSONValue = [
-        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+        "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys/fs/cgroup",
     ]
 
     // MARK: GPUs
