@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -106,6 +107,79 @@ int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_f
     if (result == 0) result = open_strictly(root, path, for_reading ? O_RDONLY | O_NONBLOCK : O_PATH);
     resume(&saved);
     return result;
+}
+
+int jc_open_strictly(int root, const char *path) { return open_strictly(root, path, O_RDONLY | O_NONBLOCK); }
+
+/// Deletes what lies in `folder`. Folders in it move up into `top` under new names, to be emptied in turn: neither depth nor the
+/// number of open files grows with the tree. Counts what was done in `progress`.
+static int empty_folder(int folder, int top, dev_t device, unsigned long *serial, unsigned long *progress) {
+    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (copy < 0) return -errno;
+    DIR *listing = fdopendir(copy);
+    if (!listing) {
+        int error = -errno;
+        close(copy);
+        return error;
+    }
+    int result = 0;
+    for (struct dirent *entry; result == 0 && (entry = readdir(listing));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (unlinkat(folder, entry->d_name, 0) == 0) {
+            ++*progress;
+            continue;
+        }
+        if (errno == ENOENT) continue;
+        if (errno != EISDIR) {
+            result = -errno;
+            break;
+        }
+        if (folder != top) {
+            char name[32];
+            int error;
+            do {
+                snprintf(name, sizeof name, ".%lu", ++*serial);
+                error = syscall(SYS_renameat2, folder, entry->d_name, top, name, 1 /* RENAME_NOREPLACE */) == 0 ? 0 : errno;
+            } while (error == EEXIST);
+            if (error == 0) ++*progress; else if (error != ENOENT) result = -error;
+            continue;
+        }
+        if (geteuid() != 0) (void)fchmodat(folder, entry->d_name, 0700, 0);  // an unreadable folder of our own
+        int child = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (child < 0) {
+            if (errno != ENOENT) result = -errno;
+            continue;
+        }
+        struct stat status;
+        if (fstat(child, &status) != 0) result = -errno;
+        else if (status.st_dev != device) result = -EXDEV;
+        else result = empty_folder(child, top, device, serial, progress);
+        close(child);
+        if (result == 0 && unlinkat(folder, entry->d_name, AT_REMOVEDIR) == 0) ++*progress;
+    }
+    closedir(listing);
+    return result;
+}
+
+int jc_remove_tree(int parent, const char *name) {
+    if (geteuid() != 0) (void)fchmodat(parent, name, 0700, 0);
+    int top = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (top < 0) {
+        if (errno == ENOENT) return 0;
+        if (errno == ENOTDIR || errno == ELOOP) return unlinkat(parent, name, 0) == 0 ? 0 : -errno;
+        return -errno;
+    }
+    struct stat status;
+    int result = fstat(top, &status) == 0 ? 0 : -errno;
+    unsigned long serial = 0;
+    while (result == 0) {
+        unsigned long progress = 0;
+        result = empty_folder(top, top, status.st_dev, &serial, &progress);
+        if (progress == 0) break;
+    }
+    close(top);
+    if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+    return result != 0 ? result : -errno;
 }
 
 int jc_rename_new(int from_folder, const char *from, int to_folder, const char *to, uid_t uid, gid_t gid) {

@@ -50,7 +50,8 @@ package enum WorkerService {
     package static func run(_ options: WorkerOptions, logger: Logger) async throws {
         let lock = try WorkerLock(folder: options.dataFolder)
         defer { withExtendedLifetime(lock) {} }
-        let table = try VolumeTable(volumes: options.volumes, allowedPaths: options.allowedPaths)
+        let table = try VolumeTable(
+            volumes: options.volumes, allowedPaths: options.allowedPaths, ownFolder: options.dataFolder)
         let client = try SchedulerClient(url: options.schedulerURL, token: options.token)
         let archive = try ArchiveLayerSource(url: options.schedulerURL, token: options.token)
         let result: Result<Void, any Error>
@@ -77,6 +78,14 @@ package enum WorkerService {
             worker: try identity(options.dataFolder), dataFolder: options.dataFolder,
             roots: { () throws(EngineError) in try Self.roots(options.dataFolder, archive) }, registry: proxy,
             logger: logger)
+        try await serve(options, engine: engine, table: table, client: client, proxy: proxy, logger: logger)
+    }
+
+    /// Runs an agent with this engine, whatever it is, until it is asked to stop.
+    package static func serve(
+        _ options: WorkerOptions, engine: any ContainerEngine, table: VolumeTable, client: SchedulerClient,
+        proxy: RegistryProxy, logger: Logger
+    ) async throws {
         let capacity = await Capacity.detect()
         for note in capacity.notes {
             logger.warning("a part of the host's capacity is unknown", metadata: ["reason": "\(note)"])
@@ -87,13 +96,15 @@ package enum WorkerService {
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
         let sessions = SessionHost(worker: options.name, engine: engine, scheduler: client, logger: logger)
-        let agent = Agent(name: options.name, registration: registration, scheduler: client, logger: logger) { report in
-            RunnerServices(
-                worker: options.name, engine: engine, scheduler: client, journal: journal,
-                volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
-                files: FileCache(folder: options.dataFolder + "/files", scheduler: client),
-                fingerprints: Fingerprinter(), report: report, sessions: sessions)
-        }
+        let (reports, box) = AsyncStream.makeStream(of: AttemptReport.self)
+        let services = RunnerServices(
+            worker: options.name, engine: engine, scheduler: client, journal: journal,
+            volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
+            files: FileCache(folder: options.dataFolder + "/files", scheduler: client),
+            fingerprints: Fingerprinter(), report: { box.yield($0) }, sessions: sessions)
+        let agent = Agent(
+            name: options.name, registration: registration, scheduler: client, logger: logger, reports: reports,
+            services: services)
         var quiet = logger
         quiet.logLevel = .warning
         let group = ServiceGroup(

@@ -51,6 +51,28 @@ import Testing
         }
     }
 
+    @Test("a stream that was never sent is complete once its attempt has ended, and a waiting reader is told at once")
+    func neverSent() async throws {
+        try await APIUnderTest.with { api in
+            try await api.importBusybox()
+            _ = try await api.submit(#"{"name": "one", "image": "busybox", "command": ["/bin/cat"]}"#)
+            func request(_ sequence: Int64, _ reports: [AttemptReport] = []) -> SyncRequest {
+                SyncRequest(
+                    incarnation: "life-1", sequence: sequence, registration: sequence == 1 ? .small() : nil,
+                    live: sequence == 1 ? [] : [AttemptID("1.1.1")].compactMap { $0 }, reports: reports, wait: .zero)
+            }
+            _ = try await api.sync(request(1))
+            _ = try await api.sync(request(2))
+            let before = try await api.call(.get, Self.read)
+            #expect(before.headers[.init("Jobctl-Log-Complete")!] == "false")
+            async let waiting = api.call(.get, Self.read + "?wait=30")
+            let attempt = try #require(AttemptID("1.1.1"))
+            let end = AttemptReport(attempt: attempt, sequence: 4, state: .succeeded, reason: .exitCode, exitCode: 0)
+            _ = try await api.sync(request(3, [end]))
+            #expect(try await waiting.headers[.init("Jobctl-Log-Complete")!] == "true")
+        }
+    }
+
     @Test("a reader that waits at the end is answered by the next piece, and by completion")
     func follow() async throws {
         try await APIUnderTest.with { api in

@@ -12,6 +12,13 @@
 /// The descriptor is O_PATH unless `for_reading`.
 int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_folders, int for_reading);
 
+/// Opens `path` below `root` for reading, with the caller's own privileges: no symbolic links, no way above the root.
+int jc_open_strictly(int root, const char *path);
+
+/// Removes the folder `name` and all that is in it. Follows no link, enters no other file system, and needs two open files
+/// however deep the tree is. One that is not there is fine.
+int jc_remove_tree(int parent, const char *name);
+
 /// Renames as uid:gid; an existing target is never replaced (-EEXIST).
 int jc_rename_new(int from_folder, const char *from, int to_folder, const char *to, uid_t uid, gid_t gid);
 

@@ -56,16 +56,37 @@ struct LogRoutes {
 
     /// The stream's extent, once there is something beyond `offset`, it is complete, or the wait is over.
     private func settled(_ key: LogKey, beyond offset: Int64, wait: TimeSpan) async throws -> LogExtent {
-        let changes = services.logs.changes(of: key)
-        let extent = try await extent(of: key)
-        guard wait > .zero, extent.size == offset, !extent.complete else { return extent }
+        let deadline = ContinuousClock.now + .milliseconds(wait.milliseconds)
+        while true {
+            // They begin before the look, so that no change falls between.
+            let changes = services.logs.changes(of: key)
+            // A stream without output is never sent: it is complete when its attempt ends, which is a change of the
+            // job.
+            let revisions = offset == 0 ? services.loop.revisions(of: key.attempt.job) : nil
+            let extent = try await extent(of: key)
+            guard wait > .zero, extent.size == offset, !extent.complete, ContinuousClock.now < deadline,
+                !Task.isCancelled, !Task.isShuttingDownGracefully
+            else { return extent }
+            await change(of: changes, or: revisions, until: deadline)
+        }
+    }
+
+    private func change(of log: AsyncStream<Void>, or job: AsyncStream<Int64>?, until deadline: ContinuousClock.Instant)
+        async
+    {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await cancelWhenGracefulShutdown { for await _ in changes { break } } }
-            group.addTask { do { try await Task.sleep(for: .milliseconds(wait.milliseconds)) } catch { return } }
+            group.addTask { await cancelWhenGracefulShutdown { for await _ in log { break } } }
+            if let job {
+                group.addTask {
+                    await cancelWhenGracefulShutdown { for await _ in job { break } }
+                    // A large array changes all the time.
+                    do { try await Task.sleep(for: .milliseconds(50)) } catch { return }
+                }
+            }
+            group.addTask { do { try await Task.sleep(until: deadline) } catch { return } }
             await group.next()
             group.cancelAll()
         }
-        return try await self.extent(of: key)
     }
 
     private func extent(of key: LogKey) async throws -> LogExtent {
@@ -88,10 +109,13 @@ extension Store {
         return record
     }
 
-    /// Whether nobody will ever complete this stream.
+    /// Whether nobody will ever complete this stream: a worker sends and completes what output there was before it
+    /// reports an end,
+    /// and never sends a stream without output.
     fileprivate func isAbandoned(_ key: LogKey, modified: Timestamp?, now: Timestamp) throws -> Bool {
         if let modified, now - modified < LogRoutes.patience { return false }
         guard let attempt = try attempt(key.attempt), attempt.state.value?.isTerminal == true else { return false }
+        if modified == nil, attempt.state != Open(.lost) { return true }
         guard let finished = attempt.finishedAt else { return attempt.state == Open(.lost) }
         return now - finished >= LogRoutes.patience
     }

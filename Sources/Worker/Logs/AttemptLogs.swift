@@ -1,5 +1,8 @@
 // An attempt's output: from the engine into bounded files of the worker, and from there to the scheduler by offset.
-// Both ends say how much they have, so a crash on either side loses and doubles nothing.
+// Both ends say how
+// much they have, so a crash on either side loses and doubles nothing. A stream without output makes no file and no
+// call: an attempt
+// that ended without a stream's file has an empty one.
 import Foundation
 import Glibc
 import JobModel
@@ -8,10 +11,16 @@ import SchedulerClient
 /// The worker's files of one attempt.
 struct LogFiles: Sendable {
     /// Bytes of one stream that are kept; what comes after is read and dropped.
-    static let limit: Int64 = 64 << 20
-    private static let cutMark = "\n[jobctl: the output is longer than 64 MiB: the rest is not kept]\n"
+    static let standardLimit: Int64 = 64 << 20
 
     let folder: String
+    var limit = LogFiles.standardLimit
+
+    /// Stands once at the end of a stream that was cut.
+    var cutMark: [UInt8] {
+        let size = limit >= 1 << 20 ? "\(limit >> 20) MiB" : "\(limit) bytes"
+        return Array("\n[jobctl: the output is longer than \(size): the rest is not kept]\n".utf8)
+    }
 
     func path(_ stream: LogPiece.Stream) -> String { "\(folder)/\(stream.rawValue)" }
 
@@ -20,92 +29,157 @@ struct LogFiles: Sendable {
         return stat(path(stream), &information) == 0 ? Int64(information.st_size) : 0
     }
 
-    /// - Throws: ``AttemptFailure`` if the disk cannot take it.
-    func append(_ piece: LogPiece) throws {
-        let size = size(piece.stream)
-        guard size < Self.limit else { return }
-        var bytes = Array(piece.bytes.prefix(Int(Self.limit - size)))
-        if bytes.count < piece.bytes.count { bytes += Array(Self.cutMark.utf8) }
+    /// - Throws: ``LogFailure`` if the disk cannot take it. What was written until then is counted by ``size(_:)``.
+    func append(_ piece: LogPiece) throws(LogFailure) {
         let file = open(path(piece.stream), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard file >= 0 else {
-            throw AttemptFailure(
-                reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))")
-        }
+        guard file >= 0 else { throw LogFailure(errno) }
         defer { close(file) }
-        var done = 0
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { write(file, $0.baseAddress?.advanced(by: done), bytes.count - done) }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else {
-                throw AttemptFailure(
-                    reason: .engineError, message: "the worker cannot write logs: \(String(cString: strerror(errno)))")
+        let size = Int64(lseek(file, 0, SEEK_END))
+        guard size <= limit, !piece.bytes.isEmpty else { return }
+        let kept = piece.bytes.prefix(Int(limit - size))
+        try Self.write(kept, to: file)
+        if kept.count < piece.bytes.count { try Self.write(cutMark[...], to: file) }
+    }
+
+    private static func write(_ bytes: ArraySlice<UInt8>, to file: Int32) throws(LogFailure) {
+        let failure = bytes.withUnsafeBytes { buffer -> LogFailure? in
+            var done = 0
+            while done < buffer.count, let base = buffer.baseAddress {
+                let count = Glibc.write(file, base + done, buffer.count - done)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return LogFailure(count < 0 ? errno : ENOSPC) }
+                done += count
             }
-            done += count
+            return nil
         }
+        if let failure { throw failure }
     }
 
     func read(_ stream: LogPiece.Stream, from offset: Int64) -> [UInt8] {
         let file = open(path(stream), O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return [] }
         defer { close(file) }
-        var buffer = [UInt8](repeating: 0, count: SchedulerClient.logPieceLimit)
-        let count = pread(file, &buffer, buffer.count, off_t(offset))
-        return count > 0 ? Array(buffer[..<count]) : []
+        let wanted = Int(max(0, min(Int64(SchedulerClient.logPieceLimit), size(stream) - offset)))
+        return [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
+            count = max(0, pread(file, buffer.baseAddress, wanted, off_t(offset)))
+        }
     }
 }
 
-/// Sends one attempt's files to the scheduler.
-struct LogShipper: Sendable {
+/// The worker's disk did not take a piece of output.
+struct LogFailure: Error, Sendable, CustomStringConvertible {
+    let description: String
+    init(_ code: Int32) { description = "the worker cannot write it: \(String(cString: strerror(code)))" }
+}
+
+/// From the engine into the files.
+struct LogCollector: Sendable {
     let files: LogFiles
-    let attempt: AttemptID
-    let worker: WorkerName
-    let scheduler: any SchedulerConnection
+    let engine: any ContainerEngine
+    /// Tells that there is something new to ship.
+    let grew: AsyncStream<Void>.Continuation
 
-    /// Ships what grows until it is cancelled.
-    func follow() async {
-        var sent: [LogPiece.Stream: Int64] = [:]
-        while !Task.isCancelled {
-            for stream in LogPiece.Stream.allCases where files.size(stream) > sent[stream, default: 0] {
-                if let size = try? await ship(stream, from: sent[stream, default: 0], complete: false) {
-                    sent[stream] = size
-                }  // allowed: the next round tries again
-            }
-            do { try await Task.sleep(for: .milliseconds(250)) } catch { return }
-        }
-    }
-
-    /// Ships all that is left and says that it is complete. Tries while the scheduler is away; gives up when it refuses
-    /// for good.
-    func finish() async {
-        await withTaskGroup(of: Void.self) { group in
-            for stream in LogPiece.Stream.allCases { group.addTask { await finish(stream) } }
-        }
-    }
-
-    private func finish(_ stream: LogPiece.Stream) async {
-        var offset: Int64 = 0
+    /// Collects until the container has ended and all is read; goes on from the files' sizes after each interruption.
+    /// - Parameter hasEnded: whether the container is known to have ended: from then on, interruptions are counted.
+    /// - Returns: why output is missing, if it is.
+    func collect(_ container: String, hasEnded: @Sendable () async -> Bool) async -> String? {
         var pause = 100
-        while true {
-            do throws(Problem) {
-                // Offset 0 with all of a short log, or the scheduler's own size for a long one.
-                let size = try await ship(stream, from: offset, complete: true)
-                if size >= files.size(stream) { return }
-                offset = size
+        var failures = 0
+        while !Task.isCancelled {
+            let skip = Dictionary(uniqueKeysWithValues: LogPiece.Stream.allCases.map { ($0, files.size($0)) })
+            do {
+                for try await piece in engine.logs(container, skip: skip) {
+                    if Task.isCancelled { return nil }
+                    try files.append(piece)
+                    grew.yield()
+                    (pause, failures) = (100, 0)
+                }
+                return nil
+            } catch EngineError.noProof(let why) {
+                return "a part of the output may be missing: \(why)"
             } catch {
-                guard error.retryable || error.kind == .unavailable, !Task.isCancelled else { return }
-                try? await Task.sleep(for: .milliseconds(pause))  // allowed: a cancelled pause ends at the check above
-                pause = min(pause * 2, 5_000)
+                if await hasEnded() { failures += 1 }
+                if failures > Self.mostFailures { return "a part of the output is missing: \(error)" }
+            }
+            do { try await Task.sleep(for: .milliseconds(pause)) } catch { break }
+            pause = min(pause * 2, 5_000)
+        }
+        return nil
+    }
+
+    /// About ten seconds of them.
+    private static let mostFailures = 7
+}
+
+/// Sends one attempt's files to the scheduler. Used by one task at a time.
+actor LogShipper {
+    private let files: LogFiles
+    private let attempt: AttemptID
+    private let worker: WorkerName
+    private let scheduler: any SchedulerConnection
+    /// What the scheduler has, as far as this agent knows.
+    private var sent: [LogPiece.Stream: Int64] = [:]
+    private var complete: Set<LogPiece.Stream> = []
+
+    init(files: LogFiles, attempt: AttemptID, worker: WorkerName, scheduler: any SchedulerConnection) {
+        self.files = files
+        self.attempt = attempt
+        self.worker = worker
+        self.scheduler = scheduler
+    }
+
+    /// Ships what grows until it is cancelled; a call that is under way then is still waited for. A program that ends
+    /// within the first
+    /// pause costs no call here.
+    func follow(_ growth: AsyncStream<Void>) async {
+        for await _ in growth {
+            do { try await Task.sleep(for: .milliseconds(200)) } catch { return }
+            // Of its own, so that the end of the program does not break the connection.
+            await Task { await shipOnce() }.value
+        }
+    }
+
+    private func shipOnce() async {
+        for stream in LogPiece.Stream.allCases where files.size(stream) > sent[stream, default: 0] {
+            guard !complete.contains(stream) else { continue }
+            // allowed: the next growth, or the end, tries again
+            try? await ship(stream, isLast: false)
+        }
+    }
+
+    /// Ships all that is left and says that it is complete. Tries while the scheduler is away, until `isOver`; gives
+    /// up when it
+    /// refuses for good.
+    func finish(unless isOver: @Sendable () async -> Bool) async {
+        for stream in LogPiece.Stream.allCases where files.size(stream) > 0 {
+            var pause = 100
+            while !complete.contains(stream) {
+                if await isOver() { return }
+                do throws(Problem) {
+                    try await ship(stream, isLast: true)
+                    pause = 100
+                } catch {
+                    guard error.retryable || error.kind == .unavailable else { break }
+                    try? await Task.sleep(for: .milliseconds(pause))  // allowed: nobody cancels a runner
+                    pause = min(pause * 2, 5_000)
+                }
             }
         }
     }
 
-    /// The scheduler's size after a piece from `offset`.
-    private func ship(_ stream: LogPiece.Stream, from offset: Int64, complete: Bool) async throws(Problem) -> Int64 {
+    private func ship(_ stream: LogPiece.Stream, isLast: Bool) async throws(Problem) {
+        let offset = sent[stream, default: 0]
         let bytes = files.read(stream, from: offset)
-        let isLast = offset + Int64(bytes.count) >= files.size(stream)
-        let wire: LogStream = stream == .stdout ? .stdout : .stderr
+        // What cannot be read will not be sent: better an end than an attempt that never ends.
+        let reachesEnd = bytes.isEmpty || offset + Int64(bytes.count) >= files.size(stream)
         let position = try await scheduler.appendLog(
-            worker: worker, attempt: attempt, wire, offset: offset, bytes: bytes, complete: complete && isLast)
-        return position.size
+            worker: worker, attempt: attempt, stream == .stdout ? .stdout : .stderr, offset: offset, bytes: bytes,
+            complete: isLast && reachesEnd)
+        // The scheduler may end a stream before the worker does: at its own limit.
+        if position.complete { complete.insert(stream) }
+        guard position.complete || position.size != offset, position.size >= 0 else {
+            throw Problem(.unavailable, "the scheduler did not take a piece of a log")
+        }
+        sent[stream] = position.size
     }
 }

@@ -1,5 +1,6 @@
 // Data for one attempt: resolved as the submitter with openat2, mounted by descriptor into the worker's own folder,
-// staged and published by an atomic rename. A path is looked up once; what was opened is what is mounted.
+// staged and
+// published by an atomic rename. A path is looked up once; what was opened is what is mounted.
 import CLinux
 import Foundation
 import Glibc
@@ -8,6 +9,7 @@ import JobModel
 /// An open file descriptor that closes itself.
 struct Descriptor: ~Copyable {
     let number: Int32
+    init(owning file: Int32) { number = file }
     init(_ result: Int32, _ what: String) throws(VolumeError) {
         guard result >= 0 else { throw VolumeError("\(what): \(String(cString: strerror(-result)))") }
         number = result
@@ -53,24 +55,30 @@ package struct VolumeAccess: Sendable {
         }
     }
 
-    /// Where what a program wrote into an `out` slot can be read until it is published: a worker without root mounts
-    /// nothing, and its containers write into the staging folder itself.
-    func outputFolder(of slot: SlotName, at binding: Binding, for attempt: AttemptID) throws(VolumeError) -> String {
-        guard !isRoot else { return "\(mountFolder)/\(attempt)/\(slot)" }
-        return "\(try table.resolve(binding, slot).root)/\(Self.staging)/\(attempt)/\(slot)"
+    /// Where the host finds what was staged for a slot, mounted again if need be. Nothing is made: what is missing is
+    /// an error.
+    func staged(_ slot: SlotName, at binding: Binding, for attempt: AttemptID, as user: Identity)
+        throws(VolumeError) -> String
+    {
+        let (root, _, _) = try table.resolve(binding, slot)
+        let what = "slot '\(slot)': \(binding)"
+        let rootFolder = try Self.open(root: root)
+        let staging = try stagingFolder(rootFolder, attempt, user, what: what)
+        let found = try Descriptor(jc_open_beneath(staging.number, slot.rawValue, user.uid, user.gid, 0, 0), what)
+        return try mount(
+            found, path: "\(root)/\(Self.staging)/\(attempt)/\(slot)", slot, attempt, readOnly: false)
     }
 
-    private static let own = ".jobctl"
+    static let own = ".jobctl"
     private static let staging = ".jobctl/staging"
-    private static let published = ".jobctl/published"
 
-    private static func open(root: String) throws(VolumeError) -> Descriptor {
+    static func open(root: String) throws(VolumeError) -> Descriptor {
         let result = Glibc.open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         return try Descriptor(result < 0 ? -errno : result, "the volume's folder \(root)")
     }
 
     /// A folder of the worker inside a volume: it must be the agent's own, or somebody else decides what is in it.
-    private func ownFolder(_ parent: borrowing Descriptor, _ name: String, what: String) throws(VolumeError)
+    func ownFolder(_ parent: borrowing Descriptor, _ name: String, what: String) throws(VolumeError)
         -> Descriptor
     {
         guard mkdirat(parent.number, name, 0o711) == 0 || errno == EEXIST else {
@@ -86,7 +94,7 @@ package struct VolumeAccess: Sendable {
     }
 
     /// `.jobctl/staging/<attempt>`, belonging to the submitter.
-    private func stagingFolder(_ root: borrowing Descriptor, _ attempt: AttemptID, _ user: Identity, what: String)
+    func stagingFolder(_ root: borrowing Descriptor, _ attempt: AttemptID, _ user: Identity, what: String)
         throws(VolumeError) -> Descriptor
     {
         let own = try ownFolder(root, Self.own, what: what)
@@ -103,87 +111,34 @@ package struct VolumeAccess: Sendable {
     private func mount(
         _ found: borrowing Descriptor, path: String, _ slot: SlotName, _ attempt: AttemptID, readOnly: Bool
     ) throws(VolumeError) -> String {
-        guard isRoot else { return path }
         let folder = "\(mountFolder)/\(attempt)"
         let target = "\(folder)/\(slot)"
-        mkdir(mountFolder, 0o711)
-        mkdir(folder, 0o711)
         var information = stat()
         guard fstat(found.number, &information) == 0 else { throw VolumeError("slot '\(slot)': cannot be examined") }
-        if information.st_mode & S_IFMT == S_IFDIR {
-            mkdir(target, 0o755)
-        } else {
-            close(Glibc.open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644))
+        guard isRoot else {
+            guard [S_IFDIR, S_IFREG].contains(information.st_mode & S_IFMT) else {
+                throw VolumeError("slot '\(slot)': \(path) is neither a folder nor a file")
+            }
+            return path
         }
-        _ = jc_unmount(target)
+        mkdir(mountFolder, 0o711)
+        mkdir(folder, 0o711)
+        // What an earlier life mounted here, perhaps of another kind.
+        while jc_unmount(target) == 0 {}
+        switch information.st_mode & S_IFMT {
+        case S_IFDIR:
+            unlink(target)
+            mkdir(target, 0o755)
+        case S_IFREG:
+            rmdir(target)
+            close(Glibc.open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644))
+        default: throw VolumeError("slot '\(slot)': \(path) is neither a folder nor a file")
+        }
         let result = jc_mount_descriptor(found.number, target, readOnly ? 1 : 0)
         guard result == 0 else {
             throw VolumeError("slot '\(slot)': cannot be mounted: \(String(cString: strerror(-result)))")
         }
         return target
-    }
-
-    // MARK: Publishing
-
-    /// Moves a staged output to its place. Nothing is ever overwritten, but for what an earlier, superseded attempt of
-    /// the same task
-    /// published: that is moved aside.
-    func publish(_ slot: SlotName, to binding: Binding, for attempt: AttemptID, as user: Identity) throws(VolumeError) {
-        let (root, path, _) = try table.resolve(binding, slot)
-        let what = "slot '\(slot)': \(binding)"
-        guard !path.isEmpty else { throw VolumeError("\(what): an output needs a path below the volume") }
-        let rootFolder = try Self.open(root: root)
-        let own = try ownFolder(rootFolder, Self.own, what: what)
-        let records = try ownFolder(own, "published", what: what)
-        let parts = path.split(separator: "/")
-        let (parentPath, name) = (parts.dropLast().joined(separator: "/"), String(parts[parts.count - 1]))
-        let parent = try Descriptor(jc_open_beneath(rootFolder.number, parentPath, user.uid, user.gid, 1, 1), what)
-        let staged = try stagingFolder(rootFolder, attempt, user, what: what)
-        let record = "\(attempt.task).\(slot)"
-        // The agent crashed after the rename: the record names this attempt, and nothing is staged any more.
-        if faccessat(staged.number, slot.rawValue, F_OK, AT_SYMLINK_NOFOLLOW) != 0,
-            Self.text(records, record) == attempt.description
-        {
-            return
-        }
-        let earlier = Self.text(records, record).flatMap { AttemptID($0) }
-        var result = jc_rename_new(staged.number, slot.rawValue, parent.number, name, user.uid, user.gid)
-        if result == -EEXIST, let earlier, earlier.task == attempt.task, earlier.number < attempt.number {
-            let aside = try ownFolder(own, "superseded", what: what)
-            guard renameat(parent.number, name, aside.number, "\(earlier).\(slot)") == 0 else {
-                throw VolumeError("\(what): the output of the lost attempt \(earlier) cannot be moved aside")
-            }
-            result = jc_rename_new(staged.number, slot.rawValue, parent.number, name, user.uid, user.gid)
-        }
-        guard result != -EEXIST else {
-            throw VolumeError("\(what) exists already: outputs are never overwritten; bind another path")
-        }
-        guard result == 0 else {
-            throw VolumeError("\(what): cannot be published: \(String(cString: strerror(-result)))")
-        }
-        guard Self.write(attempt.description, records, record) else {
-            throw VolumeError("\(what): the publication cannot be recorded")
-        }
-        fsync(parent.number)
-    }
-
-    private static func text(_ folder: borrowing Descriptor, _ name: String) -> String? {
-        let file = openat(folder.number, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        var buffer = [UInt8](repeating: 0, count: 128)
-        let count = read(file, &buffer, buffer.count)
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
-    }
-
-    private static func write(_ text: String, _ folder: borrowing Descriptor, _ name: String) -> Bool {
-        let temporary = name + ".new"
-        let file = openat(folder.number, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard file >= 0 else { return false }
-        let count = text.utf8.count
-        let written = text.withCString { Glibc.write(file, $0, count) } == count && fsync(file) == 0
-        close(file)
-        return written && renameat(folder.number, temporary, folder.number, name) == 0
     }
 
     // MARK: Cleaning up
@@ -206,8 +161,14 @@ package struct VolumeAccess: Sendable {
             guard let binding = try? record.location(of: slot, for: attempt.task),
                 let place = try? table.resolve(binding, slot)
             else { continue }  // allowed: nothing was staged there
-            // allowed: may be gone
-            try? FileManager.default.removeItem(atPath: "\(place.root)/\(Self.staging)/\(attempt)")
+            do throws(VolumeError) {
+                let rootFolder = try Self.open(root: place.root)
+                let own = try ownFolder(rootFolder, Self.own, what: "")
+                let staging = try ownFolder(own, "staging", what: "")
+                _ = jc_remove_tree(staging.number, attempt.description)
+            } catch {
+                continue  // the volume is gone, or the folder is not the worker's: then nothing of it is
+            }
         }
     }
 

@@ -38,42 +38,57 @@ package struct VolumeError: Error, Hashable, Sendable, CustomStringConvertible {
 
 package struct VolumeTable: Sendable {
     let volumes: [VolumeName: Volume]
-    let allowedPaths: [String]
+    let allowedPaths: [AllowedPath]
+
+    /// A host path that jobs may bind, as it was given and as it is.
+    struct AllowedPath: Hashable, Sendable {
+        let given: String
+        let root: String
+    }
 
     /// Folders of the system and of engines: no volume may be one of them, nor contain an engine's.
     private static let forbidden = [
         "/", "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/run", "/var/run", "/root",
     ]
     private static let forbiddenBelow = [
-        "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/run",
+        "/boot", "/dev", "/etc", "/proc", "/sys", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+        "/run",
     ]
     private static let engineFolders = [
         "/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/run/docker.sock", "/run/podman",
     ]
 
     /// Checks every root, with its symbolic links resolved.
+    /// - Parameter ownFolder: the worker's data folder: it and what lies in it cannot be offered.
     /// - Throws: ``VolumeError`` that names the volume.
-    package init(volumes: [Volume], allowedPaths: [String]) throws(VolumeError) {
+    package init(volumes: [Volume], allowedPaths: [String], ownFolder: String? = nil) throws(VolumeError) {
+        let ownFolder = ownFolder.flatMap { Self.resolved($0) }
         var table: [VolumeName: Volume] = [:]
         for volume in volumes {
             guard table[volume.name] == nil else { throw VolumeError("the volume '\(volume.name)' is given twice") }
             table[volume.name] = Volume(
-                name: volume.name, root: try Self.checked(volume.root, "the volume '\(volume.name)'"),
+                name: volume.name, root: try Self.checked(volume.root, "the volume '\(volume.name)'", ownFolder),
                 writable: volume.writable)
         }
         self.volumes = table
-        var paths: [String] = []
+        var paths: [AllowedPath] = []
         for path in allowedPaths {
             guard path.hasPrefix("/") else { throw VolumeError("the allowed path \(quoted(path)) must be absolute") }
-            paths.append(try Self.checked(path, "the allowed path \(quoted(path))"))
+            let root = try Self.checked(path, "the allowed path \(quoted(path))", ownFolder)
+            let given = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+            paths.append(AllowedPath(given: given, root: root))
         }
-        self.allowedPaths = paths.sorted { $0.count > $1.count }
+        self.allowedPaths = paths.sorted { $0.given.count > $1.given.count }
     }
 
-    private static func checked(_ path: String, _ what: String) throws(VolumeError) -> String {
-        guard let resolved = realpath(path, nil) else { throw VolumeError("\(what): \(path) does not exist") }
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
         defer { free(resolved) }
-        let root = String(cString: resolved)
+        return String(cString: resolved)
+    }
+
+    private static func checked(_ path: String, _ what: String, _ ownFolder: String?) throws(VolumeError) -> String {
+        guard let root = resolved(path) else { throw VolumeError("\(what): \(path) does not exist") }
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else {
             throw VolumeError("\(what): \(path) is no folder")
@@ -83,6 +98,9 @@ package struct VolumeTable: Sendable {
             || engineFolders.contains { root == $0 || root.hasPrefix($0 + "/") || $0.hasPrefix(root + "/") }
         guard !isForbidden else {
             throw VolumeError("\(what) may not be \(root): it belongs to the system or to a container engine")
+        }
+        if let ownFolder, root == ownFolder || root.hasPrefix(ownFolder + "/") {
+            throw VolumeError("\(what) may not be \(root): it belongs to this worker")
         }
         return root
     }
@@ -101,11 +119,13 @@ package struct VolumeTable: Sendable {
             }
             return (volume.root, binding.path, volume.writable)
         case .host:
-            guard let root = allowedPaths.first(where: { binding.path == $0 || binding.path.hasPrefix($0 + "/") })
-            else {
+            let allowed = allowedPaths.first {
+                binding.path == $0.given || binding.path.hasPrefix($0.given + "/")
+            }
+            guard let allowed else {
                 throw VolumeError("slot '\(slot)': this worker does not allow the path \(binding.path)")
             }
-            return (root, String(binding.path.dropFirst(root.count).drop { $0 == "/" }), true)
+            return (allowed.root, String(binding.path.dropFirst(allowed.given.count).drop { $0 == "/" }), true)
         }
     }
 

@@ -1,0 +1,281 @@
+// The steps of an attempt, in their order. Each may be entered again after a crash: what it did already changes
+// nothing.
+import CLinux
+import Foundation
+import JobModel
+
+extension AttemptRunner {
+    // MARK: Steps 2 to 6
+
+    func prepare() async throws(AttemptFailure) {
+        report(.preparing)
+        let (configuration, files) = (record.configuration, services.files)
+        try await untilStop { () async throws(AttemptFailure) in
+            try await self.engine(.imageError) { (engine) async throws(EngineError) in
+                try await engine.ensureImage(configuration.image)
+            }
+        }
+        var mounts: [ContainerMount] = []
+        for (path, file) in configuration.files.sorted(by: { $0.key < $1.key }) {
+            let source = try await untilStop { () async throws(AttemptFailure) in try await files.path(of: file) }
+            mounts.append(ContainerMount(source: source, target: path, readOnly: true))
+        }
+        var inputs: [SlotName: TreeFingerprint] = [:]
+        for (slot, entry) in configuration.slots.sorted(by: { $0.key < $1.key }) {
+            try checkStop()
+            let source = try await mount(slot, entry.mode)
+            mounts.append(ContainerMount(source: source, target: entry.path, readOnly: entry.mode == .ro))
+            if entry.mode == .ro { inputs[slot] = try await fingerprint(source, .volumeError) }
+        }
+        record.progress.inputs = inputs
+        try checkStop()
+        let specification = try self.specification(mounts)
+        record.progress.container = try await engine(.engineError) { (engine) async throws(EngineError) in
+            try await engine.create(specification)
+        }
+    }
+
+    private func mount(_ slot: SlotName, _ mode: SlotMode) async throws(AttemptFailure) -> String {
+        let (volumes, attempt, owner) = (services.volumes, self.attempt, record.job.record.owner)
+        let binding = try location(of: slot)
+        do {
+            return try await services.work.run { () throws(VolumeError) in
+                try volumes.mount(slot, mode, at: binding, for: attempt, as: owner)
+            }
+        } catch {
+            throw AttemptFailure(reason: .volumeError, message: error.description)
+        }
+    }
+
+    private func location(of slot: SlotName) throws(AttemptFailure) -> Binding {
+        do {
+            return try record.job.record.location(of: slot, for: attempt.task)
+        } catch {
+            throw AttemptFailure(reason: .volumeError, message: error.message)
+        }
+    }
+
+    private func fingerprint(_ path: String, _ reason: EndReason) async throws(AttemptFailure) -> TreeFingerprint {
+        let (fingerprints, level) = (services.fingerprints, record.job.record.fingerprint)
+        return try await cancellable { () async throws(AttemptFailure) in
+            do throws(VolumeError) {
+                return try await fingerprints.fingerprint(path, level: level)
+            } catch {
+                throw AttemptFailure(reason: reason, message: error.description)
+            }
+        }
+    }
+
+    private func specification(_ mounts: [ContainerMount]) throws(AttemptFailure) -> ContainerSpecification {
+        let configuration = record.configuration
+        let values = TemplateValues(task: attempt.task, record: record.job.record)
+        do {
+            var environment = [
+                "JOBCTL_JOB_ID": attempt.job.description, "JOBCTL_TASK_INDEX": String(attempt.task.index),
+                "JOBCTL_ATTEMPT": attempt.description,
+                "JOBCTL_CPUS": configuration.resources.cpus.description,
+                "JOBCTL_MEMORY_BYTES": String(configuration.resources.memory.bytes),
+            ]
+            for (name, text) in configuration.environment { environment[name] = try Template(text).text(values) }
+            return ContainerSpecification(
+                attempt: attempt, image: configuration.image,
+                command: try configuration.command.map { try Template($0).text(values) },
+                environment: environment, workingDirectory: configuration.workingDirectory,
+                user: record.job.record.owner, mounts: mounts,
+                network: configuration.network, resources: configuration.resources, gpus: record.order.gpus,
+                logLimit: ByteCount(bytes: LogFiles.standardLimit), timeLimit: record.job.record.timeLimit,
+                grace: record.job.record.grace)
+        } catch {
+            throw AttemptFailure(reason: .engineError, message: "the configuration cannot be filled in: \(error)")
+        }
+    }
+
+    // MARK: Step 7
+
+    func start() async throws(AttemptFailure) {
+        guard let container = record.progress.container else {
+            throw AttemptFailure(reason: .engineError, message: "the container was not recorded")
+        }
+        if record.progress.startedAt == nil {
+            try checkStop()
+            record.progress.startedAt = jc_boot_milliseconds()
+            record.progress.boot = Journal.boot
+            record.progress.startedWall = Timestamp(
+                millisecondsSinceEpoch: Int64(Date().timeIntervalSince1970 * 1000))
+            try journal()
+        }
+        // An earlier life may have been killed between the journal and the engine. After a reboot nothing is started
+        // again.
+        if record.progress.boot == Journal.boot {
+            try await engine(.engineError) { (engine) async throws(EngineError) in try await engine.start(container) }
+        }
+        isStarted = true
+        report(.running)
+        // One that came while the engine was starting it.
+        if record.progress.stopReason != nil { stopContainer() }
+    }
+
+    private func report(_ state: AttemptState) {
+        var report = AttemptReport(attempt, state)
+        report.engine = services.engine.name
+        report.startedAt = record.progress.startedWall
+        report.inputs = record.progress.inputs
+        say(report)
+    }
+
+    // MARK: Steps 8 and 9
+
+    func watch() async throws(AttemptFailure) {
+        guard let container = record.progress.container else { return }
+        let (growth, grew) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        // What an earlier life collected and did not ship.
+        if LogPiece.Stream.allCases.contains(where: { logFiles.size($0) > 0 }) { grew.yield() }
+        let collector = LogCollector(files: logFiles, engine: services.engine, grew: grew)
+        let collecting = Task { await collector.collect(container) { await self.hasEnded } }
+        let shipping = Task { [shipper] in await shipper.follow(growth) }
+        let sampling = Task { await sample(container) }
+        let limit = record.job.record.timeLimit.map { limit in Task { await enforce(limit) } }
+        companions = [collecting.cancel, shipping.cancel, sampling.cancel, { limit?.cancel() }]
+        let end: Result<ExitRecord, AttemptFailure>
+        do throws(AttemptFailure) {
+            end = .success(try await waitForEnd(container))
+        } catch {
+            end = .failure(error)
+        }
+        hasEnded = true
+        limit?.cancel()
+        sampling.cancel()
+        if case .failure = end, !isSilent { await endUnproven(container) }
+        record.progress.note = await collecting.value
+        shipping.cancel()
+        await shipping.value
+        let exit = try end.get()
+        // After the end, for those that lived shorter than a sample.
+        // allowed: the samples stand
+        if let usage = try? await services.engine.usage(container) { record.progress.usage = usage.sound }
+        record.progress.exit = exit
+        // allowed: an agent that starts again finds the same in the engine's own record
+        try? journal()
+    }
+
+    /// Nobody knows whether it runs: it shall not, and what it wrote is still collected for as long as more of it
+    /// comes.
+    private func endUnproven(_ container: String) async {
+        // allowed: it is removed below
+        try? await services.engine.stop(container, grace: record.job.record.grace)
+        Task { [logFiles] in
+            var size: Int64 = -1
+            while true {
+                let now = LogPiece.Stream.allCases.reduce(0) { $0 + logFiles.size($1) }
+                if now == size { return await removeContainer() }
+                size = now
+                do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            }
+        }
+    }
+
+    /// Waits through restarts of the engine; without a proof of how it ended, the attempt is lost.
+    private func waitForEnd(_ container: String) async throws(AttemptFailure) -> ExitRecord {
+        var milliseconds = 200
+        while true {
+            do throws(EngineError) {
+                return try await services.engine.wait(container)
+            } catch {
+                guard error.isUnavailable else {
+                    throw AttemptFailure(reason: .engineError, message: error.description)
+                }
+            }
+            try await pause(milliseconds: milliseconds)
+            milliseconds = min(milliseconds * 2, 10_000)
+        }
+    }
+
+    /// For engines that forget what a container used when it ends. The first sample comes late: most programs are
+    /// short.
+    private func sample(_ container: String) async {
+        var pause = 100
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .milliseconds(pause)) } catch { return }
+            // allowed: the next sample may come
+            if let usage = try? await services.engine.usage(container) { record.progress.usage = usage.sound }
+            pause = min(pause * 2, 2_000)
+        }
+    }
+
+    /// On the boot-time clock, from the first start: an agent that starts again gives no new time.
+    private func enforce(_ limit: TimeSpan) async {
+        guard let started = record.progress.startedAt, record.progress.boot == Journal.boot else { return }
+        while !Task.isCancelled {
+            let left = started + limit.milliseconds - jc_boot_milliseconds()
+            if left <= 0 { return stop(.timeLimit) }
+            do { try await Task.sleep(for: .milliseconds(left)) } catch { return }
+        }
+    }
+
+    // MARK: Steps 10 and 11
+
+    func publish() async throws(AttemptFailure) {
+        if record.progress.report?.state == .ending, let report = record.progress.report {
+            say(report)
+        } else {
+            var outputs: [SlotName: TreeFingerprint] = [:]
+            for slot in outputSlots {
+                outputs[slot] = try await fingerprint(try await staged(slot), .outputError)
+            }
+            var report = AttemptReport(attempt, .ending, exitCode: 0)
+            report.outputs = outputs
+            report.inputs = record.progress.inputs
+            record.progress.report = report
+            say(report, isKept: true)
+        }
+        try await permission()
+        let (volumes, attempt, owner) = (services.volumes, self.attempt, record.job.record.owner)
+        for slot in outputSlots {
+            let binding = try location(of: slot)
+            do {
+                try await services.work.run { () throws(VolumeError) in
+                    try volumes.publish(slot, to: binding, for: attempt, as: owner)
+                }
+            } catch {
+                throw AttemptFailure(reason: .outputError, message: error.description)
+            }
+        }
+    }
+
+    /// Where the container wrote an output.
+    private func staged(_ slot: SlotName) async throws(AttemptFailure) -> String {
+        let (volumes, attempt, owner) = (services.volumes, self.attempt, record.job.record.owner)
+        let binding = try location(of: slot)
+        do {
+            return try await services.work.run { () throws(VolumeError) in
+                try volumes.staged(slot, at: binding, for: attempt, as: owner)
+            }
+        } catch {
+            throw AttemptFailure(reason: .outputError, message: error.description)
+        }
+    }
+
+    // MARK: The engine
+
+    /// A call to the engine, tried again while the engine is away.
+    private func engine<Value: Sendable>(
+        _ reason: EndReason, _ body: @Sendable (any ContainerEngine) async throws(EngineError) -> Value
+    ) async throws(AttemptFailure) -> Value {
+        var tries = 0
+        while true {
+            do throws(EngineError) {
+                return try await body(services.engine)
+            } catch {
+                tries += 1
+                switch error {
+                case .unavailable where tries < 5 && record.progress.stopReason == nil: break
+                case .program(let why):
+                    throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)")
+                case .image, .noProof, .unavailable, .refused:
+                    throw AttemptFailure(reason: reason, message: error.description)
+                }
+            }
+            try await pause(milliseconds: 300 << tries)
+        }
+    }
+}
