@@ -28,12 +28,12 @@ struct Exec: AsyncParsableCommand {
               jobctl exec 42.7 -- sh                   task 7
               echo data | jobctl exec 42.7.2 -- cat    attempt 2 of task 7
 
-            It runs as the job's user, with the same mounts and limits, and gets a terminal if
-            this is one. When it has ended, or the connection is lost, what it started is
-            stopped. Without a terminal, INT and TERM are passed on to it.
+            It runs as the job's user, with the same mounts and limits, and gets a
+            terminal if this is one. When it has ended, or the connection is lost, what
+            it started is stopped. Without a terminal, INT and TERM are passed on to it.
 
-            The program's exit code is the exit code of jobctl; failures of jobctl itself
-            have the codes 2 to 6, with a sentence on standard error.
+            The program's exit code is the exit code of jobctl; failures of jobctl
+            itself have the codes 2 to 6, with a sentence on standard error.
             """)
 
     @Argument(help: "42, 42.7 or 42.7.2.", completion: Given.jobCompletion, transform: Given.subject)

@@ -17,12 +17,12 @@ struct Shell: AsyncParsableCommand {
               jobctl shell temps@3 --bind input=weather/2015
               jobctl shell 42 -- python3                      another program than a shell
 
-            The job's command is not run: it stands in 'jobctl config show'. What is written
-            to outputs is not published; what is written to shared volumes stays. The shell
-            takes a worker's room like any job and ends after 12 hours.
+            The job's command is not run: it stands in 'jobctl config show'. What is
+            written to outputs is not published; what is written to shared volumes
+            stays. The shell takes a worker's room like any job and ends after 12 hours.
 
-            The shell's exit code is the exit code of jobctl; failures of jobctl itself have
-            the codes 2 to 6, with a sentence on standard error.
+            The shell's exit code is the exit code of jobctl; failures of jobctl itself
+            have the codes 2 to 6, with a sentence on standard error.
             """)
 
     @Argument(help: "A job id, NAME, NAME@VERSION or a configuration's digest.") var source: String
