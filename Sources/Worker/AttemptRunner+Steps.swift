@@ -96,7 +96,8 @@ extension AttemptRunner {
         guard let container = record.progress.container else {
             throw AttemptFailure(reason: .engineError, message: "the container was not recorded")
         }
-        if record.progress.startedAt == nil {
+        let mayRun = record.progress.startedAt != nil
+        if !mayRun {
             try checkStop()
             record.progress.startedAt = jc_boot_milliseconds()
             record.progress.boot = Journal.boot
@@ -107,7 +108,10 @@ extension AttemptRunner {
         // An earlier life may have been killed between the journal and the engine. After a reboot nothing is started
         // again.
         if record.progress.boot == Journal.boot {
-            try await engine(.engineError) { (engine) async throws(EngineError) in try await engine.start(container) }
+            // What may run already is not given up because the engine is away.
+            try await engine(.engineError, tries: mayRun ? .max : 5) { (engine) async throws(EngineError) in
+                try await engine.start(container)
+            }
         }
         isStarted = true
         report(.running)
@@ -259,7 +263,7 @@ extension AttemptRunner {
 
     /// A call to the engine, tried again while the engine is away.
     private func engine<Value: Sendable>(
-        _ reason: EndReason, _ body: @Sendable (any ContainerEngine) async throws(EngineError) -> Value
+        _ reason: EndReason, tries most: Int = 5, _ body: @Sendable (any ContainerEngine) async throws(EngineError) -> Value
     ) async throws(AttemptFailure) -> Value {
         var tries = 0
         while true {
@@ -268,14 +272,14 @@ extension AttemptRunner {
             } catch {
                 tries += 1
                 switch error {
-                case .unavailable where tries < 5 && record.progress.stopReason == nil: break
+                case .unavailable where tries < most && (most > 5 || record.progress.stopReason == nil): break
                 case .program(let why):
                     throw AttemptFailure(reason: .exitCode, message: "the program could not be started: \(why)")
                 case .image, .noProof, .unavailable, .refused:
                     throw AttemptFailure(reason: reason, message: error.description)
                 }
             }
-            try await pause(milliseconds: 300 << tries)
+            try await pause(milliseconds: 300 << min(tries, 5))
         }
     }
 }

@@ -115,6 +115,27 @@ struct AgentAdoptionTests {
         }
     }
 
+    @Test("an engine that is away when the agent comes back is waited for: what may run is not given up")
+    func engineAway() async throws {
+        try await AgentUnderTest.with { test in
+            let record = try test.attempt("out:x", "sleep:100", "exit:0")
+            await test.scheduler.order(record)
+            await test.engine.close(.waitBefore)
+            try await test.start()
+            try await test.eventuallyReaches(.waitBefore)
+            await test.kill()
+            await test.engine.openAll()
+            let away = EngineError.unavailable("the engine restarts")
+            await test.engine.fail(.startBefore, with: away, away)
+            await test.scheduler.stop(record.attempt)
+            try await test.start()
+            let report = try await test.end(of: record)
+            // It had ended before the stop reached it, or the stop ended it: never lost.
+            #expect(report.state == .succeeded || report.state == .cancelled)
+            #expect(report.exitCode != nil)
+        }
+    }
+
     @Test("an order to stop that was written down is carried out by the next agent")
     func stopAdopted() async throws {
         try await AgentUnderTest.with { test in
