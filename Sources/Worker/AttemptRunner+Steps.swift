@@ -263,7 +263,8 @@ extension AttemptRunner {
 
     /// A call to the engine, tried again while the engine is away.
     private func engine<Value: Sendable>(
-        _ reason: EndReason, tries most: Int = 5, _ body: @Sendable (any ContainerEngine) async throws(EngineError) -> Value
+        _ reason: EndReason, tries most: Int = 5,
+        _ body: @Sendable (any ContainerEngine) async throws(EngineError) -> Value
     ) async throws(AttemptFailure) -> Value {
         var tries = 0
         while true {
