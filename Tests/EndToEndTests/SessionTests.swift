@@ -1,5 +1,5 @@
-// `jobctl exec` and `jobctl shell` through all programs. What a session is inside its container, engine by engine, stands
-// in WorkerTests/EngineSessions.swift.
+// `jobctl exec` and `jobctl shell` through all programs. What a session is inside its container, engine by engine,
+// stands in WorkerTests/EngineSessions.swift.
 import Foundation
 import JobModel
 import TestSupport

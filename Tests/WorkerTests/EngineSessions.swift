@@ -75,7 +75,8 @@ extension EnginePromise {
                 let script = """
                     id -u; id -g; id -G; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status | tr -d '\\t'
                     cat /data/file; echo; for f in / /data; do touch $f/x 2>&1 | grep -c -i 'read-only'; done
-                    echo $FROM_IMAGE $LANG $PWD; [ -t 0 ] || echo no terminal; ls /sys/class/net; ls /proc/self/fd | wc -l
+                    echo $FROM_IMAGE $LANG $PWD; [ -t 0 ] || echo no terminal
+                    ls /sys/class/net; ls /proc/self/fd | wc -l
                     """
                 let (output, code) = try await world.run(engine, container, script)
                 let zeros = String(repeating: "0", count: 16)
