@@ -80,7 +80,10 @@ final class JobctlOnTerminal: Sendable {
     }
 
     func exitCode() async throws -> Int32 {
-        try await eventually("jobctl ends") { _ = text; return ended() != nil }
+        try await eventually("jobctl ends") {
+            _ = text
+            return ended() != nil
+        }
         let value = ended() ?? 0
         return value & 0x7f == 0 ? value >> 8 & 0xff : 128 + value & 0x7f
     }

@@ -88,7 +88,8 @@ extension EndToEnd {
             let c = try c
             let id = try await sleeping(c)
             let program = "sleep 60\(signal)0"
-            let jobctl = try JobctlOnTerminal(c, ["exec", id, "--", "sh", "-c", program + "; :"], rows: 24, columns: 80)
+            let jobctl = try JobctlOnTerminal(
+                c, ["exec", id, "--", "sh", "-c", program + "; :"], rows: 24, columns: 80)
             try await eventually("it runs") { try await isAlive(program) }
             kill(jobctl.process, signal)
             try await eventually("it is gone") { try await !isAlive(program) }

@@ -128,6 +128,8 @@ private final class RuntimeSession: ContainerSession {
     private let streams: SessionStreams
     private let files: SessionFiles
     private let terminal: Int32?
+    private let process: pid_t
+    private let window = Mutex<(rows: UInt16, columns: UInt16)>((24, 80))
     private let status: Mutex<Int32?> = Mutex(nil)
     private let end: Task<Int32, Never>
 
@@ -140,6 +142,7 @@ private final class RuntimeSession: ContainerSession {
         streams = started.streams
         terminal = started.terminal
         let process = started.process
+        self.process = process
         let streams = started.streams
         end = Task {
             let status = await onThread {
@@ -229,7 +232,34 @@ private final class RuntimeSession: ContainerSession {
     }
 
     func resize(rows: UInt16, columns: UInt16) async {
-        if let terminal { streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) } }
+        guard let terminal else { return }
+        window.withLock { $0 = (rows, columns) }
+        streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) }
+        // runc passes it on to the terminal in the container, crun 1.8 does not.
+        for _ in 0..<40 where streams.isOpen {
+            let newest = window.withLock { $0 }
+            if resizeInner(rows: newest.rows, columns: newest.columns) { return }
+            // allowed: a session that ends needs no size
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// The runtime holds the user's side of the container's terminal, once it has one.
+    private func resizeInner(rows: UInt16, columns: UInt16) -> Bool {
+        let descriptor = jc_process_open(process)
+        guard descriptor >= 0 else { return true }
+        defer { Glibc.close(descriptor) }
+        guard status.withLock({ $0 == nil }) else { return true }
+        // allowed: a process that is gone has no files
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? [] {
+            var link = [UInt8](repeating: 0, count: 256)
+            let count = readlink("/proc/\(process)/fd/\(name)", &link, link.count)
+            guard count > 0, String(decoding: link[..<count], as: UTF8.self).hasSuffix("/ptmx"),
+                let number = Int32(name)
+            else { continue }
+            return jc_terminal_resize_of(descriptor, number, rows, columns) >= 0
+        }
+        return false
     }
 
     func exitCode() async throws(EngineError) -> UInt8 {
