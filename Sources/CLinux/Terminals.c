@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -34,6 +35,14 @@ int jc_terminal_open(char *path, int size) {
 int jc_terminal_resize(int terminal, unsigned short rows, unsigned short columns) {
     struct winsize size = {.ws_row = rows, .ws_col = columns};
     return result(ioctl(terminal, TIOCSWINSZ, &size));
+}
+
+int jc_terminal_resize_of(int process, int number, unsigned short rows, unsigned short columns) {
+    int terminal = (int)syscall(438 /* pidfd_getfd */, process, number, 0);
+    if (terminal < 0) return -errno;
+    int value = jc_terminal_resize(terminal, rows, columns);
+    close(terminal);
+    return value;
 }
 
 int jc_terminal_size(int terminal, unsigned short *rows, unsigned short *columns) {

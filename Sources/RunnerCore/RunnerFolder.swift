@@ -27,6 +27,8 @@ package struct RunnerFolder: Hashable, Sendable {
     package var root: String { scratch + "/root" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
+    /// As which the container's process 1 shows itself once it works (jc_init_main).
+    package static let initName = "jobctl-init"
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a
     /// container.
     package static let join = "--join"

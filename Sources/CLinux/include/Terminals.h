@@ -7,6 +7,8 @@
 /// `path` gets the name of the program's side.
 int jc_terminal_open(char *path, int size);
 int jc_terminal_resize(int terminal, unsigned short rows, unsigned short columns);
+/// Resizes the terminal that another process, named by its descriptor, holds as its file `number`.
+int jc_terminal_resize_of(int process, int number, unsigned short rows, unsigned short columns);
 int jc_terminal_size(int terminal, unsigned short *rows, unsigned short *columns);
 
 /// Starts `program` as the leader of a session of its own, with the terminal at `terminal` as its streams, no signal

@@ -12,9 +12,7 @@ extension OCIRuntimeEngine {
     package func session(in id: String, _ launch: SessionLaunch) async throws(EngineError) -> any ContainerSession {
         let (attempt, folder) = try known(id)
         let files = SessionFiles(folder: folder, id: launch.id)
-        let namespace = try mountNamespace(of: folder, attempt)
-        defer { close(namespace) }
-        try files.write(try process(of: attempt, launch))
+        let namespace = try await mountNamespace(of: folder, attempt)
         let arguments =
             [
                 "nsenter", "--mount=/proc/\(getpid())/fd/\(namespace)", "--", setup.runtime, "--root",
@@ -23,27 +21,46 @@ extension OCIRuntimeEngine {
             + (setup.kind == .crun ? ["--cgroup-manager=cgroupfs"] : [])
             + ["exec", "--process", files.process, attempt.description]
         do throws(EngineError) {
-            return try RuntimeSession(arguments, launch, files)
+            try files.write(try process(of: attempt, launch))
+            return try RuntimeSession(arguments, launch, files, namespace: namespace)
         } catch {
+            close(namespace)
             files.remove()
             throw error
         }
     }
 
-    /// The runner's, proven to be that of the process that holds the attempt's lock.
-    private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) throws(EngineError) -> Int32 {
+    /// The runner's, once the container's init works in it: an attempt counts as running from a moment before.
+    private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) async throws(EngineError) -> Int32 {
+        for _ in 0..<1000 {
+            guard access(folder.end, F_OK) != 0 else { break }
+            if let namespace = currentNamespace(of: folder) { return namespace }
+            // Who has begun and has no runner any more has ended.
+            if hasBegun(folder), !processes.adopt(attempt, folder: folder) { break }
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { break }
+        }
+        throw .refused("the container of \(attempt) does not run")
+    }
+
+    /// Proven to be that of the process that holds the attempt's lock.
+    private func currentNamespace(of folder: RunnerFolder) -> Int32? {
         let lock = open(folder.description, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         defer { if lock >= 0 { close(lock) } }
         let runner = lock < 0 ? 0 : jc_lock_holder(lock)
-        guard runner > 0, hasBegun(folder), access(folder.end, F_OK) != 0 else {
-            throw .refused("the container of \(attempt) does not run")
-        }
+        guard runner > 0, initWorks(in: "/proc/\(runner)/root\(setup.host.scratch)/pid") else { return nil }
         let namespace = open("/proc/\(runner)/ns/mnt", O_RDONLY | O_CLOEXEC)
-        guard namespace >= 0, jc_lock_holder(lock) == runner else {
-            if namespace >= 0 { close(namespace) }
-            throw .refused("the container of \(attempt) is about to end")
+        if namespace >= 0, jc_lock_holder(lock) == runner { return namespace }
+        if namespace >= 0 { close(namespace) }
+        return nil
+    }
+
+    /// Whether the process in this file, as the runtime wrote it, has become the container's init.
+    private func initWorks(in file: String) -> Bool {
+        func word(_ path: String) -> String? {
+            readFile(path, limit: 64).map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) }
         }
-        return namespace
+        guard let process = word(file).flatMap({ pid_t($0) }) else { return false }
+        return word("/proc/\(process)/comm") == RunnerFolder.initName
     }
 
     /// The container's own process with another command.
@@ -111,20 +128,27 @@ private final class RuntimeSession: ContainerSession {
     private let streams: SessionStreams
     private let files: SessionFiles
     private let terminal: Int32?
+    private let process: pid_t
+    private let window = Mutex<(rows: UInt16, columns: UInt16)>((24, 80))
     private let status: Mutex<Int32?> = Mutex(nil)
     private let end: Task<Int32, Never>
 
-    init(_ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles) throws(EngineError) {
+    /// Takes `namespace` over, unless it throws: nsenter opens it by its number, a moment after it was started.
+    init(
+        _ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles, namespace: Int32
+    ) throws(EngineError) {
         self.files = files
         let started = try launch.request.tty ? Self.onTerminal(arguments, launch) : Self.onPipes(arguments)
         streams = started.streams
         terminal = started.terminal
         let process = started.process
+        self.process = process
         let streams = started.streams
         end = Task {
             let status = await onThread {
                 var status: Int32 = 0
                 while waitpid(process, &status, 0) < 0, errno == EINTR {}
+                Glibc.close(namespace)
                 return status
             }
             streams.drain()
@@ -208,7 +232,34 @@ private final class RuntimeSession: ContainerSession {
     }
 
     func resize(rows: UInt16, columns: UInt16) async {
-        if let terminal { streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) } }
+        guard let terminal else { return }
+        window.withLock { $0 = (rows, columns) }
+        streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) }
+        // runc passes it on to the terminal in the container, crun 1.8 does not.
+        for _ in 0..<40 where streams.isOpen {
+            let newest = window.withLock { $0 }
+            if resizeInner(rows: newest.rows, columns: newest.columns) { return }
+            // allowed: a session that ends needs no size
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// The runtime holds the user's side of the container's terminal, once it has one.
+    private func resizeInner(rows: UInt16, columns: UInt16) -> Bool {
+        let descriptor = jc_process_open(process)
+        guard descriptor >= 0 else { return true }
+        defer { Glibc.close(descriptor) }
+        guard status.withLock({ $0 == nil }) else { return true }
+        // allowed: a process that is gone has no files
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? [] {
+            var link = [UInt8](repeating: 0, count: 256)
+            let count = readlink("/proc/\(process)/fd/\(name)", &link, link.count)
+            guard count > 0, String(decoding: link[..<count], as: UTF8.self).hasSuffix("/ptmx"),
+                let number = Int32(name)
+            else { continue }
+            return jc_terminal_resize_of(descriptor, number, rows, columns) >= 0
+        }
+        return false
     }
 
     func exitCode() async throws(EngineError) -> UInt8 {
