@@ -50,7 +50,7 @@ import Testing
                             live: [], reports: [], wait: .seconds(wait))))
             }
             _ = try await http.execute(try sync(1, wait: 0), timeout: .seconds(20))
-            let parked = try sync(2, wait: 30)
+            let parked = try sync(1_000, wait: 30)
             async let poll = http.execute(parked, timeout: .seconds(50)).status.code
             async let log = http.execute(
                 cluster.request("GET", "/v1/attempts/1.1.1/logs/stdout?wait=30"), timeout: .seconds(50)
@@ -58,9 +58,11 @@ import Testing
             let events = try await http.execute(cluster.request("GET", "/v1/jobs/1/events"), timeout: .seconds(50))
             var pieces = events.body.makeAsyncIterator()
             #expect(try await pieces.next() != nil, "the newest document comes at once")
-            // The calls are underway when they are counted: the agent's newest sequence is refused as stale.
+            // The poll is parked once a call with a lower sequence is refused as stale.
+            var probe: Int64 = 1
             try await eventually("the poll is parked") {
-                try await http.execute(try sync(2, wait: 0), timeout: .seconds(20)).status.code == 409
+                probe += 1
+                return try await http.execute(try sync(probe, wait: 0), timeout: .seconds(20)).status.code == 409
             }
             await group.triggerGracefulShutdown()
             #expect(try await pieces.next() == nil, "the stream ends")
