@@ -79,7 +79,7 @@ extension EndToEnd {
             try await jobctl.expect("ready\n")
             jobctl.signal(SIGTERM)
             #expect(try await jobctl.exitCode() == 9)
-            #expect(jobctl.text == "ready\nasked\n")
+            #expect(jobctl.text.contains("asked\n"), "\(jobctl.text)")
             try await c.ok("cancel", id)
         }
 
