@@ -60,8 +60,8 @@ extension EndToEnd {
             jobctl.resize(rows: 44, columns: 111)
             jobctl.type("until [ \"$(stty size)\" = '44 111' ]; do sleep 0.05; done; echo re''sized\r")
             try await jobctl.expect("resized")
-            jobctl.type("sleep 600\r")
-            try await eventually("it sleeps") { try await isAlive("sleep 600") }
+            jobctl.type("sleep 6345\r")
+            try await eventually("it sleeps") { try await isAlive("sleep 6345") }
             jobctl.type("\u{3}")
             jobctl.type("echo went''on; exit 6\r")
             try await jobctl.expect("wenton")
@@ -79,7 +79,7 @@ extension EndToEnd {
             try await jobctl.expect("ready\n")
             jobctl.signal(SIGTERM)
             #expect(try await jobctl.exitCode() == 9)
-            #expect(jobctl.text == "ready\nasked\n")
+            #expect(jobctl.text.contains("asked\n"), "\(jobctl.text)")
             try await c.ok("cancel", id)
         }
 

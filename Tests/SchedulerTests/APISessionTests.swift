@@ -236,8 +236,11 @@ private actor Received {
                 beside: AttemptID("2.1.1")!, SessionRequest(command: ["sh"], tty: false))
             let order = try #require(try await c.worker.sessions(for: c.name).first)
             async let served: Void = c.serveCat(order, code: 0)
-            async let sent: Void = c.ada.sendInput(of: session.id, [SessionFrame.inputEnd].async)
-            try await c.ada.receiveOutput(of: session.id) { _ in }
+            let frames = AsyncChannel<SessionFrame>()
+            async let sent: Void = c.ada.sendInput(of: session.id, frames)
+            async let read: Void = c.ada.receiveOutput(of: session.id) { _ in }
+            await frames.send(.inputEnd)
+            try await read
             _ = try await (served, sent)
             let orders = try await c.api.sync(c.call(5, live: ["1.1.1", "2.1.1"], wait: 20)).decoded(SyncResponse.self)
             #expect(orders.stop == [StopOrder(attempt: AttemptID("2.1.1")!, reason: .cancelled)])

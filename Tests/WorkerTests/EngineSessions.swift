@@ -128,7 +128,8 @@ extension EnginePromise {
                 let script = """
                     tty; while [ "$(stty size)" != "40 100" ]; do sleep 0.05; done; echo $TERM first
                     while [ "$(stty size)" != "50 132" ]; do sleep 0.05; done; echo second
-                    trap 'echo interrupted' INT; echo ready; sleep 1000; cat; exit 5
+                    trap 'i=1' INT; echo ready; while [ -z "$i" ]; do sleep 0.05; done; echo interrupted
+                    cat; exit 5
                     """
                 try await world.session(engine, container, ["sh", "-c", script], tty: true) { open in
                     try await open.expect("vt100 first\r\n")
