@@ -126,6 +126,11 @@ package final class Journal: Sendable {
 
     // MARK: Reading
 
+    /// Whether no attempt is recorded; no record is read for it.
+    func isEmpty() throws -> Bool {
+        try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { AttemptID($0) == nil }
+    }
+
     /// Every record that can be read, and the attempts whose record cannot. Those are moved to `unreadable/`, never
     /// deleted.
     func load() throws -> (records: [JournalRecord], unreadable: [AttemptID]) {

@@ -72,12 +72,16 @@ package enum WorkerService {
         let proxy = RegistryProxy(
             scheduler: client.url, token: options.token, portFile: options.dataFolder + "/registry.port", logger: logger
         )
+        let memory = EngineMemory(dataFolder: options.dataFolder)
+        let journal = try Journal(folder: options.dataFolder + "/attempts")
         let engine = try await EngineSelection(
-            options.engine, oci: OCIRuntimeDetection(runtime: options.ociRuntime)
+            try memory.choice(options.engine, hasAttempts: !journal.isEmpty()),
+            oci: OCIRuntimeDetection(runtime: options.ociRuntime)
         ).engine(
             worker: try identity(options.dataFolder), dataFolder: options.dataFolder,
             roots: { () throws(EngineError) in try Self.roots(options.dataFolder, archive) }, registry: proxy,
             logger: logger)
+        try memory.remember(engine.name)
         try await serve(options, engine: engine, table: table, client: client, proxy: proxy, logger: logger)
     }
 

@@ -1,5 +1,6 @@
 // `--engine auto|oci|docker|podman`: the first engine that proves to work. Invariant: what was tried and did not work
 // is told with its reason, also when another does.
+import Foundation
 import JobModel
 import Logging
 
@@ -39,5 +40,26 @@ package struct EngineSelection: Sendable {
             guard let reason else { throw error }
             throw .unavailable("\(error); without a daemon: \(reason)")
         }
+    }
+}
+
+/// Which engine the containers of a data folder run on. While there are attempts, `auto` means that one: another could
+/// neither find nor end them.
+struct EngineMemory {
+    let dataFolder: String
+    private var file: String { dataFolder + "/engine" }
+
+    /// What to look for now.
+    /// - Parameter hasAttempts: the journal holds attempts of an earlier life of the agent.
+    func choice(_ wanted: EngineChoice, hasAttempts: Bool) -> EngineChoice {
+        guard wanted == .auto, hasAttempts, let data = FileManager.default.contents(atPath: file), data.count < 32
+        else {
+            return wanted
+        }
+        return EngineChoice(rawValue: String(decoding: data, as: UTF8.self)) ?? wanted
+    }
+
+    func remember(_ engine: String) throws {
+        try engine.write(toFile: file, atomically: true, encoding: .utf8)
     }
 }
