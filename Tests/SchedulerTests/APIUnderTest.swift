@@ -55,7 +55,7 @@ struct APIUnderTest: Sendable {
         if let sessionPatience { options.sessionPatience = sessionPatience }
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        let service = try SchedulerService(options: options, logger: logger)
+        let service = try await open(options, logger)
         return try await service.application().test(setup) { client in
             var tokens: [Who: String] = [:]
             for who in Who.allCases where who != .nobody {
@@ -64,6 +64,22 @@ struct APIUnderTest: Sendable {
             }
             return try await body(APIUnderTest(service: service, directory: directory, client: client, tokens: tokens))
         }
+    }
+
+    /// The lock of a folder that was used before goes with the last task of that scheduler, or with a program that
+    /// another test was starting at that moment.
+    private static func open(_ options: SchedulerOptions, _ logger: Logger) async throws -> SchedulerService {
+        var opened: SchedulerService?
+        try await eventually("the data folder is free") {
+            do {
+                opened = try SchedulerService(options: options, logger: logger)
+            } catch let problem as Problem where problem.detail.contains("another scheduler") {
+                return false
+            }
+            return true
+        }
+        guard let opened else { throw APIFailure(description: "there is no scheduler") }
+        return opened
     }
 
     func call(
