@@ -112,6 +112,7 @@ private struct CredentialHelper {
 
     func login(for server: String) -> RegistryLogin? {
         let process = Process()
+        process.currentDirectoryURL = URL(filePath: "/")
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = [program, "get"]
         if let searchPath {

@@ -131,11 +131,16 @@ extension EndToEnd {
                 }
                 for folder in [home, c.results] { chown(folder, 1234, 1234) }
                 chmod(c.engine.socketPath, 0o666)
+                // Where the user stands is none of their folders, as after su.
+                let elsewhere = c.folder + "/elsewhere"
+                try FileManager.default.createDirectory(
+                    atPath: elsewhere, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
                 func jobctl(_ arguments: String...) async throws -> String {
                     let result = try await runProcess(
                         "setpriv",
                         ["--reuid", "1234", "--regid", "1234", "--clear-groups", c.folder + "/bin/jobctl"] + arguments,
-                        environment: ["HOME": home, "DOCKER_HOST": c.environment["DOCKER_HOST"] ?? ""])
+                        environment: ["HOME": home, "DOCKER_HOST": c.environment["DOCKER_HOST"] ?? ""],
+                        folder: elsewhere)
                     guard result.exitCode == 0 else { throw ProcessFailure(description: "\(arguments): \(result)") }
                     return result.line
                 }

@@ -241,12 +241,15 @@ struct LocalCluster {
             + (options?.volumes ?? []).flatMap { ["--volume", $0] }
         let log = FileHandle(forWritingAtPath: worker.log)
         _ = try? log?.seekToEnd()  // allowed: the log is for people
+        // The caller may not be allowed into the folder that it stands in.
+        cleanup.currentDirectoryURL = URL(filePath: "/")
         cleanup.standardOutput = log
         cleanup.standardError = log
         do {
             try cleanup.run()
         } catch {
-            throw Problem(.refused, "\(programs)/jobctl-worker is missing: install it beside jobctl")
+            let why = error.localizedDescription
+            throw Problem(.refused, "\(programs)/jobctl-worker, which belongs beside jobctl, cannot be run: \(why)")
         }
         cleanup.waitUntilExit()
         guard cleanup.terminationStatus == 0 else {
