@@ -85,6 +85,9 @@ actor CgroupBook {
         for round in 0..<50 {
             remaining = remaining.filter { !Self.removeTree($0) }
             if remaining.isEmpty { return }
+            // Podman keeps the conmon of a second program for five minutes, for whoever asks how it ended. The
+            // container is gone: nobody will.
+            if round >= 10 { for path in remaining { Self.killAll(in: path) } }
             do { try await Task.sleep(for: .milliseconds(round < 10 ? 10 : 50)) } catch { break }
         }
         logger.warning(
@@ -106,6 +109,19 @@ actor CgroupBook {
             return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }()
+
+    /// Kills whatever is in the group or below it.
+    private static func killAll(in path: String, depth: Int = 0) {
+        for line in (text(path + "/cgroup.procs") ?? "").split(separator: "\n") {
+            if let process = pid_t(line), process > 1 { kill(process, SIGKILL) }
+        }
+        guard depth < 4 else { return }
+        // allowed: a group that is gone has nothing in it
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        for entry in entries where access(path + "/" + entry + "/cgroup.procs", F_OK) == 0 {
+            killAll(in: path + "/" + entry, depth: depth + 1)
+        }
+    }
 
     /// True if it is gone.
     private static func removeTree(_ path: String, depth: Int = 0) -> Bool {
