@@ -161,11 +161,26 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC)
         defer { if lock >= 0 { close(lock) } }
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
+        if access(folder.end, F_OK) != 0 { killRuntime(attempt) }
         try await removeGroups(attempt)
         do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
         } catch { throw .refused("the folder of \(id) cannot be removed") }
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
+    }
+
+    /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is gone.
+    /// It is known by the runners' own folder and the attempt on its command line.
+    private func killRuntime(_ attempt: AttemptID) {
+        let state = folder(attempt).scratch + "/state"
+        // allowed: without /proc nothing runs
+        for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+            guard let process = pid_t(entry), let bytes = readFile("/proc/\(process)/cmdline", limit: 64 << 10) else {
+                continue
+            }
+            let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            if words.last == attempt.description, words.contains(state) { kill(process, SIGKILL) }
+        }
     }
 
     /// What a runner that was killed left: its container ends by itself, a moment later.
