@@ -161,7 +161,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC)
         defer { if lock >= 0 { close(lock) } }
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
-        if access(folder.end, F_OK) != 0 { killRuntime(attempt) }
+        if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt) }
         try await removeGroups(attempt)
         do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
@@ -169,8 +169,19 @@ package final class OCIRuntimeEngine: ContainerEngine {
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
     }
 
-    /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is gone.
-    /// It is known by the runners' own folder and the attempt on its command line.
+    /// Several times: what the killed runner was starting at its last moment shows itself a little later.
+    private func removeRuntime(_ attempt: AttemptID) async throws(EngineError) {
+        for _ in 0..<5 {
+            killRuntime(attempt)
+            try await removeGroups(attempt)
+            // allowed: cleaning goes on when the task is cancelled
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        killRuntime(attempt)
+    }
+
+    /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is
+    /// gone. It is known by the runners' own folder and the attempt on its command line.
     private func killRuntime(_ attempt: AttemptID) {
         let state = folder(attempt).scratch + "/state"
         // allowed: without /proc nothing runs
