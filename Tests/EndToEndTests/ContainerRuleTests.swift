@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("container rules", .serialized, .timeLimit(.minutes(5))) struct ContainerRuleTests {
+    @Suite("container rules", .serialized, .timeLimit(.minutes(20))) struct ContainerRuleTests {
         private static let look = """
             image: busybox:local
             command:

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("kill -9", .serialized, .timeLimit(.minutes(5))) struct KillTests {
+    @Suite("kill -9", .serialized, .timeLimit(.minutes(20))) struct KillTests {
         /// Appends `start ATTEMPT` and `end ATTEMPT` to the shared file; each line is one write, so lines are whole.
         private static let witnessed = """
             image: busybox:local

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("the main job", .serialized, .timeLimit(.minutes(5))) struct MainJobTests {
+    @Suite("the main job", .serialized, .timeLimit(.minutes(20))) struct MainJobTests {
         private static let year2014 = "station=seattle days=365 mean_temp_max=16.9959 total_precipitation=1232.8"
         private static let year2015 = "station=seattle days=365 mean_temp_max=17.4279 total_precipitation=1139.2"
 

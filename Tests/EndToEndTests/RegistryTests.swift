@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("registries", .serialized, .timeLimit(.minutes(5))) struct RegistryTests {
+    @Suite("registries", .serialized, .timeLimit(.minutes(20))) struct RegistryTests {
         private static func spec(_ image: String) -> String {
             """
             name: who

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("sessions", .serialized, .sharedCluster(on: .docker), .timeLimit(.minutes(5))) struct SessionTests {
+    @Suite("sessions", .serialized, .sharedCluster(on: .docker), .timeLimit(.minutes(20))) struct SessionTests {
         private var c: ClusterUnderTest {
             get throws { try #require(ClusterUnderTest.shared) }
         }

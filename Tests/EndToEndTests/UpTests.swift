@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("up and down", .serialized, .timeLimit(.minutes(3))) struct UpTests {
+    @Suite("up and down", .serialized, .timeLimit(.minutes(20))) struct UpTests {
         @Test("up starts what does not run, down stops it, and both say so as JSON; the data outlives them")
         func upAndDown() async throws {
             try await ClusterUnderTest.with(engine: .docker) { c in

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("a killed agent's attempts are adopted", .timeLimit(.minutes(3)))
+@Suite("a killed agent's attempts are adopted", .timeLimit(.minutes(20)))
 struct AgentAdoptionTests {
     /// Where the agent is when it is killed.
     enum Moment: String, CaseIterable, CustomTestStringConvertible {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("the agent and its orders", .timeLimit(.minutes(3)))
+@Suite("the agent and its orders", .timeLimit(.minutes(20)))
 struct AgentTests {
     @Test("an attempt is prepared, runs, ends, is reported and forgotten")
     func life() async throws {
@@ -249,7 +249,7 @@ struct AgentTests {
     }
 }
 
-@Suite("the agent, its lease and its name", .timeLimit(.minutes(3)))
+@Suite("the agent, its lease and its name", .timeLimit(.minutes(20)))
 struct AgentLeaseTests {
     @Test("at the end of its lease the agent stops what it runs and says that the worker was lost")
     func leaseEnds() async throws {

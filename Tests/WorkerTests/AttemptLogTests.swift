@@ -62,7 +62,7 @@ struct LogFilesTests {
     }
 }
 
-@Suite("an attempt's output on its way to the scheduler", .timeLimit(.minutes(2)))
+@Suite("an attempt's output on its way to the scheduler", .timeLimit(.minutes(20)))
 struct LogShippingTests {
     @Test("output longer than several pieces arrives whole, and its end is told")
     func long() async throws {

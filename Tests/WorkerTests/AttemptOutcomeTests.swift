@@ -162,7 +162,7 @@ struct JournalTests {
     }
 }
 
-@Suite("files of configurations on the worker", .timeLimit(.minutes(1)))
+@Suite("files of configurations on the worker", .timeLimit(.minutes(20)))
 struct FileCacheTests {
     private let script = Array("#!/bin/sh\n".utf8)
 

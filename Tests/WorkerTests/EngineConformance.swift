@@ -20,7 +20,7 @@ struct EnginePromise: Sendable, CustomTestStringConvertible {
     static let all = ends + outputs + lives
 }
 
-@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker), .timeLimit(.minutes(2)))
+@Suite("dockerd keeps the promises of an engine", .serialized, InEngineWorld(.docker), .timeLimit(.minutes(20)))
 struct EngineDockerTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -32,7 +32,7 @@ struct EngineDockerTests {
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(2)))
+@Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(20)))
 struct EnginePodmanTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -44,7 +44,7 @@ struct EnginePodmanTests {
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("crun keeps the promises of an engine", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(2)))
+@Suite("crun keeps the promises of an engine", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(20)))
 struct EngineCrunTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -56,7 +56,7 @@ struct EngineCrunTests {
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
-@Suite("runc keeps the promises of an engine", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(2)))
+@Suite("runc keeps the promises of an engine", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(20)))
 struct EngineRuncTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
@@ -70,7 +70,7 @@ struct EngineRuncTests {
 
 @Suite(
     "the simulated engine keeps the promises of an engine", .serialized, InEngineWorld(.simulated),
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(20)))
 struct EngineSimulatedTests {
     @Test("a promise is kept", arguments: EnginePromise.all)
     func promise(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }

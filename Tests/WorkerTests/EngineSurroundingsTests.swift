@@ -195,7 +195,8 @@ struct EngineDetectionTests {
 }
 
 @Suite(
-    "a crash of everything while a program runs is no success: dockerd", InEngineWorld(.docker), .timeLimit(.minutes(3))
+    "a crash of everything while a program runs is no success: dockerd", InEngineWorld(.docker),
+    .timeLimit(.minutes(20))
 )
 struct EngineDockerCrashTests {
     @Test("neither for one who waits, nor for one who asks later")
@@ -203,7 +204,8 @@ struct EngineDockerCrashTests {
 }
 
 @Suite(
-    "a crash of everything while a program runs is no success: podman", InEngineWorld(.podman), .timeLimit(.minutes(3)))
+    "a crash of everything while a program runs is no success: podman", InEngineWorld(.podman), .timeLimit(.minutes(20))
+)
 struct EnginePodmanCrashTests {
     @Test("neither for one who waits, nor for one who asks later")
     func crash() async throws { try await crashIsNoSuccess() }

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("the tree digest", .timeLimit(.minutes(2)))
+@Suite("the tree digest", .timeLimit(.minutes(20)))
 struct FingerprintTests {
     private static let start = timespec(tv_sec: 1_400_000_000, tv_nsec: 123_456_789)
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("outputs are published by a rename", .enabled(if: geteuid() == 0), .timeLimit(.minutes(2)))
+@Suite("outputs are published by a rename", .enabled(if: geteuid() == 0), .timeLimit(.minutes(20)))
 struct PublishingTests {
     private func stage(_ volume: VolumeUnderTest, _ text: String, _ binding: String, attempt: String = "42.7.1") throws
     {
@@ -195,7 +195,7 @@ struct PublishingTests {
     }
 }
 
-@Suite("outputs of whole attempts", .enabled(if: geteuid() == 0), .timeLimit(.minutes(2)))
+@Suite("outputs of whole attempts", .enabled(if: geteuid() == 0), .timeLimit(.minutes(20)))
 struct AttemptOutputTests {
     @Test("an output goes to <binding>/<job>/<task>, or exactly where a template says")
     func places() async throws {

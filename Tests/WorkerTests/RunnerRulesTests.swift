@@ -9,7 +9,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("a container's walls: crun", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(3)))
+@Suite("a container's walls: crun", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(20)))
 struct RunnerCrunRulesTests {
     @Test("a wall holds", arguments: RunnerRule.all)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }
@@ -48,7 +48,7 @@ struct RunnerCrunRulesTests {
     }
 }
 
-@Suite("a container's walls: runc", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(3)))
+@Suite("a container's walls: runc", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(20)))
 struct RunnerRuncRulesTests {
     @Test("a wall holds", arguments: RunnerRule.all)
     func rule(_ rule: EnginePromise) async throws { try await rule.check(try #require(EngineWorld.current)) }

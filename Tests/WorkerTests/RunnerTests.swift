@@ -10,7 +10,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("runners when things go wrong", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(3)))
+@Suite("runners when things go wrong", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(20)))
 struct RunnerTests {
     private let forever = ["sh", "-c", "echo up; sleep 1000"]
     private var world: EngineWorld {

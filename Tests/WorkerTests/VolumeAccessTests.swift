@@ -8,7 +8,7 @@ import Testing
 
 @testable import Worker
 
-@Suite("volumes are mounted as the submitter", .enabled(if: geteuid() == 0), .timeLimit(.minutes(2)))
+@Suite("volumes are mounted as the submitter", .enabled(if: geteuid() == 0), .timeLimit(.minutes(20)))
 struct VolumeAccessTests {
     @Test("an input is mounted read-only, without devices and set-user-id, and seen by nobody else")
     func readOnly() async throws {
