@@ -80,7 +80,7 @@ struct HouseRulesTests {
         listing.executableURL = URL(filePath: "/usr/bin/env")
         listing.arguments = [
             "git", "-c", "safe.directory=*", "-C", SourceTree.root.path, "grep", "-nIE",
-            "/opt/swift-packages|/work/(main|wt)", "--", ".",
+            "/opt/[a-z]+-packages|/work/[a-z]+", "--", ".",
         ]
         let output = Pipe()
         listing.standardOutput = output

@@ -7,6 +7,7 @@ import Foundation
 import Glibc
 import JobModel
 import Logging
+import RunnerCore
 
 /// Figures of one container.
 struct Consumption: Hashable, Sendable {
@@ -87,7 +88,7 @@ actor CgroupBook {
             if remaining.isEmpty { return }
             // Podman keeps the conmon of a second program for five minutes, for whoever asks how it ended. The
             // container is gone: nobody will.
-            if round >= 10 { for path in remaining { Self.killAll(in: path) } }
+            if round >= 10 { _ = ControlGroups(path: group).killAll() }
             do { try await Task.sleep(for: .milliseconds(round < 10 ? 10 : 50)) } catch { break }
         }
         logger.warning(
@@ -109,19 +110,6 @@ actor CgroupBook {
             return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }()
-
-    /// Kills whatever is in the group or below it.
-    private static func killAll(in path: String, depth: Int = 0) {
-        for line in (text(path + "/cgroup.procs") ?? "").split(separator: "\n") {
-            if let process = pid_t(line), process > 1 { kill(process, SIGKILL) }
-        }
-        guard depth < 4 else { return }
-        // allowed: a group that is gone has nothing in it
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        for entry in entries where access(path + "/" + entry + "/cgroup.procs", F_OK) == 0 {
-            killAll(in: path + "/" + entry, depth: depth + 1)
-        }
-    }
 
     /// True if it is gone.
     private static func removeTree(_ path: String, depth: Int = 0) -> Bool {
