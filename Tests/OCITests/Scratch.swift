@@ -12,7 +12,7 @@ struct Scratch: Sendable {
 
     static func with(_ body: (Scratch) async throws -> Void) async throws {
         let folder = try temporaryFolder("oci")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try await body(Scratch(folder: folder))
     }
 

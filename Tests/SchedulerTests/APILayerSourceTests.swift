@@ -14,7 +14,7 @@ import Worker
             let image = try await api.importBusybox(more: "for the worker")
             let digest = image.digest
             let folder = try temporaryFolder("layers")
-            defer { try? FileManager.default.removeItem(atPath: folder) }
+            defer { removeFolder(folder) }
             let store = try LayerStore(directory: folder + "/store", budget: ByteCount(bytes: 1 << 30))
             let pinned = PinnedImage(digest: digest, platform: nil)
 

@@ -9,7 +9,7 @@ package enum EngineTestImage {
     /// - Returns: the digest of its manifest there.
     package static func push(to port: Int, marker: String = "") async throws -> Digest {
         let folder = try temporaryFolder("image")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try await writeLayout(folder + "/layout", scratch: folder, marker: marker)
         let copy = try await runProcess(
             "skopeo",

@@ -267,7 +267,16 @@ package func sweep(_ folder: String) async {
         if mounts.isEmpty { break }
         for mount in mounts.reversed() { _ = umount2(mount, Int32(MNT_DETACH)) }
     }
-    try? FileManager.default.removeItem(atPath: folder)
+    removeFolder(folder)
+}
+
+/// Removes a test's folder, also while a task that the test gave up still writes its last file into it.
+package func removeFolder(_ folder: String) {
+    for _ in 0..<100 {
+        try? FileManager.default.removeItem(atPath: folder)
+        guard FileManager.default.fileExists(atPath: folder) else { return }
+        usleep(20_000)
+    }
 }
 
 /// Removes the control groups of a test's worker.

@@ -46,7 +46,7 @@ package final class RegistryUnderTest: Sendable {
         do {
             return try await RegistryUnderTest(folder: folder, login: login, tls: tls)
         } catch {
-            try? FileManager.default.removeItem(atPath: folder)
+            removeFolder(folder)
             throw error
         }
     }
@@ -108,7 +108,7 @@ package final class RegistryUnderTest: Sendable {
     /// Ends the registry and removes all that it stored. Harmless when repeated.
     package func stop() async {
         await daemon.stop()
-        try? FileManager.default.removeItem(atPath: folder)
+        removeFolder(folder)
     }
 
     /// Pushes with skopeo; unchanged, unless `options` ask for a conversion.

@@ -287,7 +287,7 @@ actor AgentUnderTest {
         await test.engine.release()
         VolumeAccess(table: try VolumeTable(volumes: [], allowedPaths: []), mountFolder: folder + "/w/mounts")
             .removeLeftovers(except: [])
-        try? FileManager.default.removeItem(atPath: folder)
+        removeFolder(folder)
         try result.get()
     }
 

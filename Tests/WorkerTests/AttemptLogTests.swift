@@ -13,7 +13,7 @@ import Testing
 struct LogFilesTests {
     private func withFiles(limit: Int64, _ body: (LogFiles) throws -> Void) throws {
         let folder = try temporaryFolder("logs")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try body(LogFiles(folder: folder, limit: limit))
     }
 

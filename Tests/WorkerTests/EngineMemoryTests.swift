@@ -9,7 +9,7 @@ import Testing
     @Test("while attempts are there, auto means the engine that they run on; what was asked for by name counts more")
     func memory() throws {
         let folder = try temporaryFolder("engine-memory")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         let memory = EngineMemory(dataFolder: folder)
         #expect(memory.choice(.auto, hasAttempts: true) == .auto)
         try memory.remember("docker")

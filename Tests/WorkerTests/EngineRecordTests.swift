@@ -179,7 +179,7 @@ struct EngineRecordTests {
     @Test("a log file of dockerd that is cut or garbled tells nothing")
     func localFile() throws {
         let folder = try temporaryFolder("log")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         func record(_ message: [UInt8]) -> [UInt8] {
             let length = withUnsafeBytes(of: UInt32(message.count).bigEndian) { Array($0) }
             return length + message + length

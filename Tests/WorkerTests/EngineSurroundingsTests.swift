@@ -13,7 +13,7 @@ struct EngineRegistryProxyTests {
     /// A proxy in front of a registry that holds the test image.
     private func withProxy(_ body: (RegistryProxy, _ address: String, Digest) async throws -> Void) async throws {
         let folder = try temporaryFolder("proxy")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         let registry = try await PlainRegistryUnderTest.start()
         let result: Result<Void, any Error>
         do {
@@ -93,7 +93,7 @@ struct EngineRegistryProxyTests {
     @Test("the port outlives the proxy if it is free, and another is taken if not")
     func port() async throws {
         let folder = try temporaryFolder("port")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         func proxy() -> RegistryProxy {
             RegistryProxy(
                 scheduler: "http://127.0.0.1:1", token: "secret", portFile: folder + "/port",
@@ -149,7 +149,7 @@ struct EngineDetectionTests {
     @Test("each engine that does not work is named with its reason")
     func reasons() async throws {
         let folder = try temporaryFolder("detect")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         _ = FileManager.default.createFile(atPath: folder + "/file", contents: nil)
         let detection = EngineDetection(candidates: [
             .init(.docker, folder + "/missing"), .init(.podman, folder + "/file"),

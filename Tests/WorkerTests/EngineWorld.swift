@@ -140,7 +140,7 @@ struct InEngineWorld: SuiteTrait, TestScoping {
 
     private func oci(_ kind: RuntimeKind, _ body: @Sendable () async throws -> Void) async throws {
         let folder = try temporaryFolder("oci")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
         let registry = try await PlainRegistryUnderTest.start()
         let archive = try ArchiveLayerSource(url: registry.url, token: "unused", patience: .seconds(10))
@@ -162,7 +162,7 @@ struct InEngineWorld: SuiteTrait, TestScoping {
 
     private func real(_ kind: EngineUnderTest.Kind, _ body: @Sendable () async throws -> Void) async throws {
         let folder = try temporaryFolder("shared")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder)
         let registry = try await PlainRegistryUnderTest.start()
         let result = await outcome {

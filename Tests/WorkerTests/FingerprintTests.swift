@@ -15,7 +15,7 @@ struct FingerprintTests {
     /// A small tree with every kind of entry, the same bytes on every machine.
     private func withTree(_ body: (String) async throws -> Void) async throws {
         let folder = try temporaryFolder("tree")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         let tree = folder + "/tree"
         mkdir(tree, 0o755)
         // Sorted as bytes, the content of "a" comes after "a-b" and "a.c".
@@ -212,7 +212,7 @@ struct FingerprintTests {
     @Test("ten thousand files in deep and wide folders, and a stop in the middle")
     func large() async throws {
         let folder = try temporaryFolder("large")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         var deep = folder
         for index in 0..<100 {
             deep += "/d\(index)"

@@ -245,7 +245,7 @@ struct VolumeTableTests {
     @Test("nor through a link, nor what is no folder, nor the worker's own data")
     func links() throws {
         let folder = try temporaryFolder("table")
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         symlink("/etc", folder + "/link")
         symlink(folder + "/link", folder + "/link2")
         try Data().write(to: URL(filePath: folder + "/file"))
