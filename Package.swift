@@ -116,7 +116,8 @@ let package = Package(
         program(
             "jobctl-bench",
             [
-                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "OCI", "TestSupport", argumentParser,
+                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "OCI", "RunnerCore", "TestSupport",
+                argumentParser,
                 grdb,
                 nioCore,
             ], path: "Benchmarks"),

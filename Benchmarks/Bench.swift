@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
     @Argument(help: "submit, dispatch, status, containers, layers; all if none is given.") var parts: [Part] = []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
-    @Option(help: "The container engines to measure, separated by commas: docker, oci.") var engines = "docker"
+    @Option(help: "What runs containers, separated by commas: docker, crun, runc.") var engines = "docker,crun,runc"
     @Option(help: "Write the figures to this file as well, as JSON.") var json: String?
 
     func validate() throws {
@@ -22,6 +22,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try MixedHost.hideUnifiedGroups()
         Interruption.watch()
         let scratch = try Scratch(below: folder)
         defer { scratch.remove() }

@@ -5,8 +5,10 @@ import JobModel
 import TestSupport
 
 struct EngineSubject: Sendable {
-    /// As the worker's `--engine` takes it.
+    /// `docker`, or the OCI runtime.
     let name: String
+    /// What chooses it for the worker.
+    let options: [String]
     /// Of the worker and of the bare command.
     let environment: [String: String]
     /// What the baseline is called.
@@ -18,8 +20,8 @@ struct EngineSubject: Sendable {
     static func start(_ name: String, _ scratch: Scratch) async throws -> EngineSubject {
         switch name {
         case "docker": try await docker(scratch)
-        case "oci": try await oci(scratch)
-        default: throw BenchFailure("'\(name)' is no engine that can be measured: use docker or oci")
+        case "crun", "runc": try await oci(name, scratch)
+        default: throw BenchFailure("'\(name)' is no engine that can be measured: use docker, crun or runc")
         }
     }
 
@@ -38,7 +40,7 @@ struct EngineSubject: Sendable {
             throw error
         }
         return EngineSubject(
-            name: "docker", environment: environment, bareName: "docker run --rm",
+            name: "docker", options: ["--engine", "docker"], environment: environment, bareName: "docker run --rm",
             bareCommand: { _ in
                 ["/usr/bin/docker", "run", "--rm", "--network", "none", "busybox:bench", "/bin/busybox", "true"]
             }, stop: { await engine.stop() })
@@ -46,30 +48,24 @@ struct EngineSubject: Sendable {
 }
 
 extension EngineSubject {
-    /// No daemon: the first runtime that runs a container here, on a bundle with the same root file system.
-    fileprivate static func oci(_ scratch: Scratch) async throws -> EngineSubject {
+    /// No daemon: the runtime alone, on a bundle with the same root file system.
+    fileprivate static func oci(_ name: String, _ scratch: Scratch) async throws -> EngineSubject {
+        guard let runtime = ["/usr/bin/", "/usr/sbin/"].map({ $0 + name }).first(where: { access($0, X_OK) == 0 })
+        else { throw BenchFailure("\(name) is not installed") }
         _ = try await BusyboxTree.archive(in: scratch)
-        let (bundle, state) = (try scratch.folder("bundle"), try scratch.folder("runtime"))
-        var complaints: [String] = []
-        for runtime in ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"] where access(runtime, X_OK) == 0 {
-            let command: @Sendable (String) -> [String] = { name in
-                [runtime, "--root", state, "run", "--bundle", bundle, name]
-            }
-            let config = bundle + "/config.json"
-            unlink(config)
-            let made = try await runProcess(runtime, ["spec"], folder: bundle)
-            guard made.exitCode == 0 else { throw BenchFailure("\(runtime) spec failed: \(made)") }
-            try runTrue(in: config, rootfs: scratch.path + "/rootfs")
-            let trial = try await runProcess(runtime, Array(command("trial").dropFirst()))
-            if trial.exitCode == 0 {
-                let name = (runtime as NSString).lastPathComponent
-                return EngineSubject(
-                    name: "oci", environment: ["HOME": scratch.path], bareName: name + " run", bareCommand: command,
-                    stop: {})
-            }
-            complaints.append("\(runtime): \(trial.errors)")
+        let (bundle, state) = (try scratch.folder("bundle-" + name), try scratch.folder("state-" + name))
+        let command: @Sendable (String) -> [String] = { container in
+            [runtime, "--root", state, "run", "--bundle", bundle, container]
         }
-        throw BenchFailure("no OCI runtime runs a container here: \(complaints.joined(separator: "; "))")
+        let made = try await runProcess(runtime, ["spec"], folder: bundle)
+        guard made.exitCode == 0 else { throw BenchFailure("\(runtime) spec failed: \(made)") }
+        try runTrue(in: bundle + "/config.json", rootfs: scratch.path + "/rootfs")
+        let trial = try await runProcess(runtime, Array(command("trial").dropFirst()))
+        guard trial.exitCode == 0 else { throw BenchFailure("\(runtime) runs no container here: \(trial.errors)") }
+        return EngineSubject(
+            name: name, options: ["--engine", "oci", "--oci-runtime", runtime],
+            environment: ["HOME": scratch.path, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"], bareName: name + " run",
+            bareCommand: command, stop: {})
     }
 
     /// Makes the runtime's own standard bundle run `true` on the benchmark's root file system, without a terminal.
@@ -93,7 +89,7 @@ struct WorkerUnderBench {
     private let environment: [String: String]
 
     init(_ scheduler: SchedulerUnderBench, _ subject: EngineSubject, folder: String, slots: Int) throws {
-        let own = ["--data-dir", folder, "--engine", subject.name]
+        let own = ["--data-dir", folder] + subject.options
         environment = subject.environment
         cleanup = ["--cleanup"] + own
         id = try spawn(

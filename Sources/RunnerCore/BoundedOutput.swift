@@ -3,20 +3,20 @@
 import Glibc
 
 package struct BoundedOutput: ~Copyable {
-    private let file: Int32
+    private let path: String
+    private var file: Int32 = -1
     private var left: Int64
     private let limit: Int64
     private var isCut = false
 
-    /// Appends to the file at `path`.
-    package init(path: String, limit: Int64) throws(FileFailure) {
-        file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { throw FileFailure(path, errno) }
+    /// Appends to the file at `path`, which is made with the first byte: most programs never write to stderr.
+    package init(path: String, limit: Int64) {
+        self.path = path
         self.limit = limit
         left = limit
     }
 
-    deinit { close(file) }
+    deinit { if file >= 0 { close(file) } }
 
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
         guard !isCut, !bytes.isEmpty else { return }
@@ -39,7 +39,8 @@ package struct BoundedOutput: ~Copyable {
         _ = sentence.withUTF8 { store(UnsafeRawBufferPointer($0)) }
     }
 
-    private func store(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    private mutating func store(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        if file < 0 { file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600) }
         var done = 0
         while done < bytes.count {
             let count = write(file, bytes.baseAddress?.advanced(by: done), bytes.count - done)

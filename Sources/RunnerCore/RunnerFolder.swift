@@ -103,7 +103,8 @@ package func writeAll(_ file: Int32, _ bytes: [UInt8], what: String) throws(File
 }
 
 /// Replaces a file in one step.
-/// - Parameter durable: also over a power loss, once this returns.
+/// - Parameter durable: the contents are on disk before they take the file's place. After a power loss there is the new
+///   file, the old one, or none; never a part of one.
 package func replaceFile(_ path: String, with bytes: [UInt8], durable: Bool) throws(FileFailure) {
     let temporary = path + ".new"
     let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -118,12 +119,6 @@ package func replaceFile(_ path: String, with bytes: [UInt8], durable: Bool) thr
     }
     close(file)
     guard rename(temporary, path) == 0 else { throw FileFailure(path, errno) }
-    guard durable else { return }
-    let end = path.lastIndex(of: "/") ?? path.startIndex
-    let folder = open(String(path[..<end]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { throw FileFailure(path, errno) }
-    defer { close(folder) }
-    guard fsync(folder) == 0 else { throw FileFailure(path, errno) }
 }
 
 /// The running kernel's boot id.

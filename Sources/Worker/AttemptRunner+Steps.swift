@@ -131,12 +131,12 @@ extension AttemptRunner {
 
     func watch() async throws(AttemptFailure) {
         guard let container = record.progress.container else { return }
-        let (growth, grew) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        // What an earlier life collected and did not ship.
-        if LogPiece.Stream.allCases.contains(where: { logFiles.size($0) > 0 }) { grew.yield() }
-        let collector = LogCollector(files: logFiles, engine: services.engine, grew: grew)
-        let collecting = Task { await collector.collect(container) { await self.hasEnded } }
-        let shipping = Task { [shipper] in await shipper.follow(growth) }
+        let collecting = Task { () async -> String? in
+            guard logFiles.kept.isEmpty else { return nil }
+            let collector = LogCollector(files: logFiles, engine: services.engine)
+            return await collector.collect(container) { await self.hasEnded }
+        }
+        let shipping = Task { [shipper] in await shipper.follow() }
         let sampling = Task { await sample(container) }
         let limit = record.job.record.timeLimit.map { limit in Task { await enforce(limit) } }
         companions = [collecting.cancel, shipping.cancel, sampling.cancel, { limit?.cancel() }]

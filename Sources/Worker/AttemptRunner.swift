@@ -55,7 +55,9 @@ actor AttemptRunner {
         self.record = record
         self.services = services
         attempt = record.attempt
-        logFiles = LogFiles(folder: services.journal.folder(of: record.attempt), limit: services.logLimit)
+        var files = LogFiles(folder: services.journal.logFolder(of: record.attempt), limit: services.logLimit)
+        for stream in LogPiece.Stream.allCases { files.kept[stream] = services.engine.logFile(record.attempt, stream) }
+        logFiles = files
         shipper = LogShipper(
             files: logFiles, attempt: record.attempt, worker: services.worker, scheduler: services.scheduler)
     }
@@ -157,9 +159,11 @@ actor AttemptRunner {
         // A step that was under way may have made a container or a mount since.
         await running?.value
         await removeContainer()
-        await services.work.run { [volumes = services.volumes, attempt, record = record.job.record] in
-            volumes.unmount(attempt)
-            volumes.removeStaging(of: attempt, in: record)
+        if !record.configuration.slots.isEmpty {
+            await services.work.run { [volumes = services.volumes, attempt, record = record.job.record] in
+                volumes.unmount(attempt)
+                volumes.removeStaging(of: attempt, in: record)
+            }
         }
         services.journal.remove(attempt)
     }
@@ -196,6 +200,7 @@ actor AttemptRunner {
         var pause = 200
         while !Task.isCancelled {
             do throws(EngineError) {
+                if !isSilent { logFiles.keep() }
                 try await services.engine.remove(container)
                 record.progress.container = nil
                 return

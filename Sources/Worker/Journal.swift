@@ -1,11 +1,12 @@
-// What the agent knows of each attempt, on disk before it acts: one folder an attempt, and in it what never changes
-// (order.json,
-// written once) and how far it is (progress.json, replaced atomically). After kill -9 the next agent goes on from
-// here. No fsync: a
-// power loss ends the containers as well, and a record that cannot be read is "lost".
+// What the agent knows of each attempt, on disk before it acts: one file an attempt, whose first line never changes (the
+// order) and whose last line says how far it is. Lines are appended: a file costs as much as a mount, a line nothing.
+// After kill -9 the next agent goes on from here; a last line without its end was being written when the agent was
+// killed, and counts as not written. No fsync: a power loss ends the containers as well, and a record that cannot be
+// read is "lost".
 import Foundation
 import Glibc
 import JobModel
+import RunnerCore
 import Synchronization
 
 /// How far an attempt is.
@@ -55,31 +56,44 @@ package final class Journal: Sendable {
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
 
-    func folder(of attempt: AttemptID) -> String { "\(folder)/\(attempt)" }
+    func file(of attempt: AttemptID) -> String { "\(folder)/\(attempt)" }
+    /// Where the agent keeps output for engines that keep none themselves; made by whoever writes the first of it.
+    func logFolder(of attempt: AttemptID) -> String { "\(folder)/\(attempt).logs" }
 
     // MARK: Writing
 
     /// Begins an attempt.
     /// - Throws: ``JournalFailure`` if the disk cannot take it; then nothing is kept.
     func begin(_ record: JournalRecord) throws(JournalFailure) {
-        let place = folder(of: record.attempt)
-        guard mkdir(place, 0o700) == 0 || errno == EEXIST else { throw JournalFailure(errno) }
+        var bytes = Array(#"{"brief":"#.utf8)
+        bytes += try brief(record)
+        bytes += Array(#","order":"#.utf8)
+        bytes += try Self.encode(record.order)
+        bytes.append(UInt8(ascii: "}"))
         do throws(JournalFailure) {
-            var bytes = Array(#"{"brief":"#.utf8)
-            bytes += try brief(record)
-            bytes += Array(#","order":"#.utf8)
-            bytes += try Self.encode(record.order)
-            bytes.append(UInt8(ascii: "}"))
-            try Self.replace(place + "/order.json", bytes)
+            try Self.append(bytes, to: file(of: record.attempt), O_CREAT | O_TRUNC)
         } catch {
             remove(record.attempt)
             throw error
         }
     }
 
-    /// Replaces what is known of how far the attempt is.
+    /// Writes down how far the attempt is. Fails for one that was removed.
     func write(_ record: JournalRecord) throws(JournalFailure) {
-        try Self.replace(folder(of: record.attempt) + "/progress.json", try Self.encode(record.progress))
+        try Self.append(try Self.encode(record.progress), to: file(of: record.attempt), 0)
+    }
+
+    /// Appends a line, or nothing.
+    private static func append(_ line: [UInt8], to path: String, _ flags: Int32) throws(JournalFailure) {
+        let file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0o600)
+        guard file >= 0 else { throw JournalFailure(errno) }
+        defer { close(file) }
+        let size = lseek(file, 0, SEEK_END)
+        let count = Glibc.write(file, line + [UInt8(ascii: "\n")], line.count + 1)
+        guard count != line.count + 1 else { return }
+        let failure = JournalFailure(count < 0 ? errno : ENOSPC)
+        ftruncate(file, size)
+        throw failure
     }
 
     private struct Brief: Codable {
@@ -149,19 +163,22 @@ package final class Journal: Sendable {
     }
 
     private func read(_ attempt: AttemptID) -> JournalRecord? {
-        let place = folder(of: attempt)
-        guard let data = FileManager.default.contents(atPath: place + "/order.json"),
+        let path = file(of: attempt)
+        guard let data = FileManager.default.contents(atPath: path), let end = data.lastIndex(of: UInt8(ascii: "\n"))
+        else { return nil }
+        // What is written next must not stand behind half a line.
+        guard end == data.count - 1 || truncate(path, off_t(end + 1)) == 0 else { return nil }
+        let lines = data[..<end].split(separator: UInt8(ascii: "\n"))
+        guard let first = lines.first,
             // allowed: set aside by the caller
-            let beginning = try? WireJSON.decode(Beginning.self, from: data), beginning.order.attempt == attempt
+            let beginning = try? WireJSON.decode(Beginning.self, from: Data(first)),
+            beginning.order.attempt == attempt
         else { return nil }
         var record = JournalRecord(
             order: beginning.order, job: beginning.brief.job, configuration: beginning.brief.configuration)
-        guard let data = FileManager.default.contents(atPath: place + "/progress.json") else {
-            // Not written yet is fine, not readable is not.
-            return access(place + "/progress.json", F_OK) == 0 ? nil : record
-        }
+        guard lines.count > 1, let last = lines.last else { return record }
         // allowed: set aside by the caller
-        guard let progress = try? WireJSON.decode(AttemptProgress.self, from: data) else { return nil }
+        guard let progress = try? WireJSON.decode(AttemptProgress.self, from: Data(last)) else { return nil }
         record.progress = progress
         return record
     }
@@ -171,17 +188,19 @@ package final class Journal: Sendable {
         mkdir(aside, 0o700)
         var target = "\(aside)/\(attempt)"
         for number in 2... {
-            if rename(folder(of: attempt), target) == 0 || errno != EEXIST && errno != ENOTEMPTY { return }
+            // A link, unlike a rename, replaces nothing.
+            if link(file(of: attempt), target) == 0 || errno != EEXIST { break }
             target = "\(aside)/\(attempt)-\(number)"
         }
+        remove(attempt)
     }
 
     func remove(_ attempt: AttemptID) {
-        let place = folder(of: attempt)
-        for name in ["order.json", "progress.json", "stdout", "stderr"] { unlink("\(place)/\(name)") }
-        guard rmdir(place) != 0, errno != ENOENT else { return }
-        // allowed: the next start removes what is left
-        try? FileManager.default.removeItem(atPath: place)
+        unlink(file(of: attempt))
+        let logs = logFolder(of: attempt)
+        guard access(logs, F_OK) == 0 else { return }
+        // allowed: what is left of it is in nobody's way
+        try? FileManager.default.removeItem(atPath: logs)
     }
 
     // MARK: The lease
@@ -196,7 +215,11 @@ package final class Journal: Sendable {
 
     /// - Throws: ``JournalFailure``.
     func write(leaseEnd: Int64) throws(JournalFailure) {
-        try Self.replace(folder + "/lease", Array("\(Self.boot) \(leaseEnd)".utf8))
+        do throws(FileFailure) {
+            try replaceFile(folder + "/lease", with: Array("\(Self.boot) \(leaseEnd)".utf8), durable: false)
+        } catch {
+            throw JournalFailure(error.number)
+        }
     }
 
     /// The running kernel's boot id: boot-time milliseconds of another boot mean nothing.

@@ -80,7 +80,7 @@ struct Watch {
             try check(jc_pipe(&pipe), "the container's output")
             // The program may open /dev/stdout by its name.
             fchown(pipe[1], description.user, description.group)
-            let file = OutputFile(try BoundedOutput(path: path, limit: description.logLimit))
+            let file = OutputFile(BoundedOutput(path: path, limit: description.logLimit))
             output.append(Stream(pipe: pipe[0], file: file))
             ends.append(pipe[1])
         }

@@ -192,8 +192,8 @@ struct AgentAdoptionTests {
 
     @Test(
         "a journal record that cannot be read is set aside: the attempt is no longer listed, and its container is removed",
-        arguments: ["order.json", "progress.json"])
-    func unreadable(file: String) async throws {
+        arguments: [0, -1])
+    func unreadable(line: Int) async throws {
         try await AgentUnderTest.with { test in
             let record = try test.attempt("sleep:600000")
             let other = try test.attempt("sleep:600000", task: 2)
@@ -203,9 +203,13 @@ struct AgentAdoptionTests {
             try await test.eventuallyReports(.running, record)
             try await test.eventuallyReports(.running, other)
             await test.kill()
-            let path = "\(test.journalFolder)/\(record.attempt)/\(file)"
-            let damaged = try #require(FileManager.default.contents(atPath: path)).dropLast(7)
-            try damaged.write(to: URL(filePath: path))
+            let path = "\(test.journalFolder)/\(record.attempt)"
+            var lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+            #expect(lines.count > 1)
+            let damaged = line == 0 ? 0 : lines.count - 1
+            lines[damaged] = lines[damaged].dropLast(7)
+            try (lines.joined(separator: "\n") + "\n").write(toFile: path, atomically: false, encoding: .utf8)
+            let bytes = FileManager.default.contents(atPath: path)
             let before = await test.scheduler.requests.count
             await test.engine.close(.image)
             try await test.start()
@@ -213,8 +217,8 @@ struct AgentAdoptionTests {
             let first = await test.scheduler.requests[before]
             #expect(first.live == [other.attempt] && first.reports.allSatisfy { !$0.state.isTerminal })
             #expect(try await test.engine.list().map(\.attempt) == [other.attempt])
-            let aside = "\(test.journalFolder)/unreadable/\(record.attempt)/\(file)"
-            #expect(FileManager.default.contents(atPath: aside) == Data(damaged))
+            let aside = "\(test.journalFolder)/unreadable/\(record.attempt)"
+            #expect(FileManager.default.contents(atPath: aside) == bytes)
         }
     }
 

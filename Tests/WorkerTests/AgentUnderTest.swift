@@ -401,6 +401,7 @@ actor AgentUnderTest {
         let files = FileManager.default
         return try await engine.list().allSatisfy { $0.attempt != record.attempt }
             && !files.fileExists(atPath: "\(journalFolder)/\(record.attempt)")
+            && !files.fileExists(atPath: "\(journalFolder)/\(record.attempt).logs")
             && !files.fileExists(atPath: "\(folder)/w/mounts/\(record.attempt)")
             && !files.fileExists(atPath: "\(folder)/data/.jobctl/staging/\(record.attempt)")
     }

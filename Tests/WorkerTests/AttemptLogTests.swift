@@ -169,7 +169,9 @@ struct LogShippingTests {
             try await test.start()
             try await test.eventuallyReaches(.startBefore)
             // A link to nowhere where the file should be: it cannot be opened for writing.
-            symlink("/nowhere/at/all", "\(test.journalFolder)/\(record.attempt)/stdout")
+            let logs = try test.journal().logFolder(of: record.attempt)
+            mkdir(logs, 0o700)
+            symlink("/nowhere/at/all", logs + "/stdout")
             await test.engine.release()
             let report = try await test.end(of: record)
             #expect(report.state == .succeeded)

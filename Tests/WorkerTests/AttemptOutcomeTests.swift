@@ -128,9 +128,31 @@ struct JournalTests {
             #expect(records.count == 1 && unreadable.isEmpty)
             #expect(records[0].progress.container == "c2" && records[0].progress.inputs == record.progress.inputs)
             #expect(records[0].progress.exit == record.progress.exit && records[0].progress.stopReason == .timeLimit)
-            try Data().write(to: URL(filePath: journal.folder(of: record.attempt) + "/unknown"))
+            mkdir(journal.logFolder(of: record.attempt), 0o700)
+            try Data().write(to: URL(filePath: journal.logFolder(of: record.attempt) + "/unknown"))
             journal.remove(record.attempt)
             #expect(try FileManager.default.contentsOfDirectory(atPath: journal.folder).isEmpty)
+        }
+    }
+
+    @Test("half a line at the end is as if it had not been written, wherever it was cut")
+    func halfALine() async throws {
+        try await withRecord { journal, record in
+            var record = record
+            try journal.begin(record)
+            record.progress.container = "c1"
+            try journal.write(record)
+            let path = journal.file(of: record.attempt)
+            let whole = try #require(FileManager.default.contents(atPath: path))
+            record.progress.container = "c2"
+            try journal.write(record)
+            let longer = try #require(FileManager.default.contents(atPath: path))
+            for count in stride(from: whole.count, to: longer.count, by: 7) {
+                try longer.prefix(count).write(to: URL(filePath: path))
+                #expect(try journal.load().records.first?.progress.container == "c1")
+                try journal.write(record)
+                #expect(try journal.load().records.first?.progress.container == "c2")
+            }
         }
     }
 
@@ -139,7 +161,7 @@ struct JournalTests {
         try await withRecord { journal, record in
             for _ in 0..<2 {
                 try journal.begin(record)
-                rename(journal.folder(of: record.attempt), journal.folder + "/42.9.9")
+                rename(journal.file(of: record.attempt), journal.folder + "/42.9.9")
                 let (records, unreadable) = try journal.load()
                 #expect(records.isEmpty && unreadable.map(\.description) == ["42.9.9"])
             }

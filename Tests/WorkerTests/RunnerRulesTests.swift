@@ -173,7 +173,7 @@ private enum RunnerRule {
                 #expect(record.exitCode == 0 && output.errors == "done\n")
                 let mark = BoundedOutput.mark(1 << 20)
                 #expect(output.stdout.count == 1 << 20 + mark.utf8.count && output.text.hasSuffix(mark))
-                let file = try #require(engine.logFile("42.1.2", .stdout))
+                let file = try #require(AttemptID("42.1.2").flatMap { engine.logFile($0, .stdout) })
                 let isExact = readFile(file, limit: 4 << 20) == output.stdout
                 #expect(isExact)
             }

@@ -11,6 +11,8 @@ struct EventRoutes {
 
     /// A comment after this silence: proxies and readers learn that the line is alive.
     static let heartbeat = Duration.seconds(15)
+    /// Between two events of one reader: a job with many tasks changes far more often than anybody looks.
+    static let pause = Duration.milliseconds(20)
 
     var routes: [Route] { [Route(.get, "/v1/jobs/{id}/events", .reader, events)] }
 
@@ -58,7 +60,10 @@ private struct JobFeed {
         }
         try await send(to: &writer, because: .changed)
         var wake = wakes.makeAsyncIterator()
-        while !isOver, let reason = await wake.next() { try await send(to: &writer, because: reason) }
+        while !isOver, let reason = await wake.next() {
+            try await send(to: &writer, because: reason)
+            if !isOver { try await Task.sleep(for: EventRoutes.pause) }
+        }
     }
 
     private mutating func send(to writer: inout any ResponseBodyWriter, because wake: Wake) async throws {

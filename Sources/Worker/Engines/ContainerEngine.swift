@@ -174,9 +174,10 @@ package protocol ContainerEngine: Sendable {
     func list() async throws(EngineError) -> [FoundContainer]
     /// Removes it with its anonymous volumes, running or not. One that is gone is fine.
     func remove(_ id: String) async throws(EngineError)
-    /// The file that holds the exact bytes of a stream up to the log limit, from its first, and grows; nil where the
-    /// engine keeps none. With one, ``logs(_:skip:)`` need not be read.
-    func logFile(_ id: String, _ stream: LogPiece.Stream) -> String?
+    /// The file that holds the exact bytes of a stream up to the log limit, from its first, and grows until the
+    /// container has ended, if there is any output; nil where the engine keeps none. It goes with the container. With
+    /// one, ``logs(_:skip:)`` need not be read.
+    func logFile(_ attempt: AttemptID, _ stream: LogPiece.Stream) -> String?
     /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again.
     /// Engines that outlive the agent stop what they run then.
     func leaseExtended(to moment: Int64) async
@@ -186,6 +187,6 @@ package protocol ContainerEngine: Sendable {
 }
 
 extension ContainerEngine {
-    package func logFile(_ id: String, _ stream: LogPiece.Stream) -> String? { nil }
+    package func logFile(_ attempt: AttemptID, _ stream: LogPiece.Stream) -> String? { nil }
     package func leaseExtended(to moment: Int64) async {}
 }

@@ -1,8 +1,7 @@
-// An attempt's output: from the engine into bounded files of the worker, and from there to the scheduler by offset.
-// Both ends say how
-// much they have, so a crash on either side loses and doubles nothing. A stream without output makes no file and no
-// call: an attempt
-// that ended without a stream's file has an empty one.
+// An attempt's output: from the engine into bounded files of the worker, unless the engine keeps such files itself, and
+// from there to the scheduler by offset. Both ends say how much they have, so a crash on either side loses and doubles
+// nothing. A stream without output makes no file and no call: an attempt that ended without a stream's file has an
+// empty one.
 import Foundation
 import Glibc
 import JobModel
@@ -15,6 +14,8 @@ struct LogFiles: Sendable {
 
     let folder: String
     var limit = LogFiles.standardLimit
+    /// The engine's own files, where it keeps them: read until ``keep()``.
+    var kept: [LogPiece.Stream: String] = [:]
 
     /// Stands once at the end of a stream that was cut.
     var cutMark: [UInt8] {
@@ -22,7 +23,19 @@ struct LogFiles: Sendable {
         return Array("\n[jobctl: the output is longer than \(size): the rest is not kept]\n".utf8)
     }
 
-    func path(_ stream: LogPiece.Stream) -> String { "\(folder)/\(stream.rawValue)" }
+    func path(_ stream: LogPiece.Stream) -> String {
+        let own = "\(folder)/\(stream.rawValue)"
+        guard let engines = kept[stream], access(own, F_OK) != 0 else { return own }
+        return engines
+    }
+
+    /// Takes the engine's files over, before they go with the container. Whoever still writes there goes on.
+    func keep() {
+        for (stream, path) in kept where access(path, F_OK) == 0 {
+            mkdir(folder, 0o700)
+            rename(path, "\(folder)/\(stream.rawValue)")
+        }
+    }
 
     func size(_ stream: LogPiece.Stream) -> Int64 {
         var information = stat()
@@ -31,7 +44,9 @@ struct LogFiles: Sendable {
 
     /// - Throws: ``LogFailure`` if the disk cannot take it. What was written until then is counted by ``size(_:)``.
     func append(_ piece: LogPiece) throws(LogFailure) {
-        let file = open(path(piece.stream), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        func opened() -> Int32 { open(path(piece.stream), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) }
+        var file = opened()
+        if file < 0, errno == ENOENT, mkdir(folder, 0o700) == 0 { file = opened() }
         guard file >= 0 else { throw LogFailure(errno) }
         defer { close(file) }
         let size = Int64(lseek(file, 0, SEEK_END))
@@ -76,8 +91,6 @@ struct LogFailure: Error, Sendable, CustomStringConvertible {
 struct LogCollector: Sendable {
     let files: LogFiles
     let engine: any ContainerEngine
-    /// Tells that there is something new to ship.
-    let grew: AsyncStream<Void>.Continuation
 
     /// Collects until the container has ended and all is read; goes on from the files' sizes after each interruption.
     /// - Parameter hasEnded: whether the container is known to have ended: from then on, interruptions are counted.
@@ -91,7 +104,6 @@ struct LogCollector: Sendable {
                 for try await piece in engine.logs(container, skip: skip) {
                     if Task.isCancelled { return nil }
                     try files.append(piece)
-                    grew.yield()
                     (pause, failures) = (100, 0)
                 }
                 return nil
@@ -129,22 +141,27 @@ actor LogShipper {
     }
 
     /// Ships what grows until it is cancelled; a call that is under way then is still waited for. A program that ends
-    /// within the first
-    /// pause costs no call here.
-    func follow(_ growth: AsyncStream<Void>) async {
-        for await _ in growth {
-            do { try await Task.sleep(for: .milliseconds(200)) } catch { return }
+    /// within the first pause costs no call here.
+    func follow() async {
+        var pause = 200
+        while true {
+            do { try await Task.sleep(for: .milliseconds(pause)) } catch { return }
             // Of its own, so that the end of the program does not break the connection.
-            await Task { await shipOnce() }.value
+            let hasGrown = await Task { await shipOnce() }.value
+            pause = hasGrown ? 200 : min(pause * 2, 1_000)
         }
     }
 
-    private func shipOnce() async {
+    /// - Returns: whether there was something to ship.
+    private func shipOnce() async -> Bool {
+        var hasGrown = false
         for stream in LogPiece.Stream.allCases where files.size(stream) > sent[stream, default: 0] {
             guard !complete.contains(stream) else { continue }
-            // allowed: the next growth, or the end, tries again
+            hasGrown = true
+            // allowed: the next round, or the end, tries again
             try? await ship(stream, isLast: false)
         }
+        return hasGrown
     }
 
     /// Ships all that is left and says that it is complete. Tries while the scheduler is away, until `isOver`; gives

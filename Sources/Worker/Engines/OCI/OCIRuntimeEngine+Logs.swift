@@ -10,10 +10,7 @@ extension OCIRuntimeEngine {
         return AsyncThrowingStream { try await reader.next() }
     }
 
-    package func logFile(_ id: String, _ stream: LogPiece.Stream) -> String? {
-        guard let (_, folder) = try? known(id) else { return nil }  // allowed: gone
-        return path(stream, folder)
-    }
+    package func logFile(_ attempt: AttemptID, _ stream: LogPiece.Stream) -> String? { path(stream, folder(attempt)) }
 
     fileprivate func path(_ stream: LogPiece.Stream, _ folder: RunnerFolder) -> String {
         switch stream {

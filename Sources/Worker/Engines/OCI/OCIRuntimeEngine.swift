@@ -51,6 +51,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
     private let roots: any RootSource
+    private let writtenLease = Mutex<Int64>(0)
     private let leases = Mutex<[AttemptID: LayerLease]>([:])
     private let logger: Logger
 
@@ -163,9 +164,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
         if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt) }
         try await removeGroups(attempt)
-        do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
-            guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
-        } catch { throw .refused("the folder of \(id) cannot be removed") }
+        try folder.remove()
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
     }
 
@@ -220,8 +219,12 @@ package final class OCIRuntimeEngine: ContainerEngine {
     }
 
     package func leaseExtended(to moment: Int64) async {
+        // A runner may think that it ends a tenth too early, never too late.
+        let tenth = (moment - jc_boot_milliseconds()) / 10
+        guard writtenLease.withLock({ moment - $0 > tenth || moment < $0 }) else { return }
         do throws(FileFailure) {
             try Lease.write(moment, to: leaseFile)
+            writtenLease.withLock { $0 = moment }
         } catch {
             logger.warning("the lease cannot be written down for the runners", metadata: ["cause": "\(error)"])
         }
@@ -274,6 +277,17 @@ package final class OCIRuntimeEngine: ContainerEngine {
     private func complaint(_ folder: RunnerFolder) -> String {
         let text = String(decoding: readFile(folder.complaints, limit: 64 << 10) ?? [], as: UTF8.self)
         return text.split(separator: "\n").last.map(String.init) ?? "it was killed, or the host went down"
+    }
+}
+
+extension RunnerFolder {
+    /// - Throws: kind `refused` if something of it stays.
+    fileprivate func remove() throws(EngineError) {
+        for file in [description, stdout, stderr, end, stop, complaints] { unlink(file) }
+        if rmdir(path) == 0 || errno == ENOENT { return }
+        do { try FileManager.default.removeItem(atPath: path) } catch let error as CocoaError {
+            guard error.code == .fileNoSuchFile else { throw .refused("the folder \(path) cannot be removed") }
+        } catch { throw .refused("the folder \(path) cannot be removed") }
     }
 }
 
