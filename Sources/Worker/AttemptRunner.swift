@@ -108,6 +108,7 @@ actor AttemptRunner {
             let outcome = AttemptOutcome(exit, stopReason: record.progress.stopReason, note: record.progress.note)
             guard case .succeeded = outcome, !outputSlots.isEmpty else { return outcome }
             await shipper.finish { await self.isSilent }
+            if isSilent { throw Self.agentEnded }
             try await publish()
             return outcome
         } catch {

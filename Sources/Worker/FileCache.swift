@@ -14,7 +14,14 @@ final class FileCache: Sendable {
     init(folder: String, scheduler: any SchedulerConnection) {
         self.folder = folder
         self.scheduler = scheduler
+        // allowed: no folder, nothing that an earlier life was writing
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        where name.hasSuffix(Self.unfinished) {
+            unlink("\(folder)/\(name)")
+        }
     }
+
+    private static let unfinished = ".new"
 
     /// The host path of a file's content. Waits while the scheduler is away.
     /// - Throws: ``AttemptFailure`` if it cannot be had or is damaged.
@@ -65,11 +72,11 @@ final class FileCache: Sendable {
     private static let patience = 20_000
 
     private func store(_ bytes: [UInt8], at place: String, _ file: ConfigurationFile) throws(AttemptFailure) {
-        let temporary = place + ".new"
+        // Of its own name: an agent that is on its way out may still be writing the same file.
+        let temporary = "\(place)-\(UInt64.random(in: 0 ... .max))\(Self.unfinished)"
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             chmod(folder, 0o711)
-            unlink(temporary)
             try Data(bytes).write(to: URL(filePath: temporary))
             guard chmod(temporary, file.executable ? 0o555 : 0o444) == 0, rename(temporary, place) == 0 else {
                 throw CocoaError(.fileWriteUnknown)

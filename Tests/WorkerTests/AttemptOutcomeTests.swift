@@ -211,6 +211,36 @@ struct FileCacheTests {
         }
     }
 
+    @Test(
+        "an agent that ends and the next one fetch the same file at once: both get it whole; what was cut off is removed"
+    )
+    func twoLives() async throws {
+        try await AgentUnderTest.with { test in
+            let bytes = [UInt8](repeating: 7, count: 3_000_000)
+            await test.scheduler.keep(bytes)
+            let file = ConfigurationFile(digest: Digest(of: bytes), executable: false)
+            let folder = test.folder + "/files"
+            for _ in 0..<10 {
+                await test.scheduler.set { $0.holdsBlobs = true }
+                let before = await test.scheduler.blobCalls
+                let lives = (0..<4).map { _ in FileCache(folder: folder, scheduler: test.scheduler) }
+                try await withThrowingTaskGroup(of: String.self) { group in
+                    for life in lives { group.addTask { try await life.path(of: file) } }
+                    try await eventually("all fetch") { await test.scheduler.blobCalls == before + lives.count }
+                    await test.scheduler.set { $0.holdsBlobs = false }
+                    for try await path in group {
+                        #expect(FileManager.default.contents(atPath: path) == Data(bytes))
+                    }
+                }
+                #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [file.digest.hex])
+                try FileManager.default.removeItem(atPath: "\(folder)/\(file.digest.hex)")
+            }
+            try Data("cut off".utf8).write(to: URL(filePath: folder + "/x-1.new"))
+            _ = FileCache(folder: folder, scheduler: test.scheduler)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+        }
+    }
+
     @Test("content that is not what its digest says is refused, and nothing is kept of it")
     func damaged() async throws {
         try await AgentUnderTest.with { test in
