@@ -99,7 +99,9 @@ package enum WorkerService {
             gpus: capacity.gpus.map(\.uuid), labels: options.labels,
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
-        let sessions = SessionHost(worker: options.name, engine: engine, scheduler: client, logger: logger)
+        let sessions = SessionHost(
+            worker: options.name, engine: engine, scheduler: client, folder: options.dataFolder + "/sessions",
+            logger: logger)
         let (reports, box) = AsyncStream.makeStream(of: AttemptReport.self)
         let services = RunnerServices(
             worker: options.name, engine: engine, scheduler: client, journal: journal,
@@ -202,16 +204,23 @@ private struct AgentService: Service {
 }
 
 /// One agent a data folder: the kernel lets the lock go when the process ends, however it ends.
-private final class WorkerLock: Sendable {
+final class WorkerLock: Sendable {
     private let file: Int32
+    /// Seconds. A process that was killed holds it until the disk has answered each of its threads.
+    private static let patience = 5
 
     init(folder: String) throws {
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
         file = open(folder + "/worker.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0, flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")
+        guard file >= 0 else {
+            throw VolumeError("the data folder \(folder) cannot be used: \(String(cString: strerror(errno)))")
         }
+        for _ in 0..<Self.patience * 50 {
+            if flock(file, LOCK_EX | LOCK_NB) == 0 { return }
+            usleep(20_000)
+        }
+        throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")
     }
 
     deinit { close(file) }

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("sessions", .serialized, .sharedCluster(on: .docker), .timeLimit(.minutes(20))) struct SessionTests {
+    @Suite("sessions", .serialized, .sharedCluster(on: .oci), .timeLimit(.minutes(20))) struct SessionTests {
         private var c: ClusterUnderTest {
             get throws { try #require(ClusterUnderTest.shared) }
         }
@@ -98,6 +98,37 @@ extension EndToEnd {
                 #expect(!jobctl.isRaw)
             }
             #expect(try await c.job(id).state == .known(.running))
+            try await c.ok("cancel", id)
+        }
+
+        @Test(
+            "when the agent is killed, the next one ends what a session ran, and the job goes on",
+            arguments: [true, false])
+        func killedAgent(onTerminal: Bool) async throws {
+            let c = try c
+            let id = try await sleeping(c)
+            let program = "sleep 60\(onTerminal ? 7 : 8)1"
+            // It does not mind that its terminal hangs up.
+            let command = ["exec", id, "--", "sh", "-c", "trap '' HUP; echo ready; \(program); \(program)"]
+            if onTerminal {
+                let jobctl = try JobctlOnTerminal(c, command, rows: 24, columns: 80)
+                try await jobctl.expect("ready")
+                try await c.kill(.worker)
+                #expect(try await jobctl.exitCode() == 6)
+            } else {
+                let jobctl = try JobctlOnPipes(c, command)
+                try await jobctl.expect("ready\n")
+                try await c.kill(.worker)
+                #expect(try await jobctl.exitCode() == 6)
+            }
+            try await c.up()
+            try await eventually("it is gone") { try await !isAlive(program) }
+            try await eventually("and so is what started it") {
+                try FileManager.default.contentsOfDirectory(atPath: c.data + "/worker/sessions").isEmpty
+            }
+            #expect(try await runProcess("pgrep", ["-f", "\(c.data)/.*/session-"]).exitCode != 0)
+            #expect(try await c.job(id).state == .known(.running))
+            #expect(try await c.jobctl(["exec", id, "--", "true"]).exitCode == 0)
             try await c.ok("cancel", id)
         }
 

@@ -158,6 +158,18 @@ struct StoreTests {
         #expect(attempt() == "opened")
     }
 
+    @Test("a scheduler that is on its way out is waited for: what was killed holds its lock a moment longer")
+    func dying() async throws {
+        let folder = try ScratchFolder()
+        var first: Store? = try Store.open(directory: folder.path)
+        #expect(try first?.load() == ClusterImage())
+        let path = folder.path
+        async let second = Store.open(directory: path)
+        try await Task.sleep(for: .milliseconds(300))
+        first = nil
+        #expect(try await second.load() == ClusterImage())
+    }
+
     @Test("a newer schema is refused with a sentence")
     func newerSchema() throws {
         let folder = try ScratchFolder()

@@ -45,7 +45,7 @@ extension EngineWorld {
         let request = SessionRequest(command: command, tty: tty, rows: 40, columns: 100, term: "vt100")
         let launch = SessionLaunch(id: id, request: request)
         let open = OpenSession(
-            session: try await engine.session(in: container, launch), processes: SessionProcesses(mark: launch.mark))
+            session: try await engine.session(in: container, launch), processes: SessionProcesses(id: id))
         let result: Result<Void, any Error>
         do { result = .success(try await body(open)) } catch { result = .failure(error) }
         await onThread { open.processes.end() }

@@ -131,14 +131,17 @@ package final class Store: Sendable {
 /// An exclusive lock on a data folder, by flock: the kernel lets it go when the process ends, however it ends.
 final class FolderLock: Sendable {
     private let file: Int32
+    /// Seconds. A process that was killed holds it until the disk has answered each of its threads.
+    private static let patience = 5
 
     init(directory: String) throws(StoreFailure) {
         file = Glibc.open(directory + "/scheduler.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw StoreFailure.storage("cannot open \(directory)/scheduler.lock") }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            close(file)
-            throw StoreFailure.locked(directory: directory)
+        for _ in 0..<Self.patience * 50 {
+            if flock(file, LOCK_EX | LOCK_NB) == 0 { return }
+            usleep(20_000)
         }
+        throw StoreFailure.locked(directory: directory)
     }
 
     deinit { close(file) }

@@ -15,6 +15,8 @@ package struct SessionLaunch: Hashable, Sendable {
     /// The variable by which all processes of a session are found on the host.
     package static let variable = "JOBCTL_SESSION"
     package var mark: String { Self.variable + "=" + id }
+    /// The file by which a runtime on this host is told of the session; it stands on the runtime's command line.
+    static func file(_ id: String) -> String { "session-\(id).json" }
 
     /// `NAME=value`, beside what every program in the container gets.
     package var environment: [String] { request.tty ? [mark, "TERM=" + (request.term ?? "xterm")] : [mark] }

@@ -1,9 +1,11 @@
 // The sessions of a worker: takes those that wait at the scheduler, and serves each beside the agent's other work.
-// Invariant: when a session is over, whoever ended it, nothing of it is left in the container.
+// Invariant: when a session is over, whoever ended it, nothing of it is left in the container; what an agent that was
+// killed left there, the next one ends.
 import AsyncAlgorithms
 import Glibc
 import JobModel
 import Logging
+import RunnerCore
 import SchedulerClient
 import ServiceLifecycle
 
@@ -24,24 +26,46 @@ package actor SessionHost: Service {
     private let engine: any ContainerEngine
     private let scheduler: any SessionConnection
     private let logger: Logger
+    private let book: SessionBook
     private var sessions: [String: Task<Void, Never>] = [:]
     private var isTaking = false
     private var mustTakeAgain = false
     private var isOver = false
 
+    /// - Parameter folder: where it is kept which sessions are served.
     package init(
-        worker: WorkerName, engine: any ContainerEngine, scheduler: any SessionConnection, logger: Logger
+        worker: WorkerName, engine: any ContainerEngine, scheduler: any SessionConnection, folder: String,
+        logger: Logger
     ) {
         self.worker = worker
         self.engine = engine
         self.scheduler = scheduler
         self.logger = logger
+        book = SessionBook(folder: folder)
     }
 
     /// Until the worker stops; then every session ends.
     package func run() async throws {
+        let left = book.open
+        let clearing = Task { await self.clear(left) }
         do { try await gracefulShutdown() } catch { isOver = true }
         await stop()
+        await clearing.value
+    }
+
+    /// Ends what an earlier life of the agent left in containers.
+    private func clear(_ left: [String]) async {
+        for id in left {
+            logger.notice("a session that was cut off is ended")
+            let processes = SessionProcesses(id: id)
+            for _ in 0..<50 {
+                await onThread { processes.end() }
+                // A runtime that is about to start its program does so also when the agent is gone.
+                guard await onThread({ processes.isBeginning }) else { break }
+                await onThread { _ = usleep(50_000) }
+            }
+            book.end(id)
+        }
     }
 
     /// The scheduler says that sessions wait.
@@ -68,7 +92,7 @@ package actor SessionHost: Service {
     private func begin(_ order: SessionOrder) {
         guard sessions[order.id] == nil else { return }
         logger.notice("session begins", metadata: ["attempt": "\(order.attempt)"])
-        let service = SessionService(order: order, worker: worker, engine: engine, scheduler: scheduler)
+        let service = SessionService(order: order, worker: worker, engine: engine, scheduler: scheduler, book: book)
         sessions[order.id] = Task {
             await service.run()
             ended(order)
@@ -94,6 +118,7 @@ struct SessionService: Sendable {
     let worker: WorkerName
     let engine: any ContainerEngine
     let scheduler: any SessionConnection
+    let book: SessionBook
 
     /// Whoever sends nothing for two minutes is cut off.
     static let heartbeat = Duration.seconds(30)
@@ -118,7 +143,17 @@ struct SessionService: Sendable {
         guard let container = try await engine.list().first(where: { $0.attempt == order.attempt }) else {
             throw EngineError.refused("the container of \(order.attempt) is not here")
         }
-        return try await engine.session(in: container.id, SessionLaunch(id: order.id, request: order.request))
+        do throws(FileFailure) {
+            try book.begin(order.id)
+        } catch {
+            throw EngineError.refused("the worker's disk cannot take the session: \(error)")
+        }
+        do {
+            return try await engine.session(in: container.id, SessionLaunch(id: order.id, request: order.request))
+        } catch {
+            book.end(order.id)
+            throw error
+        }
     }
 
     private func serve(_ session: any ContainerSession, _ frames: AsyncChannel<SessionFrame>) async {
@@ -150,12 +185,13 @@ struct SessionService: Sendable {
             group.cancelAll()
             await clear(session)
             await session.close()
+            book.end(order.id)
         }
     }
 
     /// Ends what is left of the session, also what is only about to begin.
     private func clear(_ session: any ContainerSession) async {
-        let processes = SessionProcesses(mark: SessionLaunch.variable + "=" + order.id)
+        let processes = SessionProcesses(id: order.id)
         for _ in 0..<50 {
             await onThread { processes.end() }
             guard await session.isRunning() else { return }
@@ -171,7 +207,7 @@ struct SessionService: Sendable {
     }
 
     private func download(to session: any ContainerSession) async {
-        let processes = SessionProcesses(mark: SessionLaunch.variable + "=" + order.id)
+        let processes = SessionProcesses(id: order.id)
         do throws(Problem) {
             try await scheduler.receiveInput(of: order.id, worker) { frame in
                 switch frame {

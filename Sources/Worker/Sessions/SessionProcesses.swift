@@ -7,8 +7,12 @@ import Glibc
 import RunnerCore
 
 struct SessionProcesses: Sendable {
+    private let id: String
     /// `JOBCTL_SESSION=…`.
-    let mark: String
+    private var mark: String { SessionLaunch.variable + "=" + id }
+
+    init(id: String) { self.id = id }
+
     /// Where proc is mounted.
     private static let root = "/proc"
     private static let environmentLimit = 4 << 20
@@ -28,6 +32,15 @@ struct SessionProcesses: Sendable {
                 if round >= 100 { _ = send(SIGKILL, to: process.id, if: process.isStill) }
             }
             usleep(20_000)
+        }
+    }
+
+    /// Whether a runtime still serves the session, or is about to.
+    var isBeginning: Bool {
+        let file = "/" + SessionLaunch.file(id)
+        return Self.numbers.contains { process in
+            let words = readFile("\(Self.root)/\(process)/cmdline", limit: 1 << 20)?.split(separator: 0) ?? []
+            return words.contains { String(decoding: $0, as: UTF8.self).hasSuffix(file) }
         }
     }
 

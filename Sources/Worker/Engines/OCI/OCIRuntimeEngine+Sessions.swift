@@ -99,7 +99,7 @@ private struct SessionFiles: Sendable {
     let log: String
 
     init(folder: RunnerFolder, id: String) {
-        process = "\(folder.path)/session-\(id).json"
+        process = folder.path + "/" + SessionLaunch.file(id)
         log = "\(folder.path)/session-\(id).log"
     }
 
