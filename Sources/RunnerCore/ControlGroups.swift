@@ -1,5 +1,6 @@
 // A container's control groups as files: what it used, whether the kernel killed for memory, who is still in there, and
-// their end. One hierarchy (version 2) or one for each controller (version 1); mixed hosts count as version 1.
+// their end. One hierarchy (version 2) or one for each controller (version 1); mixed hosts count as version 1, with the
+// hierarchy of version 2 as one more of them.
 import Glibc
 
 package struct ControlGroups: Hashable, Sendable {
@@ -9,9 +10,7 @@ package struct ControlGroups: Hashable, Sendable {
 
     package static let root = "/sys/fs/cgroup"
     package static let isUnified = access(root + "/cgroup.controllers", F_OK) == 0
-    /// Not the version 2 hierarchy of a mixed host: it is hidden from the runtimes.
-    private static let hierarchies: [String] =
-        isUnified ? [root] : folders(in: root).filter { $0 != "unified" }.map { root + "/" + $0 }
+    private static let hierarchies: [String] = isUnified ? [root] : folders(in: root).map { root + "/" + $0 }
 
     package struct Figures: Hashable, Sendable {
         package var cpuMicroseconds: Int64

@@ -33,9 +33,9 @@ actor CgroupBook {
     /// By container id.
     private var entries: [String: Entry] = [:]
 
-    static let root = "/sys/fs/cgroup"
+    static let root = ControlGroups.root
     /// One hierarchy (v2), instead of one for each controller.
-    static let isUnified = access(root + "/cgroup.controllers", F_OK) == 0
+    static let isUnified = ControlGroups.isUnified
 
     init(worker: String, parentsAllowed: Bool) {
         self.worker = worker
@@ -69,10 +69,7 @@ actor CgroupBook {
     /// podman 4.3 misses it with runc and on version 1 groups.
     func wasOutOfMemory(_ attempt: AttemptID?, container: String) -> Bool {
         if Self.isUnified {
-            guard let attempt, let group = parent(of: attempt),
-                let events = Self.text(Self.root + group + "/memory.events")
-            else { return false }
-            return (Self.value(of: "oom_kill", in: events) ?? 0) > 0
+            return attempt.flatMap { parent(of: $0) }.map { ControlGroups(path: $0).wasOutOfMemory } ?? false
         }
         return kernelLogTellsOutOfMemory(container: container)
     }
@@ -80,65 +77,29 @@ actor CgroupBook {
     /// Removes the attempt's groups and forgets its figures.
     func remove(_ attempt: AttemptID, container: String, logger: Logger) async {
         entries[container] = nil
-        guard let group = parent(of: attempt) else { return }
-        var remaining = Self.hierarchies.map { $0 + group }
+        guard let group = parent(of: attempt).map({ ControlGroups(path: $0) }) else { return }
         // Podman's conmon leaves its group a moment after the container is gone.
         for round in 0..<50 {
-            remaining = remaining.filter { !Self.removeTree($0) }
-            if remaining.isEmpty { return }
+            if group.remove() { return }
             // Podman keeps the conmon of a second program for five minutes, for whoever asks how it ended. The
             // container is gone: nobody will.
-            if round >= 10 { _ = ControlGroups(path: group).killAll() }
+            if round >= 10 { _ = group.killAll() }
             do { try await Task.sleep(for: .milliseconds(round < 10 ? 10 : 50)) } catch { break }
         }
-        logger.warning(
-            "a control group could not be removed", metadata: ["attempt": "\(attempt)", "reason": "\(remaining)"])
+        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)"])
     }
 
     /// Removes the groups of a worker that has ended. What still runs in one keeps it.
     static func removeGroups(ofWorker worker: String) {
-        for hierarchy in hierarchies { _ = removeTree("\(hierarchy)/jobctl-\(worker)") }
+        _ = ControlGroups(path: "/jobctl-\(worker)").remove()
     }
 
     // MARK: Leaves
 
-    private static let hierarchies: [String] = {
-        guard !isUnified else { return [root] }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []  // allowed: no groups
-        return names.map { root + "/" + $0 }.filter { path in
-            var status = stat()
-            return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-        }
-    }()
-
-    /// True if it is gone.
-    private static func removeTree(_ path: String, depth: Int = 0) -> Bool {
-        if rmdir(path) == 0 || errno == ENOENT { return true }
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // allowed: tried again
-        guard depth < 4 else { return false }
-        for entry in entries {
-            var status = stat()
-            let child = path + "/" + entry
-            if lstat(child, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-                _ = removeTree(child, depth: depth + 1)
-            }
-        }
-        return rmdir(path) == 0 || errno == ENOENT
-    }
-
     private static func read(_ group: String) -> Consumption? {
-        if isUnified {
-            guard let cpu = text(root + group + "/cpu.stat"), let microseconds = value(of: "usage_usec", in: cpu) else {
-                return nil
-            }
-            // memory.peak is there since Linux 5.19.
-            let peak = number(root + group + "/memory.peak") ?? number(root + group + "/memory.current") ?? 0
-            return Consumption(cpuSeconds: Double(microseconds) / 1e6, peakMemory: peak)
+        ControlGroups(path: group).figures.map {
+            Consumption(cpuSeconds: Double($0.cpuMicroseconds) / 1e6, peakMemory: $0.peakMemory)
         }
-        guard let nanoseconds = number(root + "/cpuacct" + group + "/cpuacct.usage"),
-            let peak = number(root + "/memory" + group + "/memory.max_usage_in_bytes")
-        else { return nil }
-        return Consumption(cpuSeconds: Double(nanoseconds) / 1e9, peakMemory: peak)
     }
 
     private static func memoryGroup(ofProcess pid: Int) -> String? {
@@ -157,18 +118,6 @@ actor CgroupBook {
         defer { try? file.close() }  // allowed: read only
         guard let data = try? file.read(upToCount: limit) else { return nil }  // allowed: unreadable is nil
         return String(decoding: data, as: UTF8.self)
-    }
-
-    private static func number(_ path: String) -> Int64? {
-        text(path).flatMap { Int64($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-    }
-
-    private static func value(of key: String, in table: String) -> Int64? {
-        for line in table.split(separator: "\n") {
-            let words = line.split(separator: " ")
-            if words.count == 2, words[0] == key { return Int64(words[1]) }
-        }
-        return nil
     }
 }
 

@@ -162,21 +162,23 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC)
         defer { if lock >= 0 { close(lock) } }
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
-        if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt) }
-        try await removeGroups(attempt)
+        if access(folder.end, F_OK) == 0 {
+            await removeGroups(attempt)
+        } else {
+            await removeRuntime(attempt)
+        }
         try folder.remove()
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
     }
 
     /// Several times: what the killed runner was starting at its last moment shows itself a little later.
-    private func removeRuntime(_ attempt: AttemptID) async throws(EngineError) {
-        for _ in 0..<5 {
-            killRuntime(attempt)
-            try await removeGroups(attempt)
+    private func removeRuntime(_ attempt: AttemptID) async {
+        for round in 0..<6 {
             // allowed: cleaning goes on when the task is cancelled
-            try? await Task.sleep(for: .milliseconds(20))
+            if round > 0 { try? await Task.sleep(for: .milliseconds(20)) }
+            killRuntime(attempt)
+            await removeGroups(attempt)
         }
-        killRuntime(attempt)
     }
 
     /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is
@@ -194,7 +196,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     }
 
     /// What a runner that was killed left: its container ends by itself, a moment later.
-    private func removeGroups(_ attempt: AttemptID) async throws(EngineError) {
+    private func removeGroups(_ attempt: AttemptID) async {
         let group = controlGroup(attempt)
         for round in 0..<200 {
             if group.remove() { return }
