@@ -7,7 +7,13 @@ import Foundation
 @main
 struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "jobctl-bench", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
+        commandName: "jobctl-bench", abstract: "Measure jobctl, and try what it withstands.",
+        subcommands: [MeasureCommand.self, CampaignCommand.self], defaultSubcommand: MeasureCommand.self)
+}
+
+struct MeasureCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "measure", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
 
     enum Part: String, CaseIterable, ExpressibleByArgument { case submit, dispatch, status, containers, layers }
 

@@ -61,10 +61,8 @@ struct ClusterUnderTest: Sendable {
         self.engine = engine
         folder = try temporaryFolder("cluster")
         programs = (try builtProgram("jobctl") as NSString).deletingLastPathComponent
-        var variables = [
-            "HOME": folder, "JOBCTL_CONFIG": folder + "/context.yaml",
-            engine.kind == .docker ? "DOCKER_HOST" : "CONTAINER_HOST": "unix://" + engine.socketPath,
-        ]
+        var variables = ["HOME": folder, "JOBCTL_CONFIG": folder + "/context.yaml"]
+        variables.merge(engine.environment) { $1 }
         if let submitter {
             for name in ["SUDO_UID", "SUDO_GID"] { variables[name] = String(submitter) }
             variables["SUDO_USER"] = "ada"

@@ -1,4 +1,4 @@
-// The main job: last year's configuration on this year's data, through the command line, on both engines.
+// The main job: last year's configuration on this year's data, through the command line, on each engine.
 import Foundation
 import JobModel
 import TestSupport
@@ -51,7 +51,7 @@ extension EndToEnd {
 
         @Test("a configuration runs again by job id, name, name and version, and digest; with --bind and --param")
         func reruns() async throws {
-            try await ClusterUnderTest.with(engine: .docker) { c in
+            try await ClusterUnderTest.with(engine: .oci) { c in
                 let spec = """
                     name: count
                     image: busybox:local
@@ -85,7 +85,7 @@ extension EndToEnd {
 
         @Test("the matrix example gives one task and one output folder for each year")
         func matrix() async throws {
-            try await ClusterUnderTest.with(engine: .docker) { c in
+            try await ClusterUnderTest.with(engine: .oci) { c in
                 let spec = repositoryFolder + "/Examples/weather/yearly-matrix.yaml"
                 let id = try await c.ok(
                     "submit", spec, "--bind", "input=weather", "--bind", "output=results/${params.year}", "--wait", "-q"

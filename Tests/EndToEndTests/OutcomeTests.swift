@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("outcomes", .serialized, .sharedCluster(on: .docker), .timeLimit(.minutes(20))) struct OutcomeTests {
+    @Suite("outcomes", .serialized, .sharedCluster(on: .oci), .timeLimit(.minutes(20))) struct OutcomeTests {
         private var c: ClusterUnderTest {
             get throws { try #require(ClusterUnderTest.shared) }
         }

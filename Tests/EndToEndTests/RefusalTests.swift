@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("refusals", .serialized, .sharedCluster(on: .docker), .timeLimit(.minutes(20))) struct RefusalTests {
+    @Suite("refusals", .serialized, .sharedCluster(on: .oci), .timeLimit(.minutes(20))) struct RefusalTests {
         private var c: ClusterUnderTest {
             get throws { try #require(ClusterUnderTest.shared) }
         }

@@ -17,7 +17,7 @@ extension EndToEnd {
 
         @Test(
             "a tag moves after the submit: the rerun runs the old digest, also when the registry is gone with its data",
-            arguments: EngineUnderTest.Kind.allCases)
+            arguments: [EngineUnderTest.Kind.docker, .oci])
         func movedTag(on kind: EngineUnderTest.Kind) async throws {
             try await ClusterUnderTest.with(engine: kind) { c in
                 let (old, new) = (try await Self.image("old", c), try await Self.image("new", c))
@@ -54,7 +54,7 @@ extension EndToEnd {
 
         @Test("a registry with basic auth takes the login of ~/.docker/config.json, and no login is a clear refusal")
         func login() async throws {
-            try await ClusterUnderTest.with(engine: .docker) { c in
+            try await ClusterUnderTest.with(engine: .oci) { c in
                 let registry = try await RegistryUnderTest.start(login: .init(user: "ada", password: "s3cret"))
                 let result = await outcome {
                     let image = "\(registry.address)/lab/who:1"
@@ -79,7 +79,7 @@ extension EndToEnd {
 
         @Test("docker save archives and OCI layouts are imported, listed, shown and run")
         func imports() async throws {
-            try await ClusterUnderTest.with(engine: .docker) { c in
+            try await ClusterUnderTest.with(engine: .oci) { c in
                 let layout = try await Self.image("layout", c)
                 let saved = c.folder + "/saved.tar"
                 let copy = try await runProcess("skopeo", ["copy", layout, "docker-archive:\(saved):lab/saved:1"])
@@ -122,8 +122,12 @@ extension EndToEnd {
         }
 
         private static func forgetImages(_ c: ClusterUnderTest) async throws {
-            let prune = #"/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D"#
-            let path = c.engine.kind == .docker ? "/v1.41" + prune : "/v4.0.0/libpod/images/prune?all=true"
+            if c.engine.kind == .oci {
+                try await c.kill(.worker)
+                try FileManager.default.removeItem(atPath: c.data + "/worker/layers")
+                return try await c.up()
+            }
+            let path = "/v1.41/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D"
             let result = try await runProcess(
                 "curl", ["-sf", "--unix-socket", c.engine.socketPath, "-X", "POST", "http://engine" + path])
             guard result.exitCode == 0 else { throw ProcessFailure(description: "prune: \(result)") }

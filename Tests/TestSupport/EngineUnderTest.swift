@@ -52,12 +52,14 @@ package final class DaemonUnderTest: Sendable {
 
 /// A container engine that only this test process uses.
 package final class EngineUnderTest: Sendable {
-    package enum Kind: String, Sendable, CaseIterable { case docker, podman }
+    /// `oci` is no daemon: the worker itself is the engine.
+    package enum Kind: String, Sendable, CaseIterable { case docker, podman, oci }
 
     package let kind: Kind
     package let folder: String
     package var socketPath: String { folder + "/engine.sock" }
-    private let daemon: Mutex<DaemonUnderTest>
+    /// Nil for an engine without one.
+    private let daemon: Mutex<DaemonUnderTest?>
 
     /// Starts one and waits until it answers.
     package static func start(_ kind: Kind) async throws -> EngineUnderTest {
@@ -78,8 +80,18 @@ package final class EngineUnderTest: Sendable {
         daemon = Mutex(try Self.daemon(kind, folder))
     }
 
-    private static func daemon(_ kind: Kind, _ folder: String) throws -> DaemonUnderTest {
+    /// What the worker finds the engine by.
+    package var environment: [String: String] {
         switch kind {
+        case .docker: ["DOCKER_HOST": "unix://" + socketPath]
+        case .podman: ["CONTAINER_HOST": "unix://" + socketPath]
+        case .oci: [:]
+        }
+    }
+
+    private static func daemon(_ kind: Kind, _ folder: String) throws -> DaemonUnderTest? {
+        switch kind {
+        case .oci: nil
         case .docker:
             try DaemonUnderTest(
                 "docker", "dockerd",
@@ -98,6 +110,7 @@ package final class EngineUnderTest: Sendable {
     }
 
     private func waitUntilItAnswers() async throws {
+        guard kind != .oci else { return }
         try await eventually("\(kind) answers on its socket") {
             guard FileManager.default.fileExists(atPath: socketPath) else { return false }
             let curl = try await runProcess(
@@ -114,7 +127,7 @@ package final class EngineUnderTest: Sendable {
             for id in processes(mentioning: folder) + containerProcesses() { kill(id, SIGKILL) }
             try await Task.sleep(for: .milliseconds(200))
         }
-        await daemon.withLock { $0 }.stop()
+        await daemon.withLock { $0 }?.stop()
         for file in ["engine.sock", "pid", "exec/containerd/containerd.pid"] {
             try? FileManager.default.removeItem(atPath: "\(folder)/\(file)")
         }
@@ -150,8 +163,9 @@ package final class EngineUnderTest: Sendable {
             for id in await containers() { _ = try? await curl("DELETE", "/v1.41/containers/\(id)?force=1&v=1") }
         case .podman:
             _ = try? await runProcess("podman", Self.podmanOptions(folder) + ["rm", "--all", "--force", "--time", "0"])
+        case .oci: break
         }
-        await daemon.withLock { $0 }.stop()
+        await daemon.withLock { $0 }?.stop()
         await sweep(folder)
     }
 
