@@ -72,6 +72,28 @@ struct RunnerTests {
         }
     }
 
+    @Test("what a killed runner had forked and what had not become the runtime yet goes with the attempt")
+    func forkedByKilledRunner() async throws {
+        let world = try world
+        try await world.withRunners { engine, worker in
+            let id = try await engine.create(world.specification(forever))
+            // The child of a runner has its command line until it is another program.
+            let child = "\(world.folder)/\(worker)/jobctl-runner"
+            try "#!/bin/sh\nread line\n".write(toFile: child, atomically: true, encoding: .utf8)
+            chmod(child, 0o755)
+            let process = Process()
+            process.executableURL = URL(filePath: child)
+            process.arguments = [try engine.known(id).folder.path]
+            // It reads, and nobody writes.
+            process.standardInput = Pipe()
+            try process.run()
+            try await eventually("it shows") { try !engine.leftovers().isEmpty }
+            try await engine.remove(id)
+            try await eventually("it is gone") { !process.isRunning }
+            #expect(process.terminationReason == .uncaughtSignal && process.terminationStatus == SIGKILL)
+        }
+    }
+
     @Test("the time limit is kept with no agent, and the next agent is told")
     func timeLimit() async throws {
         let world = try world

@@ -171,28 +171,40 @@ package final class OCIRuntimeEngine: ContainerEngine {
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
     }
 
-    /// Several times: what the killed runner was starting at its last moment shows itself a little later.
+    /// Until two looks in a row found nobody: what the killed runner was starting at its last moment shows itself a
+    /// little later, and what it starts in turn may slip through one look.
     private func removeRuntime(_ attempt: AttemptID) async {
-        for round in 0..<6 {
-            // allowed: cleaning goes on when the task is cancelled
-            if round > 0 { try? await Task.sleep(for: .milliseconds(20)) }
-            killRuntime(attempt)
+        var quietLooks = 0
+        for _ in 0..<100 {
+            quietLooks = killRuntime(attempt) ? 0 : quietLooks + 1
             await removeGroups(attempt)
+            if quietLooks == 2 { return }
+            // allowed: cleaning goes on when the task is cancelled
+            try? await Task.sleep(for: .milliseconds(20))
         }
     }
 
     /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is
-    /// gone. It is known by the runners' own folder and the attempt on its command line.
-    private func killRuntime(_ attempt: AttemptID) {
-        let state = folder(attempt).scratch + "/state"
+    /// gone. It is known by the runners' own folder and the attempt on its command line; before it has become the
+    /// runtime, by the runner's own command line.
+    /// - Returns: whether there was one.
+    private func killRuntime(_ attempt: AttemptID) -> Bool {
+        let folder = folder(attempt)
+        let state = folder.scratch + "/state"
+        var found = false
         // allowed: without /proc nothing runs
         for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
             guard let process = pid_t(entry), let bytes = readFile("/proc/\(process)/cmdline", limit: 64 << 10) else {
                 continue
             }
             let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            if words.last == attempt.description, words.contains(state) { kill(process, SIGKILL) }
+            let isRuntime = words.last == attempt.description && words.contains(state)
+            let isRunner = words.last == folder.path && words.contains { $0.hasSuffix("/jobctl-runner") }
+            guard isRuntime || isRunner else { continue }
+            kill(process, SIGKILL)
+            found = true
         }
+        return found
     }
 
     /// What a runner that was killed left: its container ends by itself, a moment later.
