@@ -50,8 +50,8 @@ package final class OCIRuntimeEngine: ContainerEngine {
     package var weaknesses: [String] { setup.weaknesses }
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
-    private let roots: any RootSource
-    private let leases = Mutex<[AttemptID: LayerLease]>([:])
+    let roots: any RootSource
+    private let leases = Mutex<[AttemptID: [LayerLease]]>([:])
     private let logger: Logger
 
     /// Makes the folder. Takes hold of the layers of all attempts that are there.
@@ -70,7 +70,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         }
         for attempt in attempts {
             guard let description = description(attempt) else { continue }
-            leases.withLock { $0[attempt] = roots.hold(description.holds.compactMap { Digest($0) }) }
+            leases.withLock { $0[attempt] = [roots.hold(description.holds.compactMap { Digest($0) })] }
         }
     }
 
@@ -84,21 +84,25 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let attempt = specification.attempt
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
+        let services = try await prepare(specification.services)
         let (root, lease) = try await roots.root(of: specification.image)
-        leases.withLock { $0.updateValue(lease, forKey: attempt) }?.release()
+        keep([lease] + services.map(\.lease), for: attempt)
+        mkdir(folder.path, 0o700)
+        try describe(services, of: specification)
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
-            host: setup.host)
+            host: setup.host, company: services.isEmpty ? nil : .task)
         let description = AttemptDescription(
             attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
             controlGroup: controlGroup(attempt).path, layers: root.layers, usesUserAttributes: root.form == .user,
-            holds: root.diffIDs.map(\.description), workingDirectory: bundle.workingDirectory,
+            holds: ([root] + services.map(\.root)).flatMap(\.diffIDs).map(\.description),
+            workingDirectory: bundle.workingDirectory,
             user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
             usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
             timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
-            leaseFile: leaseFile, bundle: try bundle.json())
-        mkdir(folder.path, 0o700)
+            leaseFile: leaseFile, bundle: try bundle.json(), company: company(services, of: attempt))
+        // Last: an attempt that is described can be started.
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
         } catch {
@@ -107,7 +111,11 @@ package final class OCIRuntimeEngine: ContainerEngine {
         return attempt.description
     }
 
-    private func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
+    private func keep(_ new: [LayerLease], for attempt: AttemptID) {
+        for old in leases.withLock({ $0.updateValue(new, forKey: attempt) }) ?? [] { old.release() }
+    }
+
+    func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
         let wanted = specification.workingDirectory ?? root.configuration.workingDirectory ?? "/"
         return wanted.hasPrefix("/") ? wanted : "/" + wanted
     }
@@ -161,49 +169,52 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC)
         defer { if lock >= 0 { close(lock) } }
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
-        if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt) }
-        try await removeGroups(attempt)
+        try await removeServices(of: attempt)
+        let group = controlGroup(attempt)
+        if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt.description, folder, group) }
+        try await removeGroups(group)
         do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
         } catch { throw .refused("the folder of \(id) cannot be removed") }
-        leases.withLock { $0.removeValue(forKey: attempt) }?.release()
+        for lease in leases.withLock({ $0.removeValue(forKey: attempt) }) ?? [] { lease.release() }
     }
 
     /// Several times: what the killed runner was starting at its last moment shows itself a little later.
-    private func removeRuntime(_ attempt: AttemptID) async throws(EngineError) {
+    func removeRuntime(
+        _ container: String, _ folder: RunnerFolder, _ group: ControlGroups
+    ) async throws(EngineError) {
         for _ in 0..<5 {
-            killRuntime(attempt)
-            try await removeGroups(attempt)
+            killRuntime(container, folder)
+            try await removeGroups(group)
             // allowed: cleaning goes on when the task is cancelled
             try? await Task.sleep(for: .milliseconds(20))
         }
-        killRuntime(attempt)
+        killRuntime(container, folder)
     }
 
     /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is
     /// gone. It is known by the runners' own folder and the attempt on its command line.
-    private func killRuntime(_ attempt: AttemptID) {
-        let state = folder(attempt).scratch + "/state"
+    private func killRuntime(_ container: String, _ folder: RunnerFolder) {
+        let state = folder.scratch + "/state"
         // allowed: without /proc nothing runs
         for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
             guard let process = pid_t(entry), let bytes = readFile("/proc/\(process)/cmdline", limit: 64 << 10) else {
                 continue
             }
             let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            if words.last == attempt.description, words.contains(state) { kill(process, SIGKILL) }
+            if words.last == container, words.contains(state) { kill(process, SIGKILL) }
         }
     }
 
     /// What a runner that was killed left: its container ends by itself, a moment later.
-    private func removeGroups(_ attempt: AttemptID) async throws(EngineError) {
-        let group = controlGroup(attempt)
+    func removeGroups(_ group: ControlGroups) async throws(EngineError) {
         for round in 0..<200 {
             if group.remove() { return }
             _ = group.killAll()
             // allowed: cleaning goes on when the task is cancelled
             try? await Task.sleep(for: .milliseconds(round < 20 ? 1 : 20))
         }
-        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)"])
+        logger.warning("a control group could not be removed", metadata: ["group": "\(group.path)"])
     }
 
     package func list() async throws(EngineError) -> [FoundContainer] {
@@ -282,6 +293,10 @@ extension EndRecord {
         get throws(EngineError) {
             switch verdict {
             case .notStarted(let why): throw EngineError.refused(why)
+            case .servicesFailed(let why):
+                return ExitRecord(
+                    exitCode: 125, oomKilled: false, startedAt: nil,
+                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), serviceFailure: why)
             case .exited(let code):
                 let reason: EndReason? =
                     switch stopped {
@@ -292,7 +307,8 @@ extension EndRecord {
                 return ExitRecord(
                     exitCode: code, oomKilled: outOfMemory,
                     startedAt: startedAt.map { Timestamp(millisecondsSinceEpoch: $0) },
-                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason)
+                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason,
+                    note: note)
             }
         }
     }
