@@ -16,6 +16,17 @@ package struct PrivateNetwork: Hashable, Sendable {
         base = 0xc612_0000 + UInt32(truncatingIfNeeded: block & (Self.blocks - 1)) * 16
     }
 
+    /// Parses ``subnet``; nil for anything else.
+    package init?(subnet: String) {
+        let parts = subnet.split(separator: "/")
+        let numbers = (parts.first ?? "").split(separator: ".").compactMap { UInt32($0) }
+        guard parts.count == 2, parts[1] == "\(Self.prefix)", numbers.count == 4, numbers.allSatisfy({ $0 < 256 })
+        else { return nil }
+        let address = numbers.reduce(0) { $0 << 8 | $1 }
+        self.init(block: Int(address & 0x1_ffff) / 16)
+        guard base == address else { return nil }
+    }
+
     /// The first address is the gateway's, which there is none of.
     package var task: UInt32 { base + 2 }
     /// - Parameter place: from 0, in order of the services' names.

@@ -12,6 +12,8 @@ extension DockerEngine {
             let id: String
             private enum CodingKeys: String, CodingKey { case id = "Id" }
         }
+        // The program is there only once its services are.
+        _ = await services.outcome(of: id)
         let answer = try await http.exchange(
             .POST, container(id, "/exec"), body: try Self.encoded(createDocument(launch)))
         guard answer.status == 201 else { throw .refused("the engine refuses the session: \(answer.complaint)") }
@@ -49,7 +51,7 @@ extension DockerEngine {
     private static func encoded(_ document: JSONValue) throws(EngineError) -> [UInt8] { document.canonical }
 
     /// What the engine knows of an exec; nil if it knows none.
-    fileprivate func inspectExec(_ id: String) async throws(EngineError) -> InspectedExec? {
+    func inspectExec(_ id: String) async throws(EngineError) -> InspectedExec? {
         let answer = try await http.exchange(.GET, path("/exec/\(percentEncoded(id))/json"))
         if answer.status == 404 { return nil }
         try answer.expect(200)
@@ -64,7 +66,7 @@ extension DockerEngine {
     }
 }
 
-private struct InspectedExec: Decodable {
+struct InspectedExec: Decodable {
     let isRunning: Bool
     let exitCode: Int?
     private enum CodingKeys: String, CodingKey { case isRunning = "Running", exitCode = "ExitCode" }
