@@ -139,7 +139,8 @@ package struct AttemptDescription: Hashable, Sendable {
             group: try record.number("group"), memory: try record.number("memory"),
             usesHostNetwork: try record.value("network") == "host", logLimit: try record.number("log-limit"),
             timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
-            leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"), company: try Self.company(record))
+            leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"),
+            company: try Self.company(record))
         guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
         else {
             throw RecordText.Malformed("the attempt's description is not consistent")

@@ -33,7 +33,8 @@ package struct EndRecord: Hashable, Sendable {
 
     package init(
         attempt: String, verdict: Verdict, outOfMemory: Bool = false, startedAt: Int64?, finishedAt: Int64,
-        message: String? = nil, stopped: Cause? = nil, note: String? = nil, cpuMicroseconds: Int64? = nil, peakMemory: Int64? = nil
+        message: String? = nil, stopped: Cause? = nil, note: String? = nil, cpuMicroseconds: Int64? = nil,
+        peakMemory: Int64? = nil
     ) {
         self.attempt = attempt
         self.verdict = verdict

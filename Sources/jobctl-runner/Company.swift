@@ -94,7 +94,7 @@ struct Company {
         let how =
             status < 0
             ? "took too long" : status & 0x7f == 0 ? "ended with exit code \(status >> 8 & 0xff)" : "was killed"
-        fail(.servicesFailed("the service '\(member.name)' was not ready in time: its last health check \(how)"), member)
+        fail("the service '\(member.name)' was not ready in time: its last health check \(how)", member)
     }
 
     private mutating func ended(_ member: Member) {
@@ -102,33 +102,29 @@ struct Company {
         let text = readFile(member.folder.end, limit: RecordText.sizeLimit) ?? []
         // allowed: what cannot be read proves nothing, which is said
         guard let end = try? EndRecord(text) else {
-            return fail(.notStarted("the runner of the service '\(member.name)' ended without a record"), member)
+            return fail(
+                "the runner of the service '\(member.name)' ended without a record", isInfrastructure: true, member)
         }
         switch end.verdict {
         case .notStarted(let why), .servicesFailed(let why):
-            fail(.notStarted("the service '\(member.name)': \(why)"), member)
+            fail("the service '\(member.name)': \(why)", isInfrastructure: true, member)
         case .exited(let code):
             let how = end.outOfMemory ? "used more memory than it asked for" : "ended with exit code \(code)"
             let why = end.message.map { ": \($0)" } ?? ""
-            fail(.servicesFailed("the service '\(member.name)' \(how) before the task was started\(why)"), member)
+            let when = programRuns ? "while the task ran" : "before the task was started"
+            fail("the service '\(member.name)' \(how) \(when)\(why)", member)
         }
     }
 
     /// Before the program was started, this ends the attempt; afterwards it is told beside whatever the program does.
-    private mutating func fail(_ verdict: EndRecord.Verdict, _ member: Member) {
+    private mutating func fail(_ sentence: String, isInfrastructure: Bool = false, _ member: Member) {
         lastWords += Self.tail(of: member)
         guard programRuns else {
-            failure = failure ?? verdict
+            failure = failure ?? (isInfrastructure ? .notStarted(sentence) : .servicesFailed(sentence))
             return
         }
-        let sentence: String
-        switch verdict {
-        case .servicesFailed(let why), .notStarted(let why): sentence = why
-        case .exited(let code): sentence = "the service '\(member.name)' ended with exit code \(code)"
-        }
-        let told = sentence.split(separator: " before the task was started").joined(separator: " while the task ran")
-        lastWords += "[jobctl: \(told)]\n"
-        note = note ?? told
+        lastWords += "[jobctl: \(sentence)]\n"
+        note = note ?? sentence
     }
 
     // MARK: The end

@@ -343,7 +343,8 @@ struct Watch {
         var end = EndRecord(
             attempt: description.attempt, verdict: .notStarted(""), outOfMemory: groups.wasOutOfMemory,
             startedAt: story.startedAt, finishedAt: wallMilliseconds(), stopped: supervision.cause,
-            note: company?.note, cpuMicroseconds: figures?.cpuMicroseconds, peakMemory: figures.map { max($0.peakMemory, story.peak) })
+            note: company?.note, cpuMicroseconds: figures?.cpuMicroseconds,
+            peakMemory: figures.map { max($0.peakMemory, story.peak) })
         if let number = story.breakage {
             end.verdict = .notStarted("the container's init could not work: \(String(cString: strerror(number)))")
         } else if let number = story.failure {

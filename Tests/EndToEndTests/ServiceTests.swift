@@ -22,7 +22,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("a script finds its database by name, and a rerun a fresh one; the configuration pins the service's image")
+        @Test(
+            "a script finds its database by name, and a rerun a fresh one; the configuration pins the service's image")
         func databaseBesideScript() async throws {
             try await Self.withRedis { c in
                 let spec = repositoryFolder + "/Examples/services/hottest.yaml"
@@ -93,7 +94,7 @@ extension EndToEnd {
                     service + "\nvolumes: [scratch:/gate:ro]")
                 try await eventually("the program runs") { try await c.ok("logs", id) == "up" }
                 try await c.kill(.worker)
-                try await c.up()
+                try await c.up(options: ["--engine", "oci"])
                 _ = FileManager.default.createFile(atPath: c.scratch + "/open", contents: nil)
                 let job = try await c.ended(id)
                 #expect(job.state == .known(.succeeded), "\(job)")

@@ -55,7 +55,8 @@ struct ServiceTests {
         let json = String(decoding: configuration.canonicalJSON, as: UTF8.self)
         #expect(json.contains(#""services":{"cache-2":{"command":["/bin/sh","-c","exec redis-server"]"#))
         #expect(json.contains(Digest(of: "redis:7").description) && !json.contains("redis:7"))
-        #expect(json.contains(#""healthcheck":{"command":["redis-cli","ping"],"interval":0.25,"retries":5,"timeout":2}"#))
+        #expect(
+            json.contains(#""healthcheck":{"command":["redis-cli","ping"],"interval":0.25,"retries":5,"timeout":2}"#))
         let again = try WireJSON.decode(Configuration.self, from: json.utf8)
         #expect(again == configuration && again.digest == configuration.digest)
     }

@@ -188,7 +188,9 @@ struct SpecRefusalTests {
             "{db: {image: a, command: [b], healthcheck: {command: [c], start_period: 5s}}}",
             "{db: {image: a, command: [b]}, db: {image: a, command: [b]}}",
         ].map { after("services: \($0)\n") } + [
-            after("services:\n" + (1...9).map { "  s\($0): {image: a, command: [b]}\n" }.joined(), shown: "services: (9)\n"),
+            after(
+                "services:\n" + (1...9).map { "  s\($0): {image: a, command: [b]}\n" }.joined(),
+                shown: "services: (9)\n"),
             after("network: host\nservices: {db: {image: a, command: [b]}}\n"),
             after("service: {db: {image: a, command: [b]}}\n"),
         ]

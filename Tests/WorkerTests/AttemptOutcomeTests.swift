@@ -39,7 +39,9 @@ struct AttemptOutcomeTests {
         }
     }
 
-    @Test("a service that was not ready is a failure without an exit code, and one that ended early is told beside the end")
+    @Test(
+        "a service that was not ready is a failure without an exit code, and one that ended early is told beside the end"
+    )
     func services() {
         for code in [0, 125] {
             var record = Self.record(code)

@@ -13,11 +13,12 @@ extension EnginePromise {
     static let services = reaching + ending
 
     private static let reaching = [
-        EnginePromise("two services listen on one port, and the program reaches both by name, and nobody else") { world in
+        EnginePromise("two services listen on one port, and the program reaches both by name, and nobody else") {
+            world in
             try await world.withEngine { engine, _ in
                 let host = try HostListener()
                 let program = """
-                    for name in a b localhost; do wget -q -T 5 -O - http://$name/name || echo no $name; done
+                    for name in a b localhost; do timeout 5 wget -q -O - http://$name/name || echo no $name; done
                     ls /sys/class/net
                     for address in \(host.addresses.joined(separator: " ")); do
                         nc -w 1 $address \(host.port) < /dev/null > /dev/null 2>&1 && echo reached $address
@@ -46,7 +47,7 @@ extension EnginePromise {
                         "sh", "-c",
                         """
                         mkdir /tmp/www; until wget -q -O /tmp/www/name http://back/name; do sleep 0.1; done
-                        hostname >> /tmp/www/name; exec httpd -f -p front:80 -h /tmp/www
+                        hostname >> /tmp/www/name; exec httpd -f -p 80 -h /tmp/www
                         """,
                     ], resources: world.small, health: world.health("wget -q -O /dev/null http://front/name"))
                 let run = try await engine.run(
@@ -79,7 +80,7 @@ extension EnginePromise {
                     address = Output(stdout: piece.bytes).text.split(separator: "\t").first.map(String.init) ?? ""
                     break
                 }
-                let probe = "for host in db \(address); do wget -q -T 2 -O - http://$host/name || echo no; done"
+                let probe = "for host in db \(address); do timeout 3 wget -q -O - http://$host/name || echo no; done"
                 for services in [[], [world.pages("other")]] {
                     let run = try await engine.run(world.specification(probe, task: 2, beside: services))
                     #expect(!run.output.text.contains("I am db") && run.output.text.hasPrefix("no\n"), "\(run)")
@@ -147,15 +148,12 @@ extension EnginePromise {
                 #expect(record.serviceFailure?.hasSuffix("the command was not found in the image") == true)
             }
         },
-        EnginePromise("a service that ends while the program runs is told, and the program's end stays its own") { world in
+        EnginePromise("a service that ends while the program runs is told, and the program's end stays its own") {
+            world in
             try await world.withEngine { engine, _ in
-                // It serves until somebody asks it to end.
-                let mortal = ServiceSpecification(
-                    name: ServiceName(rawValue: "db")!, image: world.image,
-                    command: ["sh", "-c", "nc -l -p 80; echo gone; exit 4"], resources: world.small,
-                    health: world.health("grep -q ':0050 .* 0A ' /proc/net/tcp"))
-                let murder = "until echo end | nc -w 1 db 80; do sleep 0.1; done; while nc -w 1 db 80; do :; done; sleep 1"
-                let run = try await engine.run(world.specification(murder, beside: [mortal]))
+                let run = try await engine.run(
+                    world.specification(
+                        EngineWorld.murder, beside: [world.mortal("db", last: "echo gone; exit 4")]))
                 #expect(run.record.note == "the service 'db' ended with exit code 4 while the task ran", "\(run)")
                 #expect(ExitRecord.Zero(run.record) != nil && run.output.errors.contains("[db] gone\n"), "\(run)")
             }
@@ -209,6 +207,23 @@ extension EngineWorld {
                 "mkdir /tmp/www; \(before) echo I am \(name) >> /tmp/www/name; httpd -f -p 80 -h /tmp/www; : \(mark)",
             ], resources: small, health: health("wget -q -O /dev/null http://127.0.0.1/name"))
     }
+
+    /// A service that ends when somebody asks it to.
+    func mortal(_ name: String, last: String) -> ServiceSpecification {
+        var service = pages(name)
+        service.command[2] = """
+            mkdir -p /tmp/www/cgi-bin; echo I am \(name) > /tmp/www/name
+            { echo '#!/bin/sh'; echo 'echo; touch /tmp/end'; } > /tmp/www/cgi-bin/end; chmod 755 /tmp/www/cgi-bin/end
+            httpd -p 80 -h /tmp/www; until [ -e /tmp/end ]; do sleep 0.1; done; \(last)
+            """
+        return service
+    }
+
+    /// A program that asks `db` to end, and ends well a second after it has.
+    static let murder = """
+        wget -q -O /dev/null http://db/cgi-bin/end; while timeout 1 wget -q -O /dev/null http://db/name; do sleep 0.1; done
+        sleep 1
+        """
 
     func specification(
         _ line: String, task: Int64 = 1, beside services: [ServiceSpecification]

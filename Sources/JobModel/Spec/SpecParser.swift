@@ -136,7 +136,9 @@ package enum SpecParser {
                 throw refusal("files.\(shown(path))", "lies inside a volume's mount point: choose another path")
             }
             guard services.isEmpty || network == .none else {
-                throw refusal("network", "cannot be '\(network.rawValue)' beside 'services', which make a private network: leave it out")
+                throw refusal(
+                    "network",
+                    "cannot be '\(network.rawValue)' beside 'services', which make a private network: leave it out")
             }
             return JobSpec(
                 name: name, image: image.0, imageText: image.1, platform: platform, command: argv, files: files,

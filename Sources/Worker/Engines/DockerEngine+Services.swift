@@ -146,7 +146,7 @@ extension DockerEngine {
             let called = "the service '\(service.serviceName ?? name)'"
             switch service.state.judge() {
             case .running: break
-            case .ended(let end): return "\(called) \(await sentence(end, service)) before the task was started"
+            case .ended(let end): return "\(called) " + (await sentence(end, service, "before the task was started"))
             case .ending, .notStarted:
                 try await pause(.milliseconds(50))
                 continue
@@ -163,14 +163,14 @@ extension DockerEngine {
         }
     }
 
-    private func sentence(_ end: ContainerEnd, _ service: InspectedContainer) async -> String {
+    private func sentence(_ end: ContainerEnd, _ service: InspectedContainer, _ moment: String) async -> String {
         switch end {
-        case .exited(let record) where record.oomKilled: return "used more memory than it asked for"
+        case .exited(let record) where record.oomKilled: return "used more memory than it asked for \(moment)"
         case .exited(let record):
             // allowed: the code alone is told
             let cause = (try? await completed(.exited(record), of: service))?.message.map { ": \($0)" } ?? ""
-            return "ended with exit code \(record.exitCode)\(cause)"
-        case .neverStarted(let why), .unproven(let why): return "is gone (\(why))"
+            return "ended with exit code \(record.exitCode) \(moment)\(cause)"
+        case .neverStarted(let why), .unproven(let why): return "was gone \(moment): \(why)"
         }
     }
 
@@ -252,7 +252,8 @@ extension DockerEngine {
             guard let inspected = try await inspect(name), case .ended(let how) = inspected.state.judge(),
                 let time = RecordedState.time(inspected.state.finishedAt), let end, time < end
             else { continue }
-            lost.append((name, "the service '\(service)' \(await sentence(how, inspected)) while the task ran"))
+            let sentence = await sentence(how, inspected, "while the task ran")
+            lost.append((name, "the service '\(service)' \(sentence)"))
         }
         return lost
     }

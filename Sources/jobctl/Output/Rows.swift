@@ -128,22 +128,27 @@ extension ConfigurationDocument: Row {
             "\($0.key):\($0.value.path):\($0.value.mode.rawValue)"
         }
         let resources = configuration.resources
-        return Render.page([
-            ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")),
-            ("created", Render.time(createdAt)),
-            ("image", "\(imageReference) = \(configuration.image.digest)"), ("platform", configuration.image.platform),
-            ("command", configuration.command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")),
-            ("environment", Render.pairs(configuration.environment)), ("working_dir", configuration.workingDirectory),
-            (
-                "files",
-                configuration.files.isEmpty
-                    ? nil
-                    : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }
-                        .joined(separator: " ")
-            ),
-            ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")), ("network", configuration.network.rawValue),
-            ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
-        ] + configuration.services.sorted { $0.key < $1.key }.map { ("service \($0.key)", Optional($0.value.line)) })
+        return Render.page(
+            [
+                ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")),
+                ("created", Render.time(createdAt)),
+                ("image", "\(imageReference) = \(configuration.image.digest)"),
+                ("platform", configuration.image.platform),
+                ("command", configuration.command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")),
+                ("environment", Render.pairs(configuration.environment)),
+                ("working_dir", configuration.workingDirectory),
+                (
+                    "files",
+                    configuration.files.isEmpty
+                        ? nil
+                        : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }
+                            .joined(separator: " ")
+                ),
+                ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")),
+                ("network", configuration.network.rawValue),
+                ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
+            ] + configuration.services.sorted { $0.key < $1.key }.map { ("service \($0.key)", Optional($0.value.line)) }
+        )
     }
 }
 
