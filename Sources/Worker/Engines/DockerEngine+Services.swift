@@ -5,6 +5,7 @@
 import Foundation
 import JobModel
 import NIOCore
+import Synchronization
 
 /// How it went to bring a container's services up.
 enum Gathering: Sendable {
@@ -12,6 +13,47 @@ enum Gathering: Sendable {
     /// The program will not be started: this is the end, and what the services wrote last.
     case failed(ExitRecord, lastWords: String)
     case broken(EngineError)
+}
+
+/// A health check that runs: its streams are let go of once, by its end, its timeout, or who stops the attempt.
+private final class RunningCheck: Sendable {
+    private let session: any ContainerSession
+    private let isOver = Mutex(false)
+
+    init(_ session: any ContainerSession) { self.session = session }
+
+    /// Nil if it took longer, or was stopped.
+    func exitCode(within limit: Duration) async -> Result<Int?, EngineError> {
+        let timer = Task {
+            do { try await Task.sleep(for: limit) } catch { return }
+            await end()
+        }
+        defer { timer.cancel() }
+        return await withTaskCancellationHandler {
+            do throws(EngineError) {
+                await session.endInput()
+                while try await session.read() != nil {}
+                guard await end() else { return .success(nil) }
+                return .success(Int(try await session.exitCode()))
+            } catch {
+                await end()
+                return error.isUnavailable ? .failure(error) : .success(126)
+            }
+        } onCancel: {
+            Task { await end() }
+        }
+    }
+
+    /// - Returns: whether nobody had ended it before.
+    @discardableResult
+    private func end() async -> Bool {
+        let isFirst = isOver.withLock { isOver in
+            defer { isOver = true }
+            return !isOver
+        }
+        if isFirst { await session.close() }
+        return isFirst
+    }
 }
 
 /// What is gathered at present, or was, by container id.
@@ -174,34 +216,18 @@ extension DockerEngine {
         }
     }
 
-    /// - Returns: the exit code of a health check; nil if it took too long, or was not started.
+    /// - Returns: the exit code of a health check; nil if it took too long.
     private func check(_ health: HealthCheck, in id: String) async throws(EngineError) -> Int? {
-        struct Created: Decodable {
-            let id: String
-            private enum CodingKeys: String, CodingKey { case id = "Id" }
+        let request = SessionRequest(command: health.command, tty: false)
+        let session: any ContainerSession
+        do throws(EngineError) {
+            session = try await self.session(in: id, SessionLaunch(id: "health", request: request))
+        } catch {
+            // A command that is not there, or a service that ended in between: its state is looked at next.
+            guard !error.isUnavailable else { throw error }
+            return 126
         }
-        let command: JSONValue = [
-            "AttachStdin": false, "AttachStdout": false, "AttachStderr": false, "Tty": false, "Privileged": false,
-            "Cmd": .array(health.command.map { .string($0) }),
-        ]
-        let answer = try await http.exchange(.POST, container(id, "/exec"), body: command.canonical)
-        // The service ended in between: its state is looked at next.
-        guard answer.status == 201 else { return 1 }
-        let created: Created = try answer.decoded()
-        let run = try await http.exchange(
-            .POST, path("/exec/\(percentEncoded(created.id))/start"),
-            body: JSONValue.object([("Detach", true), ("Tty", false)]).canonical)
-        // A command that is not there.
-        guard (200..<300).contains(run.status) else { return 127 }
-        let deadline = ContinuousClock.now + .milliseconds(health.timeout.milliseconds)
-        var delay = Duration.milliseconds(10)
-        while ContinuousClock.now < deadline {
-            try await pause(delay)
-            guard let state = try await inspectExec(created.id) else { return 1 }
-            if !state.isRunning, let code = state.exitCode { return code }
-            delay = min(delay * 2, .milliseconds(200))
-        }
-        return nil
+        return try await RunningCheck(session).exitCode(within: .milliseconds(health.timeout.milliseconds)).get()
     }
 
     /// Again and again while the engine is away.

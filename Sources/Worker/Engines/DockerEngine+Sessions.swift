@@ -51,7 +51,7 @@ extension DockerEngine {
     private static func encoded(_ document: JSONValue) throws(EngineError) -> [UInt8] { document.canonical }
 
     /// What the engine knows of an exec; nil if it knows none.
-    func inspectExec(_ id: String) async throws(EngineError) -> InspectedExec? {
+    fileprivate func inspectExec(_ id: String) async throws(EngineError) -> InspectedExec? {
         let answer = try await http.exchange(.GET, path("/exec/\(percentEncoded(id))/json"))
         if answer.status == 404 { return nil }
         try answer.expect(200)
@@ -66,7 +66,7 @@ extension DockerEngine {
     }
 }
 
-struct InspectedExec: Decodable {
+private struct InspectedExec: Decodable {
     let isRunning: Bool
     let exitCode: Int?
     private enum CodingKeys: String, CodingKey { case isRunning = "Running", exitCode = "ExitCode" }
