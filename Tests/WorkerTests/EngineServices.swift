@@ -221,7 +221,8 @@ extension EngineWorld {
 
     /// A program that asks `db` to end, and ends well a second after it has.
     static let murder = """
-        wget -q -O /dev/null http://db/cgi-bin/end; while timeout 1 wget -q -O /dev/null http://db/name; do sleep 0.1; done
+        wget -q -O /dev/null http://db/cgi-bin/end
+        while timeout 1 wget -q -O /dev/null http://db/name; do sleep 0.1; done
         sleep 1
         """
 

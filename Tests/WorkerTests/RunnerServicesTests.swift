@@ -1,5 +1,5 @@
-// Runners with services when things go wrong: whoever is killed, and whenever, nothing of a service is left. Method: real
-// containers, looked at from outside.
+// Runners with services when things go wrong: whoever is killed, and whenever, nothing of a service is left. Method:
+// real containers, looked at from outside.
 import Foundation
 import Glibc
 import JobModel

@@ -6,7 +6,8 @@
 
 /// The network namespace of this thread, as a descriptor.
 int jc_network_current(void);
-/// A new network namespace whose loopback works, as a descriptor. This thread is in it no longer when this returns.
+/// A new network namespace whose loopback works and whose low ports are everybody's, as a descriptor. This thread is in it
+/// no longer when this returns.
 int jc_network_make(void);
 int jc_network_enter(int network);
 /// Makes a bridge in this thread's network namespace.

@@ -165,7 +165,8 @@ package protocol ContainerEngine: Sendable {
     func ensureImage(_ image: PinnedImage) async throws(EngineError)
     /// Creates a container, not started. One that exists for this attempt is returned as it is.
     func create(_ specification: ContainerSpecification) async throws(EngineError) -> String
-    /// Starts its services, and once all of them are ready, it. One that was started already stays as it is. A command that is not found shows itself in
+    /// Starts its services, and once all of them are ready, it. One that was started already stays as it is. A command
+    /// that is not found shows itself in
     /// ``wait(_:)``, today and after a crash of the agent: the container's init starts it.
     func start(_ id: String) async throws(EngineError)
     /// Waits for its end and that of its services, also while the engine restarts; returns at once if it has ended.

@@ -187,8 +187,9 @@ struct AttemptBundle: Sendable {
         ]
         if specification.network == .none {
             spaces.append("network")
-            // A service may listen on port 80 without being root, in a network of its own.
-            members.append(("sysctl", ["net.ipv4.ip_unprivileged_port_start": "0"]))
+            // A service may listen on port 80 without being root, in a network of its own. Of one that it has made
+            // the runner has seen to that: runc takes it for the host's.
+            if company == nil { members.append(("sysctl", ["net.ipv4.ip_unprivileged_port_start": "0"])) }
         }
         members.append(("namespaces", .array(spaces.map { namespace($0) })))
         return .object(members)
