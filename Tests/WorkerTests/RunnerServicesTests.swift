@@ -108,16 +108,18 @@ struct RunnerServicesTests {
     func hostSeesNothing() async throws {
         let world = try world
         try await world.withRunners { engine, _ in
-            let before = try interfaces()
             let id = try await engine.runningProgram(
                 world.specification("echo up; sleep 1000", beside: [world.pages("db")]))
-            #expect(try interfaces() == before)
+            #expect(try interfaces() == [])
             try await engine.remove(id)
-            #expect(try interfaces() == before)
+            #expect(try interfaces() == [])
         }
     }
 
+    /// Those of the host that a runner could have made; daemons of other tests make theirs.
     private func interfaces() throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: "/sys/class/net").sorted()
+        try FileManager.default.contentsOfDirectory(atPath: "/sys/class/net").filter {
+            $0.hasPrefix("jobctl") || $0.hasPrefix("task") || $0.hasPrefix("service")
+        }
     }
 }

@@ -132,13 +132,20 @@ extension DockerEngine {
         }
     }
 
+    /// CNI's book of the network's addresses, which podman leaves for ever.
+    private func forgetAddresses(of attempt: AttemptID) {
+        guard case .podman = dialect else { return }
+        // allowed: without CNI, or with another folder, there is none
+        try? FileManager.default.removeItem(atPath: "/var/lib/cni/networks/" + containerName(of: attempt))
+    }
+
     /// The containers on it are gone; an engine may take a moment to notice.
     func removeNetwork(of attempt: AttemptID) async throws(EngineError) {
         let query = if case .podman = dialect { [("force", "true")] } else { [(String, String)]() }
         for round in 0..<50 {
             let answer = try await http.exchange(
                 .DELETE, path("/networks/" + percentEncoded(containerName(of: attempt))), query: query)
-            if [200, 204, 404].contains(answer.status) { return }
+            if [200, 204, 404].contains(answer.status) { return forgetAddresses(of: attempt) }
             guard round < 49 else { throw answer.failure }
             try await pause(.milliseconds(100))
         }
