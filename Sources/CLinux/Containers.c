@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "CLinux.h"
 #include "Containers.h"
 
 #include <errno.h>
@@ -105,6 +106,24 @@ pid_t jc_spawn_with(
     posix_spawn_file_actions_adddup2(&actions, fourth, 3);
     posix_spawn_file_actions_addclosefrom_np(&actions, 4);
     return spawn(program, argv, environment, &actions, 0, 0);
+}
+
+pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth) {
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, 0, 1);
+    posix_spawn_file_actions_adddup2(&actions, 0, 2);
+    posix_spawn_file_actions_adddup2(&actions, fourth, 3);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+    return spawn(program, argv, environ, &actions, 1, 0);
+}
+
+int jc_die_with_parent(int notice) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || fcntl(notice, F_SETFD, FD_CLOEXEC) != 0) return -errno;
+    struct pollfd reader = {.fd = notice};
+    if (poll(&reader, 1, 0) < 0) return -errno;
+    return reader.revents ? -ESRCH : 0;
 }
 
 int jc_adopt_orphans(void) { return result(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)); }
@@ -251,18 +270,67 @@ static pid_t start(char *const *argv) {
     return program;
 }
 
+/// The health checks of a service, one after the other until one says that it can be used.
+struct probe {
+    const struct jc_health *health;
+    /// 0 while none runs.
+    pid_t process;
+    /// When the next one begins, or the one that runs has taken too long; -1 when there is nothing to do any more.
+    int64_t moment;
+    int is_late;
+    int32_t failures;
+};
+
+static void end_probe(struct probe *probe, int status) {
+    int is_late = probe->is_late;
+    // What it started in its group goes with it.
+    kill(-probe->process, SIGKILL);
+    probe->process = 0;
+    probe->is_late = 0;
+    probe->moment = -1;
+    if (!is_late && WIFEXITED(status) && WEXITSTATUS(status) == 0) tell(jc_init_healthy, 0);
+    else if (++probe->failures >= probe->health->retries) tell(jc_init_unhealthy, is_late ? -1 : status);
+    else probe->moment = jc_boot_milliseconds() + probe->health->interval;
+}
+
+static void keep_time(struct probe *probe) {
+    if (probe->moment < 0 || jc_boot_milliseconds() < probe->moment) return;
+    if (probe->process > 0) {
+        probe->is_late = 1;
+        probe->moment = -1;
+        kill(-probe->process, SIGKILL);
+        kill(probe->process, SIGKILL);
+        return;
+    }
+    probe->moment = jc_boot_milliseconds() + probe->health->timeout;
+    probe->process = fork();
+    if (probe->process == 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        for (int number = 0; null >= 0 && number < 3; number++) dup2(null, number);
+        sigset_t none;
+        sigemptyset(&none);
+        for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        setpgid(0, 0);
+        execvp(probe->health->argv[0], probe->health->argv);
+        _exit(errno == ENOENT ? 127 : 126);
+    }
+    if (probe->process < 0) probe->process = 0;
+}
+
 /// Ends with the program, after it has told how the program ended.
-static void reap(pid_t program) {
+static void reap(pid_t program, struct probe *probe) {
     int status;
     pid_t process;
     while ((process = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (process == probe->process) end_probe(probe, status);
         if (process != program) continue;
         tell(jc_init_ended, status);
         _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
     }
 }
 
-void jc_init_main(char *const *argv) {
+void jc_init_main(char *const *argv, const struct jc_health *health) {
     prctl(PR_SET_NAME, "jobctl-init", 0, 0, 0);
     // Nobody in the container may look into this process or speak for it.
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -280,9 +348,14 @@ void jc_init_main(char *const *argv) {
     if (!tell(jc_init_ready, 0)) _exit(137);
     pid_t program = start(argv);
     struct pollfd wanted[2] = {{.fd = signals, .events = POLLIN}, {.fd = channel}};
+    struct probe probe = {.health = health, .moment = -1};
+    if (health && health->argv) probe.moment = jc_boot_milliseconds();
+    else if (health) tell(jc_init_healthy, 0);
     for (;;) {
-        reap(program);
-        if (poll(wanted, 2, -1) < 0) continue;
+        reap(program, &probe);
+        keep_time(&probe);
+        int64_t left = probe.moment < 0 ? -1 : probe.moment - jc_boot_milliseconds();
+        if (poll(wanted, 2, probe.moment < 0 ? -1 : left < 0 ? 0 : left > 60000 ? 60000 : (int)left) < 0) continue;
         // Whoever watched over this container is gone: nobody would record its end.
         if (wanted[1].revents) _exit(137);
         for (int number; (number = jc_signal_next(signals)) != 0;) {

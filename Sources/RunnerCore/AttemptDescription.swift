@@ -7,7 +7,7 @@ package enum RuntimeKind: String, Hashable, Sendable, CaseIterable {
 }
 
 package struct AttemptDescription: Hashable, Sendable {
-    /// `42.7.2`: the container's name too.
+    /// `42.7.2`, or `42.7.2-db` for its service `db`: the container's name too.
     package var attempt: String
     /// Of which boot of the host: nothing is started in another.
     package var boot: String
@@ -39,13 +39,37 @@ package struct AttemptDescription: Hashable, Sendable {
     package var leaseFile: String?
     /// The OCI bundle's config.json.
     package var bundle: String
+    /// Set where the attempt has services: the network that they and the task share.
+    package var company: Company?
+
+    /// What a container knows of those that it shares a network with.
+    package struct Company: Hashable, Sendable {
+        /// How the container calls itself.
+        package var hostname: String
+        /// Its own, in the host's byte order.
+        package var address: UInt32
+        /// Lines of /etc/hosts: those who can be reached by name.
+        package var hosts: [String]
+        /// The services that the task's runner starts; none in a service's own description.
+        package var services: [String]
+        /// Whether this is a service, which its attempt's runner looks after.
+        package var isService: Bool
+
+        package init(hostname: String, address: UInt32, hosts: [String], services: [String], isService: Bool) {
+            self.hostname = hostname
+            self.address = address
+            self.hosts = hosts
+            self.services = services
+            self.isService = isService
+        }
+    }
 
     package init(
         attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String,
         layers: [String],
         usesUserAttributes: Bool, holds: [String], workingDirectory: String, user: UInt32, group: UInt32, memory: Int64,
         usesHostNetwork: Bool, logLimit: Int64,
-        timeLimit: Int64?, grace: Int64, leaseFile: String?, bundle: String
+        timeLimit: Int64?, grace: Int64, leaseFile: String?, bundle: String, company: Company? = nil
     ) {
         self.attempt = attempt
         self.boot = boot
@@ -65,6 +89,7 @@ package struct AttemptDescription: Hashable, Sendable {
         self.grace = grace
         self.leaseFile = leaseFile
         self.bundle = bundle
+        self.company = company
     }
 
     private static let format = "jobctl-attempt-1"
@@ -90,6 +115,13 @@ package struct AttemptDescription: Hashable, Sendable {
         record.add("grace-ms", grace)
         record.add("lease-file", leaseFile)
         record.add("bundle", bundle)
+        if let company {
+            record.add("role", company.isService ? "service" : "task")
+            record.add("hostname", company.hostname)
+            record.add("address", company.address)
+            for host in company.hosts { record.add("host", host) }
+            for service in company.services { record.add("service", service) }
+        }
         return record.text
     }
 
@@ -107,10 +139,23 @@ package struct AttemptDescription: Hashable, Sendable {
             group: try record.number("group"), memory: try record.number("memory"),
             usesHostNetwork: try record.value("network") == "host", logLimit: try record.number("log-limit"),
             timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
-            leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"))
+            leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"),
+            company: try Self.company(record))
         guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
         else {
             throw RecordText.Malformed("the attempt's description is not consistent")
         }
+    }
+
+    private static func company(_ record: RecordText) throws(RecordText.Malformed) -> Company? {
+        guard let role = record.optional("role") else { return nil }
+        let services = record.all("service")
+        // They name folders.
+        guard services.allSatisfy({ !$0.isEmpty && !$0.contains("/") }) else {
+            throw RecordText.Malformed("the record's 'service' is no name")
+        }
+        return Company(
+            hostname: try record.value("hostname"), address: try record.number("address"), hosts: record.all("host"),
+            services: services, isService: role == "service")
     }
 }

@@ -7,6 +7,8 @@ package struct EndRecord: Hashable, Sendable {
         case exited(code: Int)
         /// The container was never started, and why.
         case notStarted(String)
+        /// The container was never started because one of its services could not be used, and why.
+        case servicesFailed(String)
     }
     /// Why the runner ended the program.
     package enum Cause: String, Hashable, Sendable, CaseIterable {
@@ -23,13 +25,16 @@ package struct EndRecord: Hashable, Sendable {
     /// For the user, where the code alone does not explain it.
     package var message: String?
     package var stopped: Cause?
+    /// For the user, whatever the end was: a service that ended before the program did.
+    package var note: String?
     package var cpuMicroseconds: Int64?
     /// Bytes.
     package var peakMemory: Int64?
 
     package init(
         attempt: String, verdict: Verdict, outOfMemory: Bool = false, startedAt: Int64?, finishedAt: Int64,
-        message: String? = nil, stopped: Cause? = nil, cpuMicroseconds: Int64? = nil, peakMemory: Int64? = nil
+        message: String? = nil, stopped: Cause? = nil, note: String? = nil, cpuMicroseconds: Int64? = nil,
+        peakMemory: Int64? = nil
     ) {
         self.attempt = attempt
         self.verdict = verdict
@@ -38,6 +43,7 @@ package struct EndRecord: Hashable, Sendable {
         self.finishedAt = finishedAt
         self.message = message
         self.stopped = stopped
+        self.note = note
         self.cpuMicroseconds = cpuMicroseconds
         self.peakMemory = peakMemory
     }
@@ -51,12 +57,14 @@ package struct EndRecord: Hashable, Sendable {
         switch verdict {
         case .exited(let code): record.add("code", code)
         case .notStarted(let why): record.add("not-started", why)
+        case .servicesFailed(let why): record.add("services-failed", why)
         }
         record.add("out-of-memory", outOfMemory ? 1 : 0)
         record.add("started-ms", startedAt)
         record.add("finished-ms", finishedAt)
         record.add("message", message)
         record.add("stopped", stopped?.rawValue)
+        record.add("note", note)
         record.add("cpu-us", cpuMicroseconds)
         record.add("peak-memory", peakMemory)
         return record.text
@@ -68,6 +76,8 @@ package struct EndRecord: Hashable, Sendable {
         let verdict: Verdict
         if let why = record.optional("not-started") {
             verdict = .notStarted(why)
+        } else if let why = record.optional("services-failed") {
+            verdict = .servicesFailed(why)
         } else {
             let code: Int = try record.number("code")
             guard (0...255).contains(code) else { throw RecordText.Malformed("the record's 'code' is not possible") }
@@ -82,7 +92,8 @@ package struct EndRecord: Hashable, Sendable {
         self.init(
             attempt: try record.value("attempt"), verdict: verdict, outOfMemory: outOfMemory != 0,
             startedAt: try record.optionalNumber("started-ms"), finishedAt: try record.number("finished-ms"),
-            message: record.optional("message"), stopped: stopped, cpuMicroseconds: try record.optionalNumber("cpu-us"),
+            message: record.optional("message"), stopped: stopped, note: record.optional("note"),
+            cpuMicroseconds: try record.optionalNumber("cpu-us"),
             peakMemory: try record.optionalNumber("peak-memory"))
     }
 }

@@ -19,11 +19,16 @@ package struct RunnerFolder: Hashable, Sendable {
     package var stderr: String { path + "/stderr" }
     /// What the runner complained of, if it did.
     package var complaints: String { path + "/complaints" }
+    /// The folder of one of the attempt's services.
+    package func service(_ name: String) -> RunnerFolder { RunnerFolder(path: path + Self.servicePrefix + name) }
+    package static let servicePrefix = "/service-"
     /// Where each runner mounts what its container sees, in its own namespace; one empty folder to everybody else.
     package var scratch: String {
         String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) + "/" + Self.scratchName
     }
     package static let scratchName = "scratch"
+    /// In the scratch folder, of a container that shares a network: that network.
+    package static let networkName = "/net"
     package var root: String { scratch + "/root" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
@@ -32,6 +37,9 @@ package struct RunnerFolder: Hashable, Sendable {
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a
     /// container.
     package static let join = "--join"
+    /// The init's first argument where it looks after a service: then come interval, timeout, retries and the number
+    /// of the words that follow for the health check, these words, and the program.
+    package static let health = "--health"
     /// The only argument of the program where it shall look at its own confinement: for a trial.
     package static let check = "--check"
 }

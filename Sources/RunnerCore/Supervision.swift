@@ -21,8 +21,9 @@ package struct Supervision: Hashable, Sendable {
         self.leaseEnd = leaseEnd
     }
 
+    /// The time limit counts from here. The first call is the one that counts.
     package mutating func started(at now: Int64) {
-        limitAt = timeLimit.map { clampingSum(now, $0) }
+        limitAt = limitAt ?? timeLimit.map { clampingSum(now, $0) }
     }
 
     /// Somebody wants the program to end.

@@ -22,24 +22,32 @@ package struct Submission: Sendable {
         let bytes = Array(buffer: body)
         let parsed = try Self.parsed(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
-        guard let image = try archive.pinned(parsed.spec) else {
+        let wanted = parsed.spec.wantedImages
+        var images = try wanted.map { try archive.pinned($0.reference, platform: parsed.spec.platform) }
+        if images.contains(nil) {
             // A retry is answered before a tag is asked for again: its registry may be gone by now.
             if let known = try earlier(idempotency) { return known }
-            return try await accept(parsed, try await resolve(parsed.spec), by: caller, idempotency)
+            for place in images.indices where images[place] == nil {
+                images[place] = try await resolve(wanted[place], platform: parsed.spec.platform)
+            }
         }
-        return try await accept(parsed, image, by: caller, idempotency)
+        return try await accept(parsed, images.compactMap(\.self), by: caller, idempotency)
     }
 
+    /// - Parameter images: the task's, then those of its services in their order.
     private func accept(
-        _ parsed: ParsedSubmission, _ image: PinnedImage, by caller: Caller, _ idempotency: IdempotencyKey?
+        _ parsed: ParsedSubmission, _ images: [PinnedImage], by caller: Caller, _ idempotency: IdempotencyKey?
     ) async throws -> JobDocument {
-        let configuration = parsed.spec.configuration(image: image, files: try await keep(parsed))
+        let configuration = parsed.spec.configuration(
+            image: images[0], files: try await keep(parsed),
+            serviceImages: Dictionary(
+                uniqueKeysWithValues: zip(parsed.spec.services.map(\.name), images.dropFirst())))
         let json = configuration.canonicalJSON
         let record = try parsed.spec.record(
             configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices)
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: json, name: parsed.spec.name,
-            imageIsStored: try archive.isStored(image), hold: parsed.hold, idempotency: idempotency)
+            imageIsStored: try areStored(record), hold: parsed.hold, idempotency: idempotency)
         return try await accept(accepted)
     }
 
@@ -68,14 +76,17 @@ package struct Submission: Sendable {
         }
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: configuration.canonicalJSON, name: nil,
-            imageIsStored: try archive.isStored(record.image), hold: request.hold, idempotency: idempotency)
+            imageIsStored: try areStored(record), hold: request.hold, idempotency: idempotency)
         return try await accept(accepted)
     }
 
     private func accept(_ submission: AcceptedSubmission) async throws -> JobDocument {
         let document = try await loop.submit(submission)
-        if !submission.imageIsStored, let reference = ImageReference(submission.record.imageReference) {
-            puller.want(ImagePuller.Wanted(reference: reference, image: submission.record.image))
+        if !submission.imageIsStored {
+            for (text, image) in submission.record.images {
+                guard let reference = ImageReference(text) else { continue }
+                puller.want(ImagePuller.Wanted(reference: reference, image: image))
+            }
         }
         return document
     }
@@ -90,12 +101,16 @@ package struct Submission: Sendable {
 
     // MARK: image
 
+    private func areStored(_ record: JobRecord) throws -> Bool {
+        try record.images.allSatisfy { try archive.isStored($0.image) }
+    }
+
     /// What a tag points to now, by its registry.
-    private func resolve(_ spec: JobSpec) async throws -> PinnedImage {
+    private func resolve(_ wanted: WantedImage, platform: String?) async throws -> PinnedImage {
         do {
-            return PinnedImage(digest: try await registry.resolve(spec.image).digest, platform: spec.platform)
+            return PinnedImage(digest: try await registry.resolve(wanted.reference).digest, platform: platform)
         } catch {
-            throw Problem.upstream(spec.image, error)
+            throw Problem.upstream(wanted.reference, error, field: wanted.field)
         }
     }
 
@@ -147,5 +162,19 @@ package struct Submission: Sendable {
     private func earlier(_ key: IdempotencyKey?) throws -> JobDocument? {
         guard let key, let id = try store.job(submittedWith: key) else { return nil }
         return try store.job(id)
+    }
+}
+
+/// An image that a spec names, and where.
+private struct WantedImage {
+    let reference: ImageReference
+    let field: String
+}
+
+extension JobSpec {
+    /// The task's image first, then those of the services in their order.
+    fileprivate var wantedImages: [WantedImage] {
+        [WantedImage(reference: image, field: "$.spec.image")]
+            + services.map { WantedImage(reference: $0.image, field: "$.spec.services.\($0.name).image") }
     }
 }

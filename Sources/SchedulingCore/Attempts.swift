@@ -69,7 +69,8 @@ extension AttemptReport {
             case .signal: signal.map { "killed by signal \($0)" } ?? "killed by a signal"
             case .oomKilled: "used more memory than it asked for (oom-killed)"
             case .timeLimit: "ran longer than its time limit"
-            case .cancelled, .preempted, .imageError, .volumeError, .outputError, .workerLost, .engineError:
+            case .cancelled, .preempted, .imageError, .volumeError, .outputError, .serviceError, .workerLost,
+                .engineError:
                 reason.rawValue
             }
         return message.map { "\(end): \($0)" } ?? end

@@ -240,8 +240,7 @@ package enum Invariants {
     private static func checkImages(_ cluster: Cluster, _ findings: inout Findings) {
         for id in cluster.jobs.ids {
             guard let job = cluster.jobs[id] else { continue }
-            let isListed = cluster.images[job.record.image.digest]?.jobs.contains(id) == true
-            findings.require(isListed == !job.progress.imageIsStored) {
+            findings.require(cluster.isWaitingForImage(id) == !job.progress.imageIsStored) {
                 "job \(id): its image is waited for in one book only"
             }
         }

@@ -85,10 +85,14 @@ struct Job: Sendable {
         }
         if progress.cancelRequested { return (.running, "being cancelled: running tasks are being stopped") }
         if progress.isHeld { return (counts.running > 0 ? .running : .held, progress.reason) }
-        if !progress.imageIsStored { return (.waiting, "waiting for image \(record.imageReference)") }
+        if !progress.imageIsStored { return (.waiting, "waiting for image \(imageNames)") }
         if counts.running > 0 { return (.running, nil) }
         if progress.startedAt != nil { return (.running, shortfall) }
         return shortfall == nil ? (.pending, nil) : (.waiting, shortfall)
+    }
+
+    private var imageNames: String {
+        ([record.imageReference] + record.services.map(\.reference)).joined(separator: " or ")
     }
 
     private var failureSentence: String {

@@ -18,14 +18,15 @@ extension Cluster {
         var job = Job(id: id, record: record, classSlot: classSlot, progress: progress)
         let booked = job.book(shortfall: classes.rows[classSlot].shortfall, in: &totals, at: now)
         jobs.insert(job, for: id)
-        if !imageIsStored { expectImage(record.image.digest, for: id) }
+        if !imageIsStored { expectImages(of: record, for: id) }
         enqueue(id)
         outcome.changes.append(.jobAdded(id, record, booked))
     }
 
     mutating func imageStored(_ digest: Digest) {
         guard let wait = images.remove(digest) else { return }
-        for id in wait.jobs.ids {
+        // A job with services may wait for another image as well.
+        for id in wait.jobs.ids where !isWaitingForImage(id) {
             jobs[id]?.progress.imageIsStored = true
             markDirty(id)
             enqueue(id)
@@ -43,7 +44,16 @@ extension Cluster {
         images[digest]?.wanted = 0
     }
 
-    mutating func expectImage(_ digest: Digest, for id: JobID) {
+    func isWaitingForImage(_ id: JobID) -> Bool {
+        jobs[id]?.record.imageDigests.contains { images[$0]?.jobs.contains(id) == true } ?? false
+    }
+
+    /// Those that are there already are told again: the books do not say which they are.
+    mutating func expectImages(of record: JobRecord, for id: JobID) {
+        for digest in record.imageDigests { expectImage(digest, for: id) }
+    }
+
+    private mutating func expectImage(_ digest: Digest, for id: JobID) {
         if !images.contains(digest) { images.insert(ImageWait(), for: digest) }
         if images[digest]?.jobs[id] == true { return }
         if images[digest]?.jobs.contains(id) == true {
@@ -99,7 +109,9 @@ extension Cluster {
             jobs[id]?.tasks[index]?.row.infrastructureFailures = 0
             if let row = jobs[id]?.tasks[index]?.row { outcome.changes.append(.task(row)) }
         }
-        if !job.progress.imageIsStored { expectImage(job.record.image.digest, for: id) }
+        for digest in job.record.imageDigests where images[digest]?.jobs.contains(id) == true {
+            expectImage(digest, for: id)
+        }
         markDirty(id)
         enqueue(id)
     }
@@ -137,10 +149,12 @@ extension Cluster {
         guard let job = jobs.remove(id) else { return }
         finished.remember(id, progress.state)
         leave(job.classSlot)
-        let digest = job.record.image.digest
-        guard !progress.imageIsStored, let wanted = images[digest]?.jobs.remove(id) else { return }
-        if wanted { images[digest]?.wanted -= 1 }
-        if images[digest]?.jobs.isEmpty == true { images.remove(digest) }
+        guard !progress.imageIsStored else { return }
+        for digest in job.record.imageDigests {
+            guard let wanted = images[digest]?.jobs.remove(id) else { continue }
+            if wanted { images[digest]?.wanted -= 1 }
+            if images[digest]?.jobs.isEmpty == true { images.remove(digest) }
+        }
     }
 
     /// The images that jobs wait for, in order.

@@ -31,7 +31,7 @@ extension Cluster {
         job.countedState = stored.progress.state
         job.countedTasks = stored.progress.counts
         jobs.insert(job, for: stored.id)
-        if !stored.progress.imageIsStored { expectImage(stored.record.image.digest, for: stored.id) }
+        if !stored.progress.imageIsStored { expectImages(of: stored.record, for: stored.id) }
     }
 
     /// An attempt whose worker is unknown gets one with no room, and is given up with that worker's lease.

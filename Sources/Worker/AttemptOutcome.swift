@@ -17,12 +17,19 @@ enum AttemptOutcome: Hashable, Sendable {
     ///   - stopReason: why the agent stopped it, if it did.
     ///   - note: what the user should know beside it.
     init(_ record: ExitRecord, stopReason: EndReason?, note: String? = nil) {
-        switch stopReason ?? record.stoppedFor {
+        let note = [note, record.note].compactMap(\.self).joined(separator: "; ")
+        self.init(record, stopReason ?? record.stoppedFor, note: note.isEmpty ? nil : note)
+    }
+
+    private init(_ record: ExitRecord, _ stopReason: EndReason?, note: String?) {
+        switch stopReason {
         case .timeLimit?: self = .failed(.timeLimit, record, message: "the time limit was reached")
         case .workerLost?: self = .lost(.workerLost, message: Self.leaseMessage)
         case let reason?: self = .cancelled(reason, record)
         case nil:
-            if let zero = ExitRecord.Zero(record) {
+            if let why = record.serviceFailure {
+                self = .failed(.serviceError, nil, message: why)
+            } else if let zero = ExitRecord.Zero(record) {
                 self = .succeeded(zero, note: note)
             } else if record.oomKilled {
                 self = .failed(.oomKilled, record, message: note ?? "the memory limit was reached")
@@ -46,7 +53,7 @@ enum AttemptOutcome: Hashable, Sendable {
         switch reason {
         case .workerLost: self = .lost(.workerLost, message: Self.leaseMessage)
         case .engineError: self = .lost(.engineError, message: failure.message)
-        case .exitCode, .signal, .oomKilled, .timeLimit, .imageError, .volumeError, .outputError:
+        case .exitCode, .signal, .oomKilled, .timeLimit, .imageError, .volumeError, .outputError, .serviceError:
             self = .failed(reason, exit, message: failure.message)
         case .cancelled, .preempted: self = .cancelled(reason, exit)
         }

@@ -13,6 +13,9 @@ extension AttemptRunner {
         try await untilStop { () async throws(AttemptFailure) in
             try await self.engine(.imageError) { (engine) async throws(EngineError) in
                 try await engine.ensureImage(configuration.image)
+                for (_, service) in configuration.services.sorted(by: { $0.key < $1.key }) {
+                    try await engine.ensureImage(service.image)
+                }
             }
         }
         var mounts: [ContainerMount] = []
@@ -84,9 +87,24 @@ extension AttemptRunner {
                 user: record.job.record.owner, mounts: mounts,
                 network: configuration.network, resources: configuration.resources, gpus: record.order.gpus,
                 logLimit: ByteCount(bytes: LogFiles.standardLimit), timeLimit: record.job.record.timeLimit,
-                grace: record.job.record.grace)
+                grace: record.job.record.grace, services: try services(values))
         } catch {
             throw AttemptFailure(reason: .engineError, message: "the configuration cannot be filled in: \(error)")
+        }
+    }
+
+    private func services(_ values: TemplateValues) throws -> [ServiceSpecification] {
+        try record.configuration.services.sorted { $0.key < $1.key }.map { name, service in
+            func filled(_ words: [String]) throws -> [String] { try words.map { try Template($0).text(values) } }
+            return ServiceSpecification(
+                name: name, image: service.image, command: try filled(service.command),
+                environment: try service.environment.mapValues { try Template($0).text(values) },
+                workingDirectory: service.workingDirectory, resources: service.resources,
+                health: try service.health.map {
+                    HealthCheck(
+                        command: try filled($0.command), interval: $0.interval, timeout: $0.timeout,
+                        retries: $0.retries)
+                })
         }
     }
 

@@ -16,13 +16,28 @@ struct JobctlRunner {
             if CommandLine.argc > 2, CommandLine.arguments[1] == RunnerFolder.join {
                 jc_join_main(CommandLine.unsafeArgv + 2)
             }
-            jc_init_main(CommandLine.unsafeArgv + 1)
+            becomeInit()
         }
         guard CommandLine.argc == 2, CommandLine.arguments[1].hasPrefix("/") else {
             say("usage: jobctl-runner FOLDER, which the worker's agent does")
             exit(2)
         }
         run(RunnerFolder(path: CommandLine.arguments[1]))
+    }
+
+    /// With a health check or without; see ``RunnerFolder/health``.
+    private static func becomeInit() -> Never {
+        let words = CommandLine.arguments
+        guard words[1] == RunnerFolder.health else { jc_init_main(CommandLine.unsafeArgv + 1, nil) }
+        guard words.count > 6, let interval = Int64(words[2]), let timeout = Int64(words[3]),
+            let retries = Int32(words[4]), let count = Int(words[5]), count >= 0, words.count > 6 + count
+        else { exit(126) }
+        let check = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>.allocate(capacity: count + 1)
+        check.initialize(repeating: nil, count: count + 1)
+        for place in 0..<count { check[place] = CommandLine.unsafeArgv[6 + place] }
+        var health = jc_health(
+            argv: count > 0 ? UnsafePointer(check) : nil, interval: interval, timeout: timeout, retries: retries)
+        jc_init_main(CommandLine.unsafeArgv + 6 + count, &health)
     }
 
     /// 1. lock · 2. read the description · 3. mark the start · 4. mount · 5. start the runtime · 6. watch · 7. write
@@ -42,12 +57,13 @@ struct JobctlRunner {
             exit(4)
         }
         guard description.boot == bootIdentity() else { exit(3) }
+        if description.company?.isService == true, jc_die_with_parent(noticeFile) != 0 { exit(3) }
         jc_set_process_name("jobctl-runner")
         protectFromOutOfMemory()
         let groups = ControlGroups(path: description.controlGroup)
         do throws(FileFailure) {
             var watch = try Watch(folder, description, groups)
-            let end = watch.run()
+            let end = try watch.run()
             // Without the record the attempt is lost, which is what a full disk for minutes means.
             record(end, folder)
         } catch {
@@ -83,6 +99,9 @@ struct JobctlRunner {
         }
     }
 }
+
+/// Where a service's runner finds the pipe to the runner of its attempt.
+let noticeFile: Int32 = 3
 
 /// When memory is short the kernel shall not choose the witness.
 private func protectFromOutOfMemory() {

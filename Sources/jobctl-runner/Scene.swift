@@ -27,6 +27,7 @@ struct Scene {
             jc_make_folder_in(folder.root, description.workingDirectory),
             "the working directory \(description.workingDirectory)")
         try writeNames()
+        try keepNetwork()
         try write(description.bundle, folder.scratch + "/config.json")
     }
 
@@ -67,11 +68,22 @@ struct Scene {
 
     private func writeNames() throws(FileFailure) {
         let etc = folder.scratch + "/etc"
-        let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\t\(description.attempt)\n"
-        try write(hosts, etc + "/hosts")
-        try write(description.attempt + "\n", etc + "/hostname")
+        let name = description.company?.hostname ?? description.attempt
+        let own = description.company.map { PrivateNetwork.text($0.address) } ?? "127.0.0.1"
+        let others = (description.company?.hosts ?? []).filter { !$0.hasSuffix("\t" + name) }
+        let hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost", "\(own)\t\(name)"] + others
+        try write(hosts.joined(separator: "\n") + "\n", etc + "/hosts")
+        try write(name + "\n", etc + "/hostname")
         let servers = description.usesHostNetwork ? readFollowing("/etc/resolv.conf") : []
         try write(String(decoding: servers, as: UTF8.self), etc + "/resolv.conf")
+    }
+
+    /// Where the runtime finds the network that this runner was started in, or has made.
+    private func keepNetwork() throws(FileFailure) {
+        guard description.company != nil else { return }
+        let place = folder.scratch + RunnerFolder.networkName
+        try write("", place)
+        try check(jc_mount("/proc/self/ns/net", place, nil, UInt(MS_BIND), nil), "the private network")
     }
 
     private func write(_ text: String, _ path: String) throws(FileFailure) {

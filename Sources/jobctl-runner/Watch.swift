@@ -12,6 +12,7 @@ struct Watch {
     private let timer: Int32
     private var supervision: Supervision
     private var output: [Stream] = []
+    private var company: Company?
     private var container: Int32 = -1
     private var runtime = Runtime()
     private var story = Story()
@@ -65,23 +66,35 @@ struct Watch {
         supervision = Supervision(
             timeLimit: description.timeLimit, grace: description.grace,
             leaseEnd: description.leaseFile.flatMap(Lease.read))
-        try Scene(folder: folder, description: description).set()
-        try launch()
+        for path in [folder.stdout, folder.stderr] {
+            output.append(
+                Stream(pipe: -1, file: OutputFile(BoundedOutput(path: path, limit: description.logLimit))))
+        }
+        if let others = description.company, !others.isService {
+            supervision.started(at: jc_boot_milliseconds())
+            company = try Company(folder, others)
+        } else {
+            try begin()
+        }
     }
 
     // MARK: Start
+
+    private mutating func begin() throws(FileFailure) {
+        try Scene(folder: folder, description: description).set()
+        try launch()
+    }
 
     private mutating func launch() throws(FileFailure) {
         var pair: [Int32] = [-1, -1]
         try check(jc_socket_pair(&pair), "the container's channel")
         var ends: [Int32] = []
-        for path in [folder.stdout, folder.stderr] {
+        for place in output.indices {
             var pipe: [Int32] = [-1, -1]
             try check(jc_pipe(&pipe), "the container's output")
             // The program may open /dev/stdout by its name.
             fchown(pipe[1], description.user, description.group)
-            let file = OutputFile(BoundedOutput(path: path, limit: description.logLimit))
-            output.append(Stream(pipe: pipe[0], file: file))
+            output[place].pipe = pipe[0]
             ends.append(pipe[1])
         }
         let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
@@ -112,8 +125,9 @@ struct Watch {
     // MARK: The loop
 
     /// - Returns: how it ended.
-    mutating func run() -> EndRecord {
+    mutating func run() throws(FileFailure) -> EndRecord {
         readOrders()
+        if let end = try gather() { return disperse(end) }
         while !isOver {
             setTimer()
             wait()
@@ -123,10 +137,12 @@ struct Watch {
             keepTime()
             deliver()
             giveUpOnRuntime()
+            hearServices()
         }
         hear()
         copyOutput()
-        return verdict()
+        hearServices()
+        return disperse(verdict())
     }
 
     /// The lease's file is read when the lease that is known ends, and only then.
@@ -143,7 +159,7 @@ struct Watch {
     }
 
     private func wait() {
-        var wanted = ([signals, timer, container] + output.map(\.pipe)).map {
+        var wanted = ([signals, timer, container] + output.map(\.pipe) + (company?.notices ?? [])).map {
             pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
         }
         // Where the kernel does not remember the peak, it is looked for.
@@ -154,7 +170,7 @@ struct Watch {
 
     private func setTimer() {
         var moments = [supervision.nextMoment].compactMap(\.self)
-        if runtime.status == nil { moments.append(runtime.since + Self.runtimePatience) }
+        if runtime.process > 0, runtime.status == nil { moments.append(runtime.since + Self.runtimePatience) }
         _ = jc_timer_set(timer, moments.min() ?? -1)
     }
 
@@ -202,6 +218,9 @@ struct Watch {
             case Int32(jc_init_broken): story.breakage = message.value
             case Int32(jc_init_failed) where story.programStatus == nil: story.failure = message.value
             case Int32(jc_init_ended) where story.failure == nil: story.programStatus = message.value
+            case Int32(jc_init_healthy), Int32(jc_init_unhealthy):
+                // Whoever started this service waits for it. A pipe takes eight bytes whole.
+                _ = write(noticeFile, &message, MemoryLayout<jc_init_message>.size)
             default: break
             }
         }
@@ -229,6 +248,67 @@ struct Watch {
             }
         }
     }
+
+    // MARK: Services
+
+    /// Waits until all services can be used, and starts the program.
+    /// - Returns: how the attempt ends if that is not to be.
+    private mutating func gather() throws(FileFailure) -> EndRecord? {
+        while company != nil {
+            hearServices()
+            if let failure = company?.failure { return unstarted(failure) }
+            if !story.pending.isEmpty { return unstarted(.exited(code: 137)) }
+            if company?.areReady == true {
+                company?.programRuns = true
+                try begin()
+                break
+            }
+            setTimer()
+            wait()
+            reap()
+            keepTime()
+        }
+        return nil
+    }
+
+    private func unstarted(_ verdict: EndRecord.Verdict) -> EndRecord {
+        EndRecord(
+            attempt: description.attempt, verdict: verdict, startedAt: nil, finishedAt: wallMilliseconds(),
+            stopped: supervision.cause)
+    }
+
+    /// What failed services wrote last stands in the task's own output.
+    private mutating func hearServices() {
+        company?.hear()
+        guard var words = company?.lastWords, !words.isEmpty else { return }
+        company?.lastWords = ""
+        words.withUTF8 { output[1].file.output.append(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// Ends the services, with the grace of the order to stop, or of the attempt.
+    private mutating func disperse(_ end: EndRecord) -> EndRecord {
+        var deadline: Int64?
+        var isWanted = true
+        while let company, !company.isGone {
+            if isWanted {
+                let grace = max(0, StopOrder.read(folder.stop) ?? description.grace)
+                self.company?.leave(grace: grace)
+                let moment = jc_boot_milliseconds() + min(grace, 1 << 40) + Self.servicesPatience
+                deadline = min(deadline ?? moment, moment)
+                isWanted = false
+            }
+            _ = jc_timer_set(timer, deadline ?? -1)
+            wait()
+            // A second order may be more urgent.
+            while case let signal = jc_signal_next(signals), signal != 0 { if signal != SIGCHLD { isWanted = true } }
+            self.company?.hear()
+            if let moment = deadline, jc_boot_milliseconds() >= moment { company.kill() }
+        }
+        return end
+    }
+
+    /// How much longer than its grace a service may take, in milliseconds.
+    private static let servicesPatience: Int64 = 10_000
 
     // MARK: Orders
 
@@ -263,7 +343,8 @@ struct Watch {
         var end = EndRecord(
             attempt: description.attempt, verdict: .notStarted(""), outOfMemory: groups.wasOutOfMemory,
             startedAt: story.startedAt, finishedAt: wallMilliseconds(), stopped: supervision.cause,
-            cpuMicroseconds: figures?.cpuMicroseconds, peakMemory: figures.map { max($0.peakMemory, story.peak) })
+            note: company?.note, cpuMicroseconds: figures?.cpuMicroseconds,
+            peakMemory: figures.map { max($0.peakMemory, story.peak) })
         if let number = story.breakage {
             end.verdict = .notStarted("the container's init could not work: \(String(cString: strerror(number)))")
         } else if let number = story.failure {

@@ -171,10 +171,35 @@ struct SpecRefusalTests {
             after("constraints: [" + String(repeating: "a == b, ", count: 51) + "]\n", shown: "constraints: (51)\n"),
         ]
 
+    static let services: [Bad] =
+        [
+            "[db]", "{db: redis}", "{db: {}}", "{db: {image: a}}", "{db: {image: a, command: b}}",
+            "{db: {image: a, command: [b], shell: c}}", "{Db: {image: a, command: [b]}}",
+            "{localhost: {image: a, command: [b]}}", "{\"my db\": {image: a, command: [b]}}",
+            "{-db: {image: a, command: [b]}}", "{db.1: {image: a, command: [b]}}",
+            "{db: {image: \"a b\", command: [b]}}", "{db: {image: a, command: [b], port: 5}}",
+            "{db: {image: a, command: [b], enviroment: {}}}", "{db: {image: a, command: [\"${x}\"]}}",
+            "{db: {image: a, command: [b], resources: {gpus: 1}}}", "{db: {image: a, command: [b], healthcheck: ping}}",
+            "{db: {image: a, command: [b], healthcheck: {}}}",
+            "{db: {image: a, command: [b], healthcheck: {test: [CMD, c]}}}",
+            "{db: {image: a, command: [b], healthcheck: {command: [c], interval: 1ms}}}",
+            "{db: {image: a, command: [b], healthcheck: {command: [c], timeout: 2h}}}",
+            "{db: {image: a, command: [b], healthcheck: {command: [c], retries: 0}}}",
+            "{db: {image: a, command: [b], healthcheck: {command: [c], start_period: 5s}}}",
+            "{db: {image: a, command: [b]}, db: {image: a, command: [b]}}",
+        ].map { after("services: \($0)\n") } + [
+            after(
+                "services:\n" + (1...9).map { "  s\($0): {image: a, command: [b]}\n" }.joined(),
+                shown: "services: (9)\n"),
+            after("network: host\nservices: {db: {image: a, command: [b]}}\n"),
+            after("service: {db: {image: a, command: [b]}}\n"),
+        ]
+
     static let all: [(String, [Bad])] = [
         ("Documents", documents), ("Keys", required), ("Images", images), ("Commands", commands), ("Amounts", amounts),
         ("Data", data),
         ("Arrays, matrices, parameters", shapes), ("Labels, constraints, names, choices", choices),
+        ("Services", services),
     ]
 
     @Test("each bad spec gets one sentence that names file, line and field")

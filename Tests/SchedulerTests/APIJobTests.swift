@@ -30,6 +30,43 @@ import Testing
         }
     }
 
+    @Test("a service's image is pinned beside the task's, shown with the job, and kept by a rerun")
+    func services() async throws {
+        try await APIUnderTest.with { api in
+            let image = try await api.importBusybox()
+            let other = try await api.importBusybox(as: "db:1", more: "other")
+            let spec =
+                #"{"image": "busybox", "command": ["/bin/cat"], "services": {"db": {"image": "db:1", "command": ["/bin/sleep", "9"], "resources": {"cpus": 2}}}}"#
+            let job = try await api.submit(spec)
+            #expect(job.services == ["db": ImageReferenceAndDigest(reference: "db:1", digest: other.digest)])
+            #expect(job.image.digest == image.digest)
+            #expect(try await api.call(.get, "/v1/jobs/\(job.id)").decoded(JobDocument.self) == job)
+            let configuration = try await api.call(.get, "/v1/configurations/\(job.configuration.digest)").decoded(
+                ConfigurationDocument.self)
+            let service = try #require(configuration.configuration.services[ServiceName(rawValue: "db")!])
+            #expect(service.image.digest == other.digest)
+            #expect(configuration.configuration.digest == job.configuration.digest)
+            try await api.importBusybox(as: "db:1", more: "newer")
+            let rerun = try await api.call(.post, "/v1/reruns", json: #"{"source": "\#(job.id)"}"#).decoded(
+                JobDocument.self)
+            #expect(rerun.services == job.services && rerun.configuration.digest == job.configuration.digest)
+        }
+    }
+
+    @Test("a service's image that cannot be had is refused, and the problem names its field")
+    func serviceWithoutImage() async throws {
+        try await APIUnderTest.with { api in
+            try await api.importBusybox()
+            let answer = try await api.call(
+                .post, "/v1/jobs",
+                json:
+                    #"{"spec": {"image": "busybox", "command": ["a"], "services": {"db": {"image": "127.0.0.1:1/x:1", "command": ["a"]}}}}"#
+            )
+            #expect(try answer.problem().field == "$.spec.services.db.image", "\(answer.text)")
+            #expect(try await api.call(.get, "/v1/jobs").decoded(JobList.self).jobs == [])
+        }
+    }
+
     @Test("the same idempotency key with the same request gives the same job, with another request a conflict")
     func idempotency() async throws {
         try await APIUnderTest.with { api in

@@ -114,6 +114,30 @@ import Testing
         #expect(c.state(job) == .running)
     }
 
+    @Test("a job with services starts when the last of their images is there, and a restart expects all again")
+    func imagesOfServices() throws {
+        var c = ClusterFixture()
+        try c.worker("w1")
+        let job = try c.submit(image: "python", services: ["redis", "redis", "busybox"], imageIsStored: false)
+        #expect(c.reason(job) == "waiting for image python or redis or redis or busybox")
+        #expect(Set(c.cluster.imagesWaitedFor) == Set(["python", "redis", "busybox"].map { Digest(of: $0) }))
+        try c.step(.imageStored(Digest(of: "python")))
+        try c.step(.imageStored(Digest(of: "busybox")))
+        #expect(c.state(job) == .waiting)
+        try c.step(.imageFailed(Digest(of: "redis"), message: "no such manifest"))
+        #expect(c.state(job) == .held)
+        try c.release(job)
+        #expect(c.cluster.imagesWaitedFor == [Digest(of: "redis")])
+        try c.restartScheduler()
+        #expect(c.cluster.imagesWaitedFor.count == 3)
+        for image in ["redis", "busybox", "python"] { try c.step(.imageStored(Digest(of: image))) }
+        #expect(c.progress(job).imageIsStored && c.state(job) != .waiting)
+        let other = try c.submit(image: "python", services: ["redis"], imageIsStored: false)
+        try c.step(.imageStored(Digest(of: "redis")))
+        try c.cancel(other)
+        #expect(c.cluster.imagesWaitedFor.isEmpty)
+    }
+
     @Test("a cancelled job waits for no image")
     func cancelledWaitsForNoImage() throws {
         var c = ClusterFixture()

@@ -97,7 +97,8 @@ struct RandomWalk {
             tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
             retries: dice.below(3),
             constraints: dice.chance(20) ? [constraint] : [], slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
-            image: dice.chance(80) ? "busybox" : "other", imageIsStored: dice.chance(85), hold: dice.chance(5))
+            image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
+            imageIsStored: dice.chance(85), hold: dice.chance(5))
         jobs.append(job)
     }
 

@@ -172,7 +172,7 @@ package struct ClusterFixture: Sendable {
         cpus: Int64 = 1, memory: Int64 = 1 << 20, gpus: Int = 0, tasks: Int64? = nil, priority: Int = 0,
         retries: Int = 0,
         constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
-        image: String = "busybox",
+        image: String = "busybox", services: [String] = [],
         imageIsStored: Bool = true, hold: Bool = false
     ) throws -> JobID {
         lastJob += 1
@@ -181,7 +181,7 @@ package struct ClusterFixture: Sendable {
             resources: Resources(
                 cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus),
             shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
-            constraints: constraints, slots: slots, bindings: bindings, image: image)
+            constraints: constraints, slots: slots, bindings: bindings, image: image, services: services)
         try accept(.jobSubmitted(id, record, imageIsStored: imageIsStored, hold: hold))
         return id
     }
@@ -227,7 +227,7 @@ package struct ClusterFixture: Sendable {
 package func jobRecord(
     resources: Resources = .standard, shape: TaskShape = .single, priority: Int = 0, retries: Int = 0,
     constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
-    image: String = "busybox"
+    image: String = "busybox", services: [String] = []
 ) -> JobRecord {
     let slotList = slots.map { (SlotName(rawValue: $0.key)!, Slot(path: "/" + $0.key, mode: $0.value)) }
     let bindingList = bindings.map { (SlotName(rawValue: $0.key)!, Binding($0.value)!) }
@@ -239,5 +239,10 @@ package func jobRecord(
         slots: Dictionary(uniqueKeysWithValues: slotList), bindings: Dictionary(uniqueKeysWithValues: bindingList),
         parameters: [:],
         shape: shape, labels: [:], constraints: constraints, retries: retries, timeLimit: nil, grace: .seconds(10),
-        fingerprint: .none, rerunOf: nil)
+        fingerprint: .none, rerunOf: nil,
+        services: services.enumerated().map {
+            ServiceImage(
+                name: ServiceName(unchecked: "s\($0.offset)"), reference: $0.element,
+                image: PinnedImage(digest: Digest(of: $0.element), platform: nil))
+        })
 }

@@ -151,7 +151,7 @@ package final class EngineUnderTest: Sendable {
         let isMixed = !unified.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty
         return [
             "--root", folder + "/data", "--runroot", folder + "/run", "--tmpdir", folder + "/tmp", "--cgroup-manager",
-            "cgroupfs",
+            "cgroupfs", "--network-config-dir", folder + "/networks",
             "--events-backend", "file", "--runtime", isMixed ? "runc" : "crun",
         ]
     }

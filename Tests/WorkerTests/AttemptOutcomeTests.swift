@@ -39,6 +39,27 @@ struct AttemptOutcomeTests {
         }
     }
 
+    @Test(
+        "a service that was not ready is a failure without an exit code, and one that ended early is told beside the end"
+    )
+    func services() {
+        for code in [0, 125] {
+            var record = Self.record(code)
+            record.serviceFailure = "the service 'db' was not ready in time"
+            #expect(ExitRecord.Zero(record) == nil)
+            let report = AttemptOutcome(record, stopReason: nil).report(Self.attempt)
+            #expect(report.state == .failed && report.reason == .serviceError && report.exitCode == nil)
+            #expect(report.message == record.serviceFailure && report.reason?.blame == .program)
+            #expect(AttemptOutcome(record, stopReason: .cancelled).report(Self.attempt).state == .cancelled)
+        }
+        var record = Self.record(0)
+        record.note = "the service 'db' ended with exit code 4 while the task ran"
+        let success = AttemptOutcome(record, stopReason: nil, note: "a part is missing").report(Self.attempt)
+        #expect(success.state == .succeeded && success.message == "a part is missing; \(record.note ?? "")")
+        record.exitCode = 3
+        #expect(AttemptOutcome(record, stopReason: nil).report(Self.attempt).message == record.note)
+    }
+
     @Test("no failure on the way is ever a success, and a wish to stop before the end is kept")
     func failures() {
         for reason in EndReason.allCases {

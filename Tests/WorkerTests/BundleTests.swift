@@ -52,6 +52,17 @@ struct BundleTests {
     @Test("a bundle with the host's network has no network namespace")
     func hostNetwork() throws { try compare(bundle(network: .host, host: host), "bundle-host-network") }
 
+    @Test("the bundle of a service joins the runner's network, and its init looks after its health")
+    func service() throws {
+        var service = bundle(host: host)
+        service.company = .service(
+            ServiceName(unchecked: "db"),
+            HealthCheck(
+                command: ["redis-cli", "ping"], interval: TimeSpan(milliseconds: 250), timeout: .seconds(2), retries: 5)
+        )
+        try compare(service, "bundle-service")
+    }
+
     @Test("a bundle with two GPUs")
     func gpus() throws { try compare(bundle(gpus: ["GPU-5a", "GPU-6b"], host: host), "bundle-gpus") }
 

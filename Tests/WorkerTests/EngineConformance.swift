@@ -30,6 +30,9 @@ struct EngineDockerTests {
 
     @Test("a session is what it should be", arguments: EnginePromise.sessions)
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("services are what they should be", arguments: EnginePromise.services)
+    func services(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("podman keeps the promises of an engine", .serialized, InEngineWorld(.podman), .timeLimit(.minutes(20)))
@@ -42,6 +45,9 @@ struct EnginePodmanTests {
 
     @Test("a session is what it should be", arguments: EnginePromise.sessions)
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("services are what they should be", arguments: EnginePromise.services)
+    func services(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("crun keeps the promises of an engine", .serialized, InEngineWorld(.oci(.crun)), .timeLimit(.minutes(20)))
@@ -54,6 +60,9 @@ struct EngineCrunTests {
 
     @Test("a session is what it should be", arguments: EnginePromise.sessions)
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("services are what they should be", arguments: EnginePromise.services)
+    func services(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite("runc keeps the promises of an engine", .serialized, InEngineWorld(.oci(.runc)), .timeLimit(.minutes(20)))
@@ -66,6 +75,9 @@ struct EngineRuncTests {
 
     @Test("a session is what it should be", arguments: EnginePromise.sessions)
     func session(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
+
+    @Test("services are what they should be", arguments: EnginePromise.services)
+    func services(_ promise: EnginePromise) async throws { try await promise.check(try #require(EngineWorld.current)) }
 }
 
 @Suite(

@@ -25,7 +25,7 @@ extension EngineWorld {
                 ["sh", "-c", script], memory: memory, environment: environment, mounts: mounts,
                 workingDirectory: workingDirectory,
                 network: network)
-            let (record, output) = try await engine.run(specification)
+            let (_, record, output) = try await engine.run(specification)
             #expect(record.exitCode == 0, "\(output.errors)")
             text = output.text
         }
@@ -167,7 +167,7 @@ extension EnginePromise {
         },
         EnginePromise("the command alone runs: no ENTRYPOINT, no CMD of the image") { world in
             try await world.withEngine { engine, _ in
-                let (record, output) = try await engine.run(world.specification(["echo", "mine"]))
+                let (_, record, output) = try await engine.run(world.specification(["echo", "mine"]))
                 #expect(record.exitCode == 0 && output.text == "mine\n")
             }
         },
@@ -198,7 +198,7 @@ extension EnginePromise {
         try Data(content).write(to: URL(filePath: folder + "/content"))
         try await world.withEngine { engine, _ in
             let mount = ContainerMount(source: folder, target: "/data", readOnly: true)
-            let (record, output) = try await engine.run(world.specification(["sh", "-c", script], mounts: [mount]))
+            let (_, record, output) = try await engine.run(world.specification(["sh", "-c", script], mounts: [mount]))
             #expect(record.exitCode == 0)
             #expect(output.stdout.count == content.count)
             let isExact = output.stdout == content

@@ -80,10 +80,10 @@ extension ContainerEngine {
     }
 
     /// To the end, with all output.
-    func run(_ specification: ContainerSpecification) async throws -> (record: ExitRecord, output: Output) {
+    func run(_ specification: ContainerSpecification) async throws -> (id: String, record: ExitRecord, output: Output) {
         let id = try await begin(specification)
         async let output = output(of: id)
-        return (try await wait(id), try await output)
+        return (id, try await wait(id), try await output)
     }
 
     func output(of id: String, skip: [LogPiece.Stream: Int64] = [:]) async throws -> Output {

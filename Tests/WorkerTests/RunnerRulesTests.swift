@@ -70,14 +70,14 @@ private enum RunnerRule {
             ]
             try await world.withRunners { engine, _ in
                 let script = attempts.map { "(\($0)) >/dev/null 2>&1 && echo '\($0) worked'" }.joined(separator: "\n")
-                let (record, output) = try await engine.run(world.specification(["sh", "-c", script + "\ntrue"]))
+                let (_, record, output) = try await engine.run(world.specification(["sh", "-c", script + "\ntrue"]))
                 #expect(record.exitCode == 0 && output.text == "", "\(output)")
             }
         },
         EnginePromise("nobody in the container can end or stop its init") { world in
             try await world.withRunners { engine, _ in
                 let script = "kill -9 1; kill -STOP 1; kill -TERM 1; sleep 0.2; echo alive"
-                let (record, output) = try await engine.run(
+                let (_, record, output) = try await engine.run(
                     world.specification(["sh", "-c", "trap '' TERM; " + script]))
                 #expect(record.exitCode == 0 && output.text == "alive\n")
             }
@@ -148,14 +148,14 @@ private enum RunnerRule {
             try "content\n".write(toFile: file, atomically: true, encoding: .utf8)
             try await world.withRunners { engine, _ in
                 let mount = ContainerMount(source: file, target: "/job/deep/script.sh", readOnly: true)
-                let (record, output) = try await engine.run(
+                let (_, record, output) = try await engine.run(
                     world.specification(["cat", "/job/deep/script.sh"], mounts: [mount]))
                 #expect(record.exitCode == 0 && output.text == "content\n")
             }
         },
         EnginePromise("localhost has its name, and the container has its own") { world in
             try await world.withRunners { engine, _ in
-                let (_, output) = try await engine.run(
+                let (_, _, output) = try await engine.run(
                     world.specification([
                         "sh", "-c", "grep -c localhost /etc/hosts; cat /etc/hostname; wc -c < /etc/resolv.conf",
                     ]))
@@ -169,7 +169,7 @@ private enum RunnerRule {
             try await world.withRunners { engine, _ in
                 var specification = world.specification(["sh", "-c", "yes | head -c 3000000; echo done >&2"])
                 specification.logLimit = ByteCount(bytes: 1 << 20)
-                let (record, output) = try await engine.run(specification)
+                let (_, record, output) = try await engine.run(specification)
                 #expect(record.exitCode == 0 && output.errors == "done\n")
                 let mark = BoundedOutput.mark(1 << 20)
                 #expect(output.stdout.count == 1 << 20 + mark.utf8.count && output.text.hasSuffix(mark))

@@ -70,7 +70,8 @@ extension OCIRuntimeEngine {
             ? [""] : try FileManager.default.contentsOfDirectory(atPath: ControlGroups.root).map { "/" + $0 }
         for hierarchy in hierarchies {
             let top = "\(ControlGroups.root)\(hierarchy)/jobctl-\(setup.worker)"
-            for name in (try? FileManager.default.contentsOfDirectory(atPath: top)) ?? [] where AttemptID(name) != nil {
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: top)) ?? []
+            where AttemptID(String(name.prefix { $0 != "-" })) != nil {
                 found.append("control group \(top)/\(name)")
             }
         }

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "Containers.h"
+#include "Networks.h"
 #include "Terminals.h"
 
 /// Opens `path` below `root` as uid:gid: no symbolic links, no way above the root, none of the caller's privileges.

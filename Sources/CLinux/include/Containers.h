@@ -33,6 +33,13 @@ pid_t jc_spawn_detached(const char *program, char *const *argv);
 pid_t jc_spawn_with(
     const char *program, char *const *argv, char *const *environment, int input, int output, int errors, int fourth);
 
+/// Starts `program` with every signal blocked, the null device as standard streams and `fourth` as descriptor 3. Returns
+/// the process id.
+pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth);
+/// This process is killed when its parent's thread ends. -ESRCH if nobody reads the pipe at `notice` any more: the parent
+/// is gone already.
+int jc_die_with_parent(int notice);
+
 /// Orphans of this process's children become its own.
 int jc_adopt_orphans(void);
 int jc_set_process_name(const char *name);
@@ -66,12 +73,30 @@ int jc_socket_pair(int pair[2]);
 
 /// What the init tells over descriptor 3: how far it is.
 struct jc_init_message {
-    /// `jc_init_ready`, `jc_init_failed`, `jc_init_ended` or `jc_init_broken`.
+    /// `jc_init_ready`, `jc_init_failed`, `jc_init_ended`, `jc_init_broken`, `jc_init_healthy` or `jc_init_unhealthy`.
     int32_t kind;
-    /// Of a failure to start the program, and of a broken init: errno. Of an end: the status of wait(2).
+    /// Of a failure to start the program, and of a broken init: errno. Of an end, and of a health check that failed for
+    /// the last time: the status of wait(2), or -1 where it took too long.
     int32_t value;
 };
-enum { jc_init_ready = 1, jc_init_failed = 2, jc_init_ended = 3, jc_init_broken = 4 };
+enum {
+    jc_init_ready = 1,
+    jc_init_failed = 2,
+    jc_init_ended = 3,
+    jc_init_broken = 4,
+    jc_init_healthy = 5,
+    jc_init_unhealthy = 6
+};
+
+/// How a service's init finds out that its program can be used. Times in milliseconds.
+struct jc_health {
+    /// NULL: it can be used once it was started.
+    char *const *argv;
+    int64_t interval;
+    int64_t timeout;
+    /// How many tries may fail.
+    int32_t retries;
+};
 
 /// The next message; -EAGAIN if there is none, -EPIPE after the last.
 int jc_init_receive(int socket, struct jc_init_message *message);
@@ -80,8 +105,9 @@ int jc_init_receive(int socket, struct jc_init_message *message);
 int jc_filter_calls(void);
 
 /// Process 1 of a container: starts the program, passes signals on, reaps, tells over descriptor 3 how the program ended and
-/// ends with it. Ends everything when the other side of descriptor 3 is gone. Never returns.
-void jc_init_main(char *const *argv) __attribute__((noreturn));
+/// ends with it. With `health`, tells as well when the program can be used. Ends everything when the other side of
+/// descriptor 3 is gone. Never returns.
+void jc_init_main(char *const *argv, const struct jc_health *health) __attribute__((noreturn));
 
 /// Becomes the program, filtered as every program of a container. Never returns.
 void jc_join_main(char *const *argv) __attribute__((noreturn));

@@ -108,20 +108,7 @@ extension Configuration {
                     .object([("digest", .string($0.digest.description)), ("executable", .bool($0.executable))])
                 }
             ),
-            (
-                "image",
-                .object(
-                    [("digest", .string(image.digest.description))]
-                        + (image.platform.map { [("platform", .string($0))] } ?? []))
-            ),
-            ("network", .string(network.rawValue)),
-            (
-                "resources",
-                .object([
-                    ("cpus", .number(resources.cpus.cpus)), ("gpus", .number(Double(resources.gpus))),
-                    ("memory", .number(Double(resources.memory.bytes))),
-                ])
-            ),
+            ("image", image.json), ("network", .string(network.rawValue)), ("resources", resources.json),
             (
                 "slots",
                 .object(
@@ -134,13 +121,53 @@ extension Configuration {
             ),
         ]
         if let workingDirectory { members.append(("working_dir", .string(workingDirectory))) }
+        if !services.isEmpty {
+            members.append(("services", .object(services.map { ($0.key.rawValue, $0.value.json) })))
+        }
         return JSONValue.object(members).canonical
     }
 
     /// The configuration's id.
     package var digest: Digest { Digest(of: canonicalJSON) }
 
-    private static func object<Value>(_ map: [String: Value], _ value: (Value) -> JSONValue) -> JSONValue {
+    fileprivate static func object<Value>(_ map: [String: Value], _ value: (Value) -> JSONValue) -> JSONValue {
         .object(map.map { ($0.key, value($0.value)) })
+    }
+}
+
+extension PinnedImage {
+    fileprivate var json: JSONValue {
+        .object(
+            [("digest", .string(digest.description))] + (platform.map { [("platform", .string($0))] } ?? []))
+    }
+}
+
+extension Resources {
+    fileprivate var json: JSONValue {
+        .object([
+            ("cpus", .number(cpus.cpus)), ("gpus", .number(Double(gpus))), ("memory", .number(Double(memory.bytes))),
+        ])
+    }
+}
+
+extension TaskService {
+    fileprivate var json: JSONValue {
+        var members: [(key: String, value: JSONValue)] = [
+            ("command", .array(command.map { .string($0) })),
+            ("environment", Configuration.object(environment) { .string($0) }),
+            ("image", image.json), ("resources", resources.json),
+        ]
+        if let workingDirectory { members.append(("working_dir", .string(workingDirectory))) }
+        if let health { members.append(("healthcheck", health.json)) }
+        return .object(members)
+    }
+}
+
+extension HealthCheck {
+    fileprivate var json: JSONValue {
+        .object([
+            ("command", .array(command.map { .string($0) })), ("interval", .number(interval.seconds)),
+            ("retries", .number(Double(retries))), ("timeout", .number(timeout.seconds)),
+        ])
     }
 }

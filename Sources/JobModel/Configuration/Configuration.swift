@@ -82,11 +82,17 @@ package struct Configuration: Hashable, Codable, Sendable {
     package let files: [String: ConfigurationFile]
     package let slots: [SlotName: Slot]
     package let network: NetworkMode
+    /// The task's own.
     package let resources: Resources
+    /// By the names under which the task reaches them.
+    package var services: [ServiceName: TaskService] { storedServices ?? [:] }
+    /// Nil where there are none, so that their key is absent.
+    private let storedServices: [ServiceName: TaskService]?
 
     package init(
         image: PinnedImage, command: [String], environment: [String: String], workingDirectory: String?,
-        files: [String: ConfigurationFile], slots: [SlotName: Slot], network: NetworkMode, resources: Resources
+        files: [String: ConfigurationFile], slots: [SlotName: Slot], network: NetworkMode, resources: Resources,
+        services: [ServiceName: TaskService] = [:]
     ) {
         self.image = image
         self.command = command
@@ -96,9 +102,11 @@ package struct Configuration: Hashable, Codable, Sendable {
         self.slots = slots
         self.network = network
         self.resources = resources
+        storedServices = services.isEmpty ? nil : services
     }
 
     private enum CodingKeys: String, CodingKey {
         case image, command, environment, workingDirectory = "working_dir", files, slots, network, resources
+        case storedServices = "services"
     }
 }

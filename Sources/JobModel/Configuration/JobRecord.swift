@@ -64,6 +64,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
     /// As written in the spec; the digest that it was resolved to is `image`.
     package let imageReference: String
     package let image: PinnedImage
+    /// What one attempt takes from its worker: the task and its services together.
     package let resources: Resources
     package let slots: [SlotName: Slot]
     package let bindings: [SlotName: Binding]
@@ -79,13 +80,17 @@ package struct JobRecord: Hashable, Codable, Sendable {
     package let grace: TimeSpan
     package let fingerprint: FingerprintLevel
     package let rerunOf: JobID?
+    /// In order of their names.
+    package var services: [ServiceImage] { storedServices ?? [] }
+    /// Nil where there are none, so that their key is absent.
+    private let storedServices: [ServiceImage]?
 
     package init(
         name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
         configurationVersion: ConfigurationVersion?, imageReference: String, image: PinnedImage, resources: Resources,
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
-        fingerprint: FingerprintLevel, rerunOf: JobID?
+        fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = []
     ) {
         self.name = name
         self.owner = owner
@@ -107,6 +112,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
         self.grace = grace
         self.fingerprint = fingerprint
         self.rerunOf = rerunOf
+        storedServices = services.isEmpty ? nil : services
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -114,5 +120,6 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
         case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of"
+        case storedServices = "services"
     }
 }

@@ -13,13 +13,23 @@ package struct SubmissionChoices: Hashable, Sendable {
 }
 
 extension JobSpec {
-    /// The configuration that this spec is with a pinned image and stored files.
-    /// - Parameter files: by container path, one for each of the spec's files.
-    package func configuration(image: PinnedImage, files: [String: ConfigurationFile]) -> Configuration {
+    /// The configuration that this spec is with pinned images and stored files.
+    /// - Parameters:
+    ///   - files: by container path, one for each of the spec's files.
+    ///   - serviceImages: one for each of the spec's services.
+    package func configuration(
+        image: PinnedImage, files: [String: ConfigurationFile], serviceImages: [ServiceName: PinnedImage] = [:]
+    ) -> Configuration {
         Configuration(
             image: image, command: command, environment: environment, workingDirectory: workingDirectory, files: files,
             slots: Dictionary(uniqueKeysWithValues: volumes.map { ($0.name, $0.slot) }), network: network,
-            resources: resources)
+            resources: resources,
+            services: services.reduce(into: [:]) { pinned, service in
+                guard let image = serviceImages[service.name] else { return }
+                pinned[service.name] = TaskService(
+                    image: image, command: service.command, environment: service.environment,
+                    workingDirectory: service.workingDirectory, resources: service.resources, health: service.health)
+            })
     }
 
     /// The fixed part of the job.
@@ -33,18 +43,30 @@ extension JobSpec {
             name: name?.rawValue ?? image.repository.split(separator: "/").last.map(String.init) ?? "job", owner: owner,
             queue: queue,
             priority: priority, configuration: digest, configurationVersion: nil, imageReference: imageText,
-            image: configuration.image, resources: resources, slots: configuration.slots,
+            image: configuration.image, resources: resources.with(services.map(\.resources)),
+            slots: configuration.slots,
             bindings: try resolvedBindings(
                 of: configuration.slots, from: choices.bindings, parameters: parameters, shape: shape),
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: nil)
+            grace: grace, fingerprint: fingerprint, rerunOf: nil,
+            services: services.compactMap { service in
+                configuration.services[service.name].map {
+                    ServiceImage(name: service.name, reference: service.imageText, image: $0.image)
+                }
+            })
+    }
+
+    /// Every text that may hold `${…}`.
+    private var templates: [String] {
+        command + environment.values
+            + services.flatMap { $0.command + $0.environment.values + ($0.health?.command ?? []) }
     }
 
     /// The spec's parameters with the submission's in their place; every one that a template uses must have a value.
     private func parameters(_ choices: SubmissionChoices) throws(Problem) -> [String: String] {
         let axes = shape.axisNames
-        let used = Set((command + environment.values).flatMap(templateParameters))
+        let used = Set(templates.flatMap(templateParameters))
         let known = used.union(parameters.keys).union(axes).union(choices.bindings.values.flatMap(templateParameters))
         for name in choices.parameters.keys.sorted() {
             try checkParameter(name, choices.parameters[name] ?? "", axes: axes)
@@ -95,7 +117,7 @@ extension JobRecord {
                 of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
             parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: job)
+            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services)
     }
 
     /// The same record under the version that its configuration was given.
@@ -106,7 +128,7 @@ extension JobRecord {
             imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf)
+            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services)
     }
 }
 

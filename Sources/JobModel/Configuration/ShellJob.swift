@@ -31,7 +31,7 @@ extension JobRecord {
             configurationVersion: nil, imageReference: imageReference, image: image, resources: resources,
             slots: slots, bindings: bindings, parameters: taskParameters(at: index), shape: one,
             labels: labels.merging([Self.shellLabel: "true"]) { $1 }, constraints: constraints, retries: 0,
-            timeLimit: Self.shellTimeLimit, grace: grace, fingerprint: .none, rerunOf: rerunOf)
+            timeLimit: Self.shellTimeLimit, grace: grace, fingerprint: .none, rerunOf: rerunOf, services: services)
     }
 }
 
@@ -48,6 +48,7 @@ extension Configuration {
         }
         return Configuration(
             image: image, command: command, environment: environment, workingDirectory: workingDirectory,
-            files: files, slots: slots, network: network, resources: resources)
+            files: files, slots: slots, network: network, resources: resources,
+            services: services)
     }
 }

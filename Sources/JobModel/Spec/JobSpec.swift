@@ -32,6 +32,8 @@ package struct JobSpec: Hashable, Sendable {
     package var priority: Int
     package var network: NetworkMode
     package var fingerprint: FingerprintLevel
+    /// In order of their names.
+    package var services: [Service]
 }
 
 /// What a spec may hold. One place, so that the documentation and the parser agree.
@@ -51,5 +53,8 @@ package enum SpecLimits {
     package static let retries = 100
     package static let priority = 1_000
     package static let gpus = 1_024
+    package static let services = 8
+    package static let healthRetries = 10_000
+    package static let shortestHealthSpan = TimeSpan(milliseconds: 100)
     package static let smallestMemory = ByteCount(bytes: 6 << 20)
 }

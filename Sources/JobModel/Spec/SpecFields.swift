@@ -43,6 +43,21 @@ enum SpecFields {
         return command
     }
 
+    static func image(_ field: SpecReader) throws(SpecError) -> (ImageReference, String) {
+        let text = try field.string(atMost: 512)
+        guard let reference = ImageReference(text) else {
+            throw field.refusal("\(quoted(text)) is not an image reference: \(ImageReference.rule)")
+        }
+        return (reference, text)
+    }
+
+    /// One line for `sh -c`.
+    static func shell(_ field: SpecReader) throws(SpecError) -> String {
+        let text = try field.string(atMost: SpecLimits.commandBytes)
+        try checkTemplate(text, field)
+        return text
+    }
+
     /// An absolute, normal path other than `/`.
     static func containerPath(_ field: SpecReader) throws(SpecError) -> String {
         let text = try field.string(atMost: 4096)

@@ -38,13 +38,7 @@ package enum SpecParser {
 
     private static let fields: [String: Field] = [
         "name": { (draft, field) throws(SpecError) in draft.name = try field.name(ConfigurationName.self) },
-        "image": { (draft, field) throws(SpecError) in
-            let text = try field.string(atMost: 512)
-            guard let reference = ImageReference(text) else {
-                throw field.refusal("\(quoted(text)) is not an image reference: \(ImageReference.rule)")
-            }
-            draft.image = (reference, text)
-        },
+        "image": { (draft, field) throws(SpecError) in draft.image = try SpecFields.image(field) },
         "platform": { (draft, field) throws(SpecError) in
             let text = try field.string(atMost: 64)
             let parts = text.split(separator: "/", omittingEmptySubsequences: false)
@@ -54,11 +48,7 @@ package enum SpecParser {
             draft.platform = text
         },
         "command": { (draft, field) throws(SpecError) in draft.command = try SpecFields.command(field) },
-        "shell": { (draft, field) throws(SpecError) in
-            let text = try field.string(atMost: SpecLimits.commandBytes)
-            try SpecFields.checkTemplate(text, field)
-            draft.shell = text
-        },
+        "shell": { (draft, field) throws(SpecError) in draft.shell = try SpecFields.shell(field) },
         "files": { (draft, field) throws(SpecError) in draft.files = try SpecFields.files(field) },
         "environment": { (draft, field) throws(SpecError) in draft.environment = try SpecFields.environment(field) },
         "working_dir": { (draft, field) throws(SpecError) in
@@ -87,6 +77,7 @@ package enum SpecParser {
             draft.priority = try field.integer(in: -SpecLimits.priority...SpecLimits.priority)
         },
         "network": { (draft, field) throws(SpecError) in draft.network = try field.choice(NetworkMode.self) },
+        "services": { (draft, field) throws(SpecError) in draft.services = try ServiceFields.services(field) },
         "fingerprint": { (draft, field) throws(SpecError) in draft.fingerprint = try field.choice(FingerprintLevel.self)
         },
     ]
@@ -115,6 +106,7 @@ package enum SpecParser {
         var priority = 0
         var network = NetworkMode.none
         var fingerprint = FingerprintLevel.content
+        var services: [JobSpec.Service] = []
 
         func finish(_ root: SpecReader) throws(SpecError) -> JobSpec {
             func refusal(_ field: String, _ message: String) -> SpecError {
@@ -143,12 +135,17 @@ package enum SpecParser {
             }) {
                 throw refusal("files.\(shown(path))", "lies inside a volume's mount point: choose another path")
             }
+            guard services.isEmpty || network == .none else {
+                throw refusal(
+                    "network",
+                    "cannot be '\(network.rawValue)' beside 'services', which make a private network: leave it out")
+            }
             return JobSpec(
                 name: name, image: image.0, imageText: image.1, platform: platform, command: argv, files: files,
                 environment: environment, workingDirectory: workingDirectory, volumes: volumes, resources: resources,
                 timeLimit: timeLimit, grace: grace, shape: shape, parameters: parameters, labels: labels,
                 constraints: constraints, retries: retries, queue: queue, priority: priority, network: network,
-                fingerprint: fingerprint)
+                fingerprint: fingerprint, services: services)
         }
     }
 }

@@ -44,6 +44,8 @@ package enum EndReason: String, Codable, Sendable, CaseIterable {
     case imageError = "image-error"
     case volumeError = "volume-error"
     case outputError = "output-error"
+    /// A service was not ready in time, or ended before it was.
+    case serviceError = "service-error"
     case workerLost = "worker-lost"
     case engineError = "engine-error"
 
@@ -52,7 +54,7 @@ package enum EndReason: String, Codable, Sendable, CaseIterable {
 
     package var blame: Blame {
         switch self {
-        case .exitCode, .signal, .oomKilled, .timeLimit, .volumeError, .outputError: .program
+        case .exitCode, .signal, .oomKilled, .timeLimit, .volumeError, .outputError, .serviceError: .program
         case .imageError, .workerLost, .engineError, .preempted: .infrastructure
         case .cancelled: .nobody
         }

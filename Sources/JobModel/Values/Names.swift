@@ -7,6 +7,8 @@ package protocol ValidatedName: RawRepresentable<String>, Hashable, Comparable, 
 {
     /// What messages call a value of this type, for example "queue name".
     static var noun: String { get }
+    /// One sentence for a value that is no valid name.
+    static func refusal(of value: String) -> String
     init(unchecked: String)
 }
 
@@ -20,7 +22,6 @@ extension ValidatedName {
     package var description: String { rawValue }
     package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 
-    /// One sentence for a value that is no valid name.
     package static func refusal(of value: String) -> String {
         "\(quoted(value)) is not a valid \(noun): use 1 to 63 letters, digits, '.', '_' or '-', and begin with a letter or a digit"
     }

@@ -65,12 +65,15 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var shape: TaskShape
     /// Rises with each change of the job; the id of its server-sent events.
     package var revision: Int64
+    /// By name. Absent where there are none.
+    package var services: [String: ImageReferenceAndDigest]?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
         configuration: ConfigurationReference, image: ImageReferenceAndDigest, bindings: [String: String],
         parameters: [String: String], tasks: TaskCounts, rerunOf: JobID?, submittedAt: Timestamp, startedAt: Timestamp?,
-        finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64
+        finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64,
+        services: [String: ImageReferenceAndDigest]? = nil
     ) {
         self.id = id
         self.name = name
@@ -91,12 +94,13 @@ package struct JobDocument: Hashable, Codable, Sendable {
         self.labels = labels
         self.shape = shape
         self.revision = revision
+        self.services = services
     }
 
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision
+        case labels, shape, revision, services
     }
 }
 

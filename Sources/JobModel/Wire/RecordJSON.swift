@@ -21,12 +21,7 @@ extension JobRecord {
             writer.member("constraints") { $0.array(constraints) { $0.constraint($1) } }
             writer.member("fingerprint", fingerprint.rawValue)
             writer.member("grace") { $0.seconds(grace) }
-            writer.member("image") { writer in
-                writer.object { writer in
-                    writer.member("digest", image.digest.description)
-                    writer.member("platform", ifPresent: image.platform)
-                }
-            }
+            writer.member("image") { $0.image(image) }
             writer.member("image_reference", imageReference)
             writer.strings("labels", labels)
             writer.member("name", name)
@@ -37,6 +32,7 @@ extension JobRecord {
             if let rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("resources") { $0.resources(resources) }
             writer.member("retries", Int64(retries))
+            if !services.isEmpty { writer.member("services") { $0.array(services) { $0.service($1) } } }
             writer.member("shape") { $0.shape(shape) }
             writer.member("slots") { $0.map(slots) { $0.slot($1) } }
             if let timeLimit { writer.member("time_limit") { $0.seconds(timeLimit) } }
@@ -111,6 +107,21 @@ extension JSONWriter {
             writer.member("cpus") { $0.number(resources.cpus.cpus) }
             writer.member("gpus", Int64(resources.gpus))
             writer.member("memory", resources.memory.bytes)
+        }
+    }
+
+    fileprivate mutating func image(_ image: PinnedImage) {
+        object { writer in
+            writer.member("digest", image.digest.description)
+            writer.member("platform", ifPresent: image.platform)
+        }
+    }
+
+    fileprivate mutating func service(_ service: ServiceImage) {
+        object { writer in
+            writer.member("image") { $0.image(service.image) }
+            writer.member("name", service.name.rawValue)
+            writer.member("reference", service.reference)
         }
     }
 

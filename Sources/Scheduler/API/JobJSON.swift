@@ -9,12 +9,7 @@ enum JobJSON {
             writer.member("configuration") { write(job.configuration, &$0) }
             writer.member("finished_at", ifPresent: job.finishedAt?.description)
             writer.member("id", job.id.rawValue)
-            writer.member("image") { writer in
-                writer.object { writer in
-                    writer.member("digest", job.image.digest.description)
-                    writer.member("reference", job.image.reference)
-                }
-            }
+            writer.member("image") { write(job.image, &$0) }
             writer.strings("labels", job.labels)
             writer.member("name", job.name)
             writer.member("owner", job.owner)
@@ -24,6 +19,15 @@ enum JobJSON {
             writer.member("reason", ifPresent: job.reason)
             if let rerunOf = job.rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("revision", job.revision)
+            if let services = job.services {
+                writer.member("services") { writer in
+                    writer.object { writer in
+                        for (name, image) in services.sorted(by: { $0.key < $1.key }) {
+                            writer.member(named: name) { write(image, &$0) }
+                        }
+                    }
+                }
+            }
             writer.member("shape") { $0.shape(job.shape) }
             writer.member("started_at", ifPresent: job.startedAt?.description)
             writer.member("state", job.state.description)
@@ -31,6 +35,13 @@ enum JobJSON {
             writer.member("tasks") { $0.counts(job.tasks) }
         }
         return writer.bytes
+    }
+
+    private static func write(_ image: ImageReferenceAndDigest, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("digest", image.digest.description)
+            writer.member("reference", image.reference)
+        }
     }
 
     private static func write(_ configuration: ConfigurationReference, _ writer: inout JSONWriter) {

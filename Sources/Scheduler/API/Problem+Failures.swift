@@ -27,9 +27,11 @@ extension Problem {
     }
 
     /// For an image that its registry did not give: the image, its registry's words, and what to do.
-    static func upstream(_ reference: ImageReference, _ error: any Error) -> Problem {
+    static func upstream(
+        _ reference: ImageReference, _ error: any Error, field: String = "$.spec.image"
+    ) -> Problem {
         guard let error = error as? OCIError else {
-            return Problem(.upstream, "\(reference): \(error)", field: "$.spec.image")
+            return Problem(.upstream, "\(reference): \(error)", field: field)
         }
         let hint: String
         switch error {
@@ -41,7 +43,7 @@ extension Problem {
             hint = "ask whoever runs \(reference.registry), or import the image from a file"
         case .storage, .blobMissing: return Problem(error)
         }
-        return Problem(.upstream, "the image \(reference) cannot be had: \(error); \(hint)", field: "$.spec.image")
+        return Problem(.upstream, "the image \(reference) cannot be had: \(error); \(hint)", field: field)
     }
 
     /// Whether the same pull may succeed later without anybody doing anything.

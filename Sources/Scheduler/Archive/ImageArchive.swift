@@ -39,9 +39,9 @@ package final class ImageArchive: Sendable {
     }
 
     /// A digest stands for itself, an imported name for what was imported; nil for a tag that only its registry knows.
-    func pinned(_ spec: JobSpec) throws -> PinnedImage? {
-        if let digest = spec.image.digest { return PinnedImage(digest: digest, platform: spec.platform) }
-        return try digest(imported: spec.image).map { PinnedImage(digest: $0, platform: spec.platform) }
+    func pinned(_ reference: ImageReference, platform: String?) throws -> PinnedImage? {
+        if let digest = reference.digest { return PinnedImage(digest: digest, platform: platform) }
+        return try digest(imported: reference).map { PinnedImage(digest: $0, platform: platform) }
     }
 
     /// Whether every blob is here.

@@ -55,11 +55,12 @@ package final class ImagePuller: Service, Sendable {
         repeat {
             guard !missing.isEmpty else { return }
             let page = try store.jobs(JobQuery(limit: 1000, cursor: cursor, state: .waiting))
-            for job in page.jobs where missing.contains(job.image.digest) {
-                guard let record = try store.record(of: job.id), let reference = ImageReference(record.imageReference)
-                else { continue }
-                missing.remove(job.image.digest)
-                want(Wanted(reference: reference, image: record.image))
+            for job in page.jobs where !missing.isDisjoint(with: job.imageDigests) {
+                guard let record = try store.record(of: job.id) else { continue }
+                for (text, image) in record.images {
+                    guard let reference = ImageReference(text), missing.remove(image.digest) != nil else { continue }
+                    want(Wanted(reference: reference, image: image))
+                }
             }
             cursor = page.next
         } while cursor != nil
@@ -134,4 +135,8 @@ package final class ImagePuller: Service, Sendable {
     private func metadata(_ wanted: Wanted, _ error: any Error) -> Logger.Metadata {
         ["image": "\(wanted.reference)", "digest": "\(wanted.image.digest)", "error": "\(error)"]
     }
+}
+
+extension JobDocument {
+    fileprivate var imageDigests: [Digest] { [image.digest] + (services ?? [:]).values.map(\.digest) }
 }

@@ -35,12 +35,14 @@ package struct ContainerSpecification: Hashable, Sendable {
     package var timeLimit: TimeSpan?
     /// From SIGTERM to SIGKILL where the engine stops by itself.
     package var grace: TimeSpan
+    /// What runs beside it, on a network that only this container and they have. Then ``network`` is `none`.
+    package var services: [ServiceSpecification]
 
     package init(
         attempt: AttemptID, image: PinnedImage, command: [String], environment: [String: String],
         workingDirectory: String?, user: Identity,
         mounts: [ContainerMount], network: NetworkMode, resources: Resources, gpus: [String], logLimit: ByteCount,
-        timeLimit: TimeSpan? = nil, grace: TimeSpan = .seconds(10)
+        timeLimit: TimeSpan? = nil, grace: TimeSpan = .seconds(10), services: [ServiceSpecification] = []
     ) {
         self.attempt = attempt
         self.image = image
@@ -55,6 +57,7 @@ package struct ContainerSpecification: Hashable, Sendable {
         self.logLimit = logLimit
         self.timeLimit = timeLimit
         self.grace = grace
+        self.services = services
     }
 }
 
@@ -69,10 +72,14 @@ package struct ExitRecord: Hashable, Codable, Sendable {
     package var message: String?
     /// Why the engine itself ended the program, with no agent to ask: the time limit, or the worker's lease.
     package var stoppedFor: EndReason?
+    /// Why the program was never started: one of its services could not be used. The exit code means nothing then.
+    package var serviceFailure: String?
+    /// What the user should know whatever the end was: a service that ended before the program.
+    package var note: String?
 
     package init(
         exitCode: Int, oomKilled: Bool, startedAt: Timestamp?, finishedAt: Timestamp?, message: String? = nil,
-        stoppedFor: EndReason? = nil
+        stoppedFor: EndReason? = nil, serviceFailure: String? = nil, note: String? = nil
     ) {
         self.exitCode = exitCode
         self.oomKilled = oomKilled
@@ -80,6 +87,8 @@ package struct ExitRecord: Hashable, Codable, Sendable {
         self.finishedAt = finishedAt
         self.message = message
         self.stoppedFor = stoppedFor
+        self.serviceFailure = serviceFailure
+        self.note = note
     }
 
     /// The signal that ended the program: the init that is PID 1 passes it on as 128 + signal, as shells do.
@@ -91,7 +100,7 @@ package struct ExitRecord: Hashable, Codable, Sendable {
         /// Nil unless the engine recorded exit code 0, when it was, and nothing that went wrong.
         package init?(_ record: ExitRecord) {
             guard record.exitCode == 0, !record.oomKilled, record.message == nil, record.stoppedFor == nil,
-                record.finishedAt != nil
+                record.serviceFailure == nil, record.finishedAt != nil
             else { return nil }
             self.record = record
         }
@@ -156,13 +165,15 @@ package protocol ContainerEngine: Sendable {
     func ensureImage(_ image: PinnedImage) async throws(EngineError)
     /// Creates a container, not started. One that exists for this attempt is returned as it is.
     func create(_ specification: ContainerSpecification) async throws(EngineError) -> String
-    /// Starts it. A container that was started already stays as it is. A command that is not found shows itself in
+    /// Starts its services, and once all of them are ready, it. One that was started already stays as it is. A command
+    /// that is not found shows itself in
     /// ``wait(_:)``, today and after a crash of the agent: the container's init starts it.
     func start(_ id: String) async throws(EngineError)
-    /// Waits for its end, also while the engine restarts; returns at once if it has ended.
+    /// Waits for its end and that of its services, also while the engine restarts; returns at once if it has ended.
+    /// Where a service is not ready in time, that is the end: ``ExitRecord/serviceFailure``.
     /// - Throws: ``EngineError/noProof(_:)`` if the engine cannot prove how it ended.
     func wait(_ id: String) async throws(EngineError) -> ExitRecord
-    /// SIGTERM, `grace`, SIGKILL.
+    /// SIGTERM, `grace`, SIGKILL, for its services as well.
     func stop(_ id: String, grace: TimeSpan) async throws(EngineError)
     /// The exact bytes of both streams beyond those skipped, until the container has ended and all is read. Pieces
     /// are read from the engine as they are taken. Where the engine has dropped output, a line on stderr says so;
@@ -170,9 +181,9 @@ package protocol ContainerEngine: Sendable {
     func logs(_ id: String, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<LogPiece, any Error>
     /// What a container has used so far, or until it ended; nil if that cannot be told. Ask before ``remove(_:)``.
     func usage(_ id: String) async throws(EngineError) -> Usage?
-    /// Every container of this worker, running or not.
+    /// Every container of this worker, running or not. Services are no containers of their own.
     func list() async throws(EngineError) -> [FoundContainer]
-    /// Removes it with its anonymous volumes, running or not. One that is gone is fine.
+    /// Removes it with its services, its network and its anonymous volumes, running or not. One that is gone is fine.
     func remove(_ id: String) async throws(EngineError)
     /// The file that holds the exact bytes of a stream up to the log limit, from its first, and grows until the
     /// container has ended, if there is any output; nil where the engine keeps none. It goes with the container. With

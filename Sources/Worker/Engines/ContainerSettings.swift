@@ -45,6 +45,10 @@ struct ContainerPlan: Sendable {
     /// The control group under which the engine makes the container's own, if the agent may read it there.
     let cgroupParent: String?
     let limits: ProcessLimits
+    /// Where the attempt has services.
+    var network: PlannedNetwork?
+    /// Set for the container of a service.
+    var service: ServiceSpecification?
 
     static let processLimit: Int64 = 4096
     /// dockerd refuses less.
@@ -59,7 +63,35 @@ struct ContainerPlan: Sendable {
     private var memory: Int64 { max(specification.resources.memory.bytes, Self.smallestMemory) }
 
     private var labels: [String: String] {
-        [ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker]
+        var labels = [ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker]
+        if let service {
+            labels[ContainerLabel.service] = service.name.rawValue
+            // allowed: a health check can always be encoded
+            if let json = try? service.health.map({ try WireJSON.encode($0) }) {
+                labels[ContainerLabel.health] = String(decoding: json, as: UTF8.self)
+            }
+        } else if let network {
+            labels[ContainerLabel.services] = network.services.map(\.rawValue).joined(separator: ",")
+        }
+        return labels
+    }
+
+    private var hostname: String { service?.name.rawValue ?? specification.attempt.description }
+
+    /// What a service writes to when it is asked to end.
+    private var stopSeconds: Int64 { min(max(1, (specification.grace.milliseconds + 999) / 1000), 3600) }
+
+    /// Nobody is asked for names: those that there are stand in /etc/hosts.
+    private var nameServers: [String]? { network == nil ? nil : ["127.0.0.1"] }
+
+    private var kernelSettings: [String: String]? {
+        guard network != nil else { return nil }
+        var settings = ["net.ipv4.ip_unprivileged_port_start": "0"]
+        // The host's end of the bridge has an address of the link.
+        if access("/proc/sys/net/ipv6", F_OK) == 0 {
+            settings["net.ipv6.conf.eth0.disable_ipv6"] = "1"
+        }
+        return settings
     }
 
     /// The configuration's variables, and the defaults that neither it nor the image sets.
@@ -104,7 +136,7 @@ struct ContainerPlan: Sendable {
         // the user.
         let owner = ["uid=\(specification.user.uid)", "gid=\(specification.user.gid)"]
         let host = DockerCreate.Host(
-            networkMode: specification.network.rawValue, memory: memory, memorySwap: memory,
+            networkMode: network?.name ?? specification.network.rawValue, memory: memory, memorySwap: memory,
             nanoCpus: specification.resources.cpus.thousandths.clamped(to: 10...1_000_000_000) * 1_000_000,
             ulimits: [
                 .init(name: "core", soft: 0, hard: 0),
@@ -121,15 +153,21 @@ struct ContainerPlan: Sendable {
                     "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles),
                     "compress": "false",
                 ]),
-            cgroupParent: cgroupParent,
+            cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers,
             deviceRequests: specification.gpus.isEmpty
                 ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
         return try encode(
             DockerCreate(
-                hostname: specification.attempt.description,
+                hostname: hostname,
                 user: "\(specification.user.uid):\(specification.user.gid)",
                 env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
-                image: image.id, workingDir: specification.workingDirectory, labels: labels, hostConfig: host),
+                image: image.id, workingDir: specification.workingDirectory, labels: labels, stopTimeout: stopSeconds,
+                hostConfig: host,
+                networkingConfig: network.map {
+                    .init(endpointsConfig: [
+                        $0.name: .init(ipamConfig: .init(iPv4Address: $0.address(of: service?.name)))
+                    ])
+                }),
             keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
     }
 
@@ -151,9 +189,11 @@ struct ContainerPlan: Sendable {
             PodmanCreate(
                 name: name, image: image.id, command: specification.command, env: environment,
                 user: "\(specification.user.uid):\(specification.user.gid)",
-                hostname: specification.attempt.description,
+                hostname: hostname,
                 workDir: specification.workingDirectory, labels: labels, mounts: temporary + binds,
-                netns: .init(nsmode: specification.network.rawValue), shmSize: memory,
+                netns: .init(nsmode: network == nil ? specification.network.rawValue : "bridge"),
+                networks: network.map { [$0.name: .init(staticIps: [$0.address(of: service?.name)])] },
+                hostadd: network?.hosts, dnsServer: nameServers, sysctl: kernelSettings, shmSize: memory,
                 rLimits: [
                     .init(type: "core", soft: 0, hard: 0),
                     .init(type: "nofile", soft: limits.openFiles, hard: limits.openFiles),
@@ -164,6 +204,7 @@ struct ContainerPlan: Sendable {
                     pids: .init(limit: Self.processLimit)),
                 logConfiguration: .init(size: Self.logFileSize(specification.logLimit).multipliedClamping(by: 4)),
                 cgroupParent: cgroupParent,
+                stopTimeout: stopSeconds,
                 devices: specification.gpus.isEmpty
                     ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
             keys: snakeCase)

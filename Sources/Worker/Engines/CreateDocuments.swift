@@ -20,6 +20,12 @@ struct DockerCreate: Encodable, Sendable {
         var volumeOptions: VolumeOptions?
     }
 
+    struct Endpoint: Encodable {
+        struct Addresses: Encodable { let iPv4Address: String }
+        let ipamConfig: Addresses
+    }
+    struct Networking: Encodable { let endpointsConfig: [String: Endpoint] }
+
     struct Host: Encodable {
         let networkMode: String
         let memory: Int64
@@ -40,6 +46,8 @@ struct DockerCreate: Encodable, Sendable {
         let mounts: [Mount]
         let logConfig: Log
         let cgroupParent: String?
+        let extraHosts: [String]?
+        let dns: [String]?
         var restartPolicy = RestartPolicy()
         var autoRemove = false
         let deviceRequests: [DeviceRequest]?
@@ -55,11 +63,14 @@ struct DockerCreate: Encodable, Sendable {
     let workingDir: String?
     let labels: [String: String]
     var stopSignal = "SIGTERM"
+    /// Seconds.
+    let stopTimeout: Int64
     var healthcheck = HealthCheck()
     var attachStdin = false
     var openStdin = false
     var tty = false
     let hostConfig: Host
+    let networkingConfig: Networking?
 }
 
 /// libpod's `SpecGenerator`.
@@ -77,6 +88,7 @@ struct PodmanCreate: Encodable, Sendable {
         let size: Int64
     }
     struct Device: Encodable { let path: String }
+    struct Endpoint: Encodable { let staticIps: [String] }
 
     let name: String
     let image: String
@@ -97,6 +109,11 @@ struct PodmanCreate: Encodable, Sendable {
     let mounts: [Mount]
     var imageVolumeMode = "ignore"
     let netns: Namespace
+    let networks: [String: Endpoint]?
+    /// `name:address`.
+    let hostadd: [String]?
+    let dnsServer: [String]?
+    let sysctl: [String: String]?
     var pidns = Namespace()
     var ipcns = Namespace()
     var utsns = Namespace()
@@ -117,5 +134,6 @@ struct PodmanCreate: Encodable, Sendable {
     var restartPolicy = "no"
     var remove = false
     let cgroupParent: String?
+    let stopTimeout: Int64
     let devices: [Device]?
 }

@@ -14,13 +14,13 @@ extension DockerEngine {
     }
 
     /// Without `follow` it ends with what the engine has now.
-    private func logs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<
+    func logs(_ id: String, follow: Bool, skip: [LogPiece.Stream: Int64]) -> AsyncThrowingStream<
         LogPiece, any Error
     > {
         let handoff = Handoff<LogPiece>()
         let reader = Task { [self] in
             do {
-                try await readLogs(id, follow: follow, skip: skip) { try await handoff.send($0) }
+                try await readAll(id, follow: follow, skip: skip) { try await handoff.send($0) }
                 await handoff.finish(nil)
             } catch {
                 await handoff.finish(error)
@@ -31,6 +31,21 @@ extension DockerEngine {
             _ = lifetime
             return try await handoff.next()
         }
+    }
+
+    /// The container's own output, and after it what services that failed wrote last.
+    private func readAll(
+        _ id: String, follow: Bool, skip: [LogPiece.Stream: Int64], _ give: @Sendable (LogPiece) async throws -> Void
+    ) async throws {
+        if follow, case .failed(_, let words)? = await services.outcome(of: id) {
+            let rest = Array(words.utf8.dropFirst(Int(clamping: skip[.stderr] ?? 0)))
+            if !rest.isEmpty { try await give(LogPiece(stream: .stderr, bytes: rest)) }
+            return
+        }
+        try await readLogs(id, follow: follow, skip: skip, give)
+        guard follow, let found = try await inspect(id), !found.serviceNames.isEmpty else { return }
+        let words = await lastWords(after: found)
+        if !words.isEmpty { try await give(LogPiece(stream: .stderr, bytes: Array(words.utf8))) }
     }
 
     /// Hands out the log: once while it grows, and again from where that ended until a reading after the end brings

@@ -12,6 +12,8 @@ extension DockerEngine {
             let id: String
             private enum CodingKeys: String, CodingKey { case id = "Id" }
         }
+        // The program is there only once its services are.
+        _ = await services.outcome(of: id)
         let answer = try await http.exchange(
             .POST, container(id, "/exec"), body: try Self.encoded(createDocument(launch)))
         guard answer.status == 201 else { throw .refused("the engine refuses the session: \(answer.complaint)") }

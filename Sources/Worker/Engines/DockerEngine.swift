@@ -15,6 +15,12 @@ enum ContainerLabel {
     static let attempt = "jobctl.attempt"
     /// The id of the agent's data folder: two agents on one host never touch each other's containers.
     static let worker = "jobctl.worker"
+    /// Of an attempt's own container: the names of its services.
+    static let services = "jobctl.services"
+    /// Of a service's container: its name.
+    static let service = "jobctl.service"
+    /// Of a service's container: its ``HealthCheck``.
+    static let health = "jobctl.health"
 }
 
 /// Which API an engine speaks, and under which path.
@@ -42,6 +48,7 @@ package final class DockerEngine: ContainerEngine {
     let registry: any ImageSource
     let images: ImageBook
     let cgroups: CgroupBook
+    let services = ServiceBook()
     /// dockerd's data folder on this host.
     let dataFolder: String?
     let logger: Logger
@@ -68,7 +75,20 @@ package final class DockerEngine: ContainerEngine {
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
         let name = containerName(of: specification.attempt)
         let image = try await present(specification.image)
-        let answer = try await sendCreate(specification, name: name, image: image)
+        let network = try await network(of: specification)
+        let plan = ContainerPlan(
+            specification: specification, name: name, worker: worker, image: image,
+            cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess,
+            network: network)
+        let id = try await created(plan, specification)
+        if let network { try await createServices(of: specification, in: network) }
+        return id
+    }
+
+    private func created(
+        _ plan: ContainerPlan, _ specification: ContainerSpecification
+    ) async throws(EngineError) -> String {
+        let answer = try await sendCreate(plan)
         if answer.status == 201 {
             struct Created: Decodable {
                 let id: String
@@ -87,7 +107,7 @@ package final class DockerEngine: ContainerEngine {
         }
         // A create that was repeated after a crash of the agent finds its own container; podman says so with status
         // 500.
-        if let found = try await inspect(name), found.settings.labels?[ContainerLabel.worker] == worker,
+        if let found = try await inspect(plan.name), found.settings.labels?[ContainerLabel.worker] == worker,
             found.attempt == specification.attempt
         {
             return found.id
@@ -104,17 +124,11 @@ package final class DockerEngine: ContainerEngine {
         throw answer.failure
     }
 
-    private func sendCreate(_ specification: ContainerSpecification, name: String, image: PresentImage)
-        async throws(EngineError)
-        -> EngineAnswer
-    {
-        let plan = ContainerPlan(
-            specification: specification, name: name, worker: worker, image: image,
-            cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess)
+    func sendCreate(_ plan: ContainerPlan) async throws(EngineError) -> EngineAnswer {
         switch dialect {
         case .docker:
             return try await http.exchange(
-                .POST, path("/containers/create"), query: [("name", name)], body: try plan.dockerJSON())
+                .POST, path("/containers/create"), query: [("name", plan.name)], body: try plan.dockerJSON())
         case .podman:
             return try await http.exchange(.POST, path("/containers/create"), body: try plan.podmanJSON())
         }
@@ -124,20 +138,27 @@ package final class DockerEngine: ContainerEngine {
         // Engines start what has ended a second time, so the state is looked at first.
         guard let found = try await inspect(id) else { throw .noProof("the container \(id.prefix(12)) is gone") }
         guard found.state.judge() == .notStarted else { return }
+        guard found.serviceNames.isEmpty else { return await gather(found) }
         let answer = try await http.exchange(.POST, container(id, "/start"))
         if answer.status == 204 || answer.status == 304 { return }
         throw answer.failure
     }
 
     package func stop(_ id: String, grace: TimeSpan) async throws(EngineError) {
-        let seconds = max(0, (grace.milliseconds + 999) / 1000)
+        await services.stop(id)
+        try await stopContainer(id, grace: grace)
+    }
+
+    /// - Parameter grace: nil for the container's own.
+    func stopContainer(_ id: String, grace: TimeSpan?) async throws(EngineError) {
+        let seconds = max(0, ((grace ?? .seconds(60)).milliseconds + 999) / 1000)
         let parameter =
             switch dialect {
             case .docker: "t"
             case .podman: "timeout"
             }
         let answer = try await http.exchange(
-            .POST, container(id, "/stop"), query: [(parameter, String(seconds))],
+            .POST, container(id, "/stop"), query: grace == nil ? [] : [(parameter, String(seconds))],
             within: .seconds(seconds) + EngineHTTP.quick)
         if answer.status == 204 || answer.status == 304 || answer.status == 404 { return }
         // Podman answers 500 for a container that does not run.
@@ -146,7 +167,22 @@ package final class DockerEngine: ContainerEngine {
     }
 
     package func remove(_ id: String) async throws(EngineError) {
+        await services.forget(id)
         let found = try await inspect(id)
+        // A service, or a network, that has no container of an attempt beside it any more goes with what is left.
+        let orphan = found.flatMap { $0.serviceName == nil ? nil : $0.attempt } ?? attempt(named: id)
+        let attempt = orphan ?? found?.attempt
+        let hasServices = orphan != nil || found.map { !$0.serviceNames.isEmpty } ?? false
+        if let attempt, hasServices { try await removeServices(of: attempt) }
+        try await delete(id)
+        if let attempt, hasServices { try await removeNetwork(of: attempt) }
+        guard let found, let attempt else { return }
+        try await removeVolumes(of: found, attempt)
+        await cgroups.remove(attempt, container: found.id, logger: logger)
+    }
+
+    /// Running or not, with its anonymous volumes. One that is gone is fine.
+    func delete(_ id: String) async throws(EngineError) {
         let query =
             switch dialect {
             case .docker: [("v", "1"), ("force", "1")]
@@ -154,18 +190,32 @@ package final class DockerEngine: ContainerEngine {
             }
         for _ in 0..<100 {
             let answer = try await http.exchange(.DELETE, container(id, ""), query: query)
-            if answer.status == 404 || answer.status == 204 || answer.status == 200 { break }
+            if answer.status == 404 || answer.status == 204 || answer.status == 200 { return }
             // 409: somebody else is removing it.
             guard answer.status == 409 else { throw answer.failure }
             try await pause(.milliseconds(100))
         }
-        guard let found, let attempt = found.attempt else { return }
-        try await removeVolumes(of: found, attempt)
-        await cgroups.remove(attempt, container: found.id, logger: logger)
     }
 
     package func list() async throws(EngineError) -> [FoundContainer] {
-        let label = ContainerLabel.worker + "=" + worker
+        let listed = try await listed("\(ContainerLabel.worker)=\(worker)").filter {
+            $0.labels?[ContainerLabel.worker] == worker
+        }
+        let found = { (container: ListedContainer) in
+            FoundContainer(
+                id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) })
+        }
+        var containers = listed.filter { !$0.isService(of: worker) }.map(found)
+        // What a crash left of an attempt whose own container is gone, or was never made: removing it removes all.
+        let others = listed.filter { $0.isService(of: worker) }.map(found)
+        let networks = try await networks().map { FoundContainer(id: $0.name, attempt: $0.attempt) }
+        for other in others + networks where !containers.contains(where: { $0.attempt == other.attempt }) {
+            containers.append(other)
+        }
+        return containers
+    }
+
+    func listed(_ label: String) async throws(EngineError) -> [ListedContainer] {
         let filter: [UInt8]
         do { filter = try WireJSON.encode(["label": [label]]) } catch {
             throw EngineError.refused("the label \(label) is no text")
@@ -175,16 +225,21 @@ package final class DockerEngine: ContainerEngine {
             query: [("all", "true"), ("filters", String(decoding: filter, as: UTF8.self))])
         try answer.expect(200)
         let listed: [ListedContainer]? = try answer.decoded()
-        return (listed ?? []).compactMap { container in
-            guard container.labels?[ContainerLabel.worker] == worker else { return nil }
-            return FoundContainer(
-                id: container.id, attempt: container.labels?[ContainerLabel.attempt].flatMap { AttemptID($0) })
-        }
+        return listed ?? []
     }
 
     // MARK: The end
 
     package func wait(_ id: String) async throws(EngineError) -> ExitRecord {
+        switch await services.outcome(of: id) {
+        case .failed(let record, _)?:
+            if let found = try await inspect(id), let attempt = found.attempt {
+                await stopServices(found.serviceNames, of: attempt)
+            }
+            return record
+        case .broken(let error)?: throw error
+        case .programStarted?, nil: break
+        }
         var endingSince: ContinuousClock.Instant?
         var delay = Duration.milliseconds(50)
         while true {
@@ -194,7 +249,7 @@ package final class DockerEngine: ContainerEngine {
                 }
                 switch found.state.judge() {
                 case .notStarted: throw .refused("the container \(id.prefix(12)) has not been started")
-                case .ended(let end): return try await completed(end, of: found)
+                case .ended(let end): return try await finish(try await completed(end, of: found), found)
                 case .running:
                     endingSince = nil
                     try await waitAtEngine(id)
@@ -244,7 +299,7 @@ package final class DockerEngine: ContainerEngine {
 
     /// The proof, with what the engine's record does not hold: OOM that the engine missed, and why a program was not
     /// started.
-    private func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ExitRecord {
+    func completed(_ end: ContainerEnd, of found: InspectedContainer) async throws(EngineError) -> ExitRecord {
         var record: ExitRecord
         switch end {
         case .exited(let proof): record = proof
@@ -276,6 +331,11 @@ package final class DockerEngine: ContainerEngine {
 
     /// `jobctl-<worker>-<attempt>`: one per attempt and host, so that a repeated create meets the first.
     func containerName(of attempt: AttemptID) -> String { "jobctl-\(worker)-\(attempt)" }
+
+    private func attempt(named name: String) -> AttemptID? {
+        let prefix = "jobctl-\(worker)-"
+        return name.hasPrefix(prefix) ? AttemptID(String(name.dropFirst(prefix.count))) : nil
+    }
 
     /// Nil if there is no such container.
     func inspect(_ idOrName: String) async throws(EngineError) -> InspectedContainer? {

@@ -26,7 +26,15 @@ extension JobDocument: Row {
                 configuration.digest.description
                     + (configuration.version.map { " (\(configuration.name ?? "")@\($0))" } ?? "")
             ),
-            ("image", "\(image.reference) = \(image.digest)"), ("bindings", Render.pairs(bindings)),
+            ("image", "\(image.reference) = \(image.digest)"),
+            (
+                "services",
+                services.map { services in
+                    services.sorted { $0.key < $1.key }.map {
+                        "\($0.key): \($0.value.reference) = \($0.value.digest)"
+                    }.joined(separator: ", ")
+                }
+            ), ("bindings", Render.pairs(bindings)),
             ("parameters", Render.pairs(parameters)),
             ("labels", Render.pairs(labels)), ("rerun of", rerunOf?.description),
             (
@@ -120,22 +128,36 @@ extension ConfigurationDocument: Row {
             "\($0.key):\($0.value.path):\($0.value.mode.rawValue)"
         }
         let resources = configuration.resources
-        return Render.page([
-            ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")),
-            ("created", Render.time(createdAt)),
-            ("image", "\(imageReference) = \(configuration.image.digest)"), ("platform", configuration.image.platform),
-            ("command", configuration.command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")),
-            ("environment", Render.pairs(configuration.environment)), ("working_dir", configuration.workingDirectory),
-            (
-                "files",
-                configuration.files.isEmpty
-                    ? nil
-                    : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }
-                        .joined(separator: " ")
-            ),
-            ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")), ("network", configuration.network.rawValue),
-            ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
-        ])
+        return Render.page(
+            [
+                ("digest", digest.description), ("names", names.map(\.description).joined(separator: " ")),
+                ("created", Render.time(createdAt)),
+                ("image", "\(imageReference) = \(configuration.image.digest)"),
+                ("platform", configuration.image.platform),
+                ("command", configuration.command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")),
+                ("environment", Render.pairs(configuration.environment)),
+                ("working_dir", configuration.workingDirectory),
+                (
+                    "files",
+                    configuration.files.isEmpty
+                        ? nil
+                        : configuration.files.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.digest.short)" }
+                            .joined(separator: " ")
+                ),
+                ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")),
+                ("network", configuration.network.rawValue),
+                ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
+            ] + configuration.services.sorted { $0.key < $1.key }.map { ("service \($0.key)", Optional($0.value.line)) }
+        )
+    }
+}
+
+extension TaskService {
+    /// On one line: what runs beside the task, and when it is ready.
+    fileprivate var line: String {
+        let program = command.map { $0.contains(" ") ? "'\($0)'" : $0 }.joined(separator: " ")
+        let ready = health.map { ", ready when: " + $0.command.joined(separator: " ") } ?? ""
+        return "\(image.digest.short): \(program), \(resources.cpus) cpus, \(resources.memory)\(ready)"
     }
 }
 

@@ -234,7 +234,13 @@ extension JobDocument {
             parameters: record.parameters, tasks: progress.counts, rerunOf: record.rerunOf,
             submittedAt: progress.submittedAt,
             startedAt: progress.startedAt, finishedAt: progress.finishedAt, labels: record.labels, shape: record.shape,
-            revision: progress.revision)
+            revision: progress.revision,
+            services: record.services.isEmpty
+                ? nil
+                : Dictionary(
+                    record.services.map {
+                        ($0.name.rawValue, ImageReferenceAndDigest(reference: $0.reference, digest: $0.image.digest))
+                    }, uniquingKeysWith: { first, _ in first }))
     }
 }
 

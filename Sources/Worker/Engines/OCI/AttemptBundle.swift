@@ -36,6 +36,13 @@ struct AttemptBundle: Sendable {
     let workingDirectory: String
     let controlGroup: String
     let host: BundleHost
+    /// Set where containers share a network that the runner has made.
+    var company: Company?
+
+    enum Company: Hashable, Sendable {
+        case task
+        case service(ServiceName, HealthCheck?)
+    }
 
     private static let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     /// What no mount of an attempt may hide.
@@ -61,14 +68,17 @@ struct AttemptBundle: Sendable {
         return String(decoding: (try withHooks(document)).canonical, as: UTF8.self)
     }
 
-    private var name: String { specification.attempt.description }
+    private var name: String {
+        if case .service(let name, _)? = company { return name.rawValue }
+        return specification.attempt.description
+    }
     var memory: Int64 { max(specification.resources.memory.bytes, ContainerPlan.smallestMemory) }
 
     // MARK: The process
 
     private var process: JSONValue {
         get throws(EngineError) {
-            let words = [RunnerFolder.initPath] + specification.command
+            let words = [RunnerFolder.initPath] + healthWords + specification.command
             let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
             guard (words + variables).allSatisfy({ !$0.utf8.contains(0) }) else {
                 throw .program("the command or the environment holds a zero byte")
@@ -85,6 +95,14 @@ struct AttemptBundle: Sendable {
                 "rlimits": [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)],
             ]
         }
+    }
+
+    /// What the init of a service is told beside the program.
+    private var healthWords: [String] {
+        guard case .service(_, let health)? = company else { return [] }
+        let numbers = [health?.interval.milliseconds, health?.timeout.milliseconds, health.map { Int64($0.retries) }]
+        let words = health?.command ?? []
+        return [RunnerFolder.health] + numbers.map { String($0 ?? 0) } + [String(words.count)] + words
     }
 
     /// The defaults, the image's over them, the configuration's over both.
@@ -169,11 +187,17 @@ struct AttemptBundle: Sendable {
         ]
         if specification.network == .none {
             spaces.append("network")
-            // A service may listen on port 80 without being root, in a network of its own.
-            members.append(("sysctl", ["net.ipv4.ip_unprivileged_port_start": "0"]))
+            // A service may listen on port 80 without being root, in a network of its own. Of one that it has made
+            // the runner has seen to that: runc takes it for the host's.
+            if company == nil { members.append(("sysctl", ["net.ipv4.ip_unprivileged_port_start": "0"])) }
         }
-        members.append(("namespaces", .array(spaces.map { ["type": .string($0)] })))
+        members.append(("namespaces", .array(spaces.map { namespace($0) })))
         return .object(members)
+    }
+
+    private func namespace(_ type: String) -> JSONValue {
+        guard type == "network", company != nil else { return ["type": .string(type)] }
+        return ["type": .string(type), "path": .string(host.scratch + RunnerFolder.networkName)]
     }
 
     private static let maskedPaths: JSONValue = [

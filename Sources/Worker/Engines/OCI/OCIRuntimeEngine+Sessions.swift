@@ -32,7 +32,8 @@ extension OCIRuntimeEngine {
 
     /// The runner's, once the container's init works in it: an attempt counts as running from a moment before.
     private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) async throws(EngineError) -> Int32 {
-        for _ in 0..<1000 {
+        // With services, their start comes first.
+        for _ in 0..<(hasServices(attempt) ? 60_000 : 1000) {
             guard access(folder.end, F_OK) != 0 else { break }
             if let namespace = currentNamespace(of: folder) { return namespace }
             // Who has begun and has no runner any more has ended.

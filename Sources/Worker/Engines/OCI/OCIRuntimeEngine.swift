@@ -50,9 +50,9 @@ package final class OCIRuntimeEngine: ContainerEngine {
     package var weaknesses: [String] { setup.weaknesses }
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
-    private let roots: any RootSource
+    let roots: any RootSource
     private let writtenLease = Mutex<Int64>(0)
-    private let leases = Mutex<[AttemptID: LayerLease]>([:])
+    private let leases = Mutex<[AttemptID: [LayerLease]]>([:])
     private let logger: Logger
 
     /// Makes the folder. Takes hold of the layers of all attempts that are there.
@@ -71,7 +71,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         }
         for attempt in attempts {
             guard let description = description(attempt) else { continue }
-            leases.withLock { $0[attempt] = roots.hold(description.holds.compactMap { Digest($0) }) }
+            leases.withLock { $0[attempt] = [roots.hold(description.holds.compactMap { Digest($0) })] }
         }
     }
 
@@ -85,21 +85,25 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let attempt = specification.attempt
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
+        let services = try await prepare(specification.services)
         let (root, lease) = try await roots.root(of: specification.image)
-        leases.withLock { $0.updateValue(lease, forKey: attempt) }?.release()
+        keep([lease] + services.map(\.lease), for: attempt)
+        mkdir(folder.path, 0o700)
+        try describe(services, of: specification)
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
-            host: setup.host)
+            host: setup.host, company: services.isEmpty ? nil : .task)
         let description = AttemptDescription(
             attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
             controlGroup: controlGroup(attempt).path, layers: root.layers, usesUserAttributes: root.form == .user,
-            holds: root.diffIDs.map(\.description), workingDirectory: bundle.workingDirectory,
+            holds: ([root] + services.map(\.root)).flatMap(\.diffIDs).map(\.description),
+            workingDirectory: bundle.workingDirectory,
             user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
             usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
             timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
-            leaseFile: leaseFile, bundle: try bundle.json())
-        mkdir(folder.path, 0o700)
+            leaseFile: leaseFile, bundle: try bundle.json(), company: company(services, of: attempt))
+        // Last: an attempt that is described can be started.
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
         } catch {
@@ -108,7 +112,11 @@ package final class OCIRuntimeEngine: ContainerEngine {
         return attempt.description
     }
 
-    private func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
+    private func keep(_ new: [LayerLease], for attempt: AttemptID) {
+        for old in leases.withLock({ $0.updateValue(new, forKey: attempt) }) ?? [] { old.release() }
+    }
+
+    func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
         let wanted = specification.workingDirectory ?? root.configuration.workingDirectory ?? "/"
         return wanted.hasPrefix("/") ? wanted : "/" + wanted
     }
@@ -162,22 +170,24 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let lock = open(folder.description, O_RDWR | O_CLOEXEC)
         defer { if lock >= 0 { close(lock) } }
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
+        await removeServices(of: attempt)
+        let group = controlGroup(attempt)
         if access(folder.end, F_OK) == 0 {
-            await removeGroups(attempt)
+            await removeGroups(group)
         } else {
-            await removeRuntime(attempt)
+            await removeRuntime(attempt.description, folder, group)
         }
         try folder.remove()
-        leases.withLock { $0.removeValue(forKey: attempt) }?.release()
+        for lease in leases.withLock({ $0.removeValue(forKey: attempt) }) ?? [] { lease.release() }
     }
 
     /// Until two looks in a row found nobody: what the killed runner was starting at its last moment shows itself a
     /// little later, and what it starts in turn may slip through one look.
-    private func removeRuntime(_ attempt: AttemptID) async {
+    func removeRuntime(_ container: String, _ folder: RunnerFolder, _ group: ControlGroups) async {
         var quietLooks = 0
         for _ in 0..<100 {
-            quietLooks = killRuntime(attempt) ? 0 : quietLooks + 1
-            await removeGroups(attempt)
+            quietLooks = killRuntime(container, folder) ? 0 : quietLooks + 1
+            await removeGroups(group)
             if quietLooks == 2 { return }
             // allowed: cleaning goes on when the task is cancelled
             try? await Task.sleep(for: .milliseconds(20))
@@ -185,11 +195,10 @@ package final class OCIRuntimeEngine: ContainerEngine {
     }
 
     /// A runtime whose runner was killed while it was starting the container may wait for ever for a child that is
-    /// gone. It is known by the runners' own folder and the attempt on its command line; before it has become the
+    /// gone. It is known by the runners' own folder and the container on its command line; before it has become the
     /// runtime, by the runner's own command line.
     /// - Returns: whether there was one.
-    private func killRuntime(_ attempt: AttemptID) -> Bool {
-        let folder = folder(attempt)
+    private func killRuntime(_ container: String, _ folder: RunnerFolder) -> Bool {
         let state = folder.scratch + "/state"
         var found = false
         // allowed: without /proc nothing runs
@@ -198,7 +207,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
                 continue
             }
             let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            let isRuntime = words.last == attempt.description && words.contains(state)
+            let isRuntime = words.last == container && words.contains(state)
             let isRunner = words.last == folder.path && words.contains { $0.hasSuffix("/jobctl-runner") }
             guard isRuntime || isRunner else { continue }
             kill(process, SIGKILL)
@@ -208,15 +217,14 @@ package final class OCIRuntimeEngine: ContainerEngine {
     }
 
     /// What a runner that was killed left: its container ends by itself, a moment later.
-    private func removeGroups(_ attempt: AttemptID) async {
-        let group = controlGroup(attempt)
+    func removeGroups(_ group: ControlGroups) async {
         for round in 0..<200 {
             if group.remove() { return }
             _ = group.killAll()
             // allowed: cleaning goes on when the task is cancelled
             try? await Task.sleep(for: .milliseconds(round < 20 ? 1 : 20))
         }
-        logger.warning("a control group could not be removed", metadata: ["attempt": "\(attempt)"])
+        logger.warning("a control group could not be removed", metadata: ["group": "\(group.path)"])
     }
 
     package func list() async throws(EngineError) -> [FoundContainer] {
@@ -310,6 +318,10 @@ extension EndRecord {
         get throws(EngineError) {
             switch verdict {
             case .notStarted(let why): throw EngineError.refused(why)
+            case .servicesFailed(let why):
+                return ExitRecord(
+                    exitCode: 125, oomKilled: false, startedAt: nil,
+                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), serviceFailure: why)
             case .exited(let code):
                 let reason: EndReason? =
                     switch stopped {
@@ -320,7 +332,8 @@ extension EndRecord {
                 return ExitRecord(
                     exitCode: code, oomKilled: outOfMemory,
                     startedAt: startedAt.map { Timestamp(millisecondsSinceEpoch: $0) },
-                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason)
+                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason,
+                    note: note)
             }
         }
     }
