@@ -6,6 +6,18 @@ package enum RuntimeKind: String, Hashable, Sendable, CaseIterable {
     case crun, runc, youki
 }
 
+/// What a runtime must be told beside its command.
+package enum RuntimeOptions {
+    /// How it deals with control groups: without root there are none.
+    package static func groups(_ kind: RuntimeKind, isRootless: Bool) -> [String] {
+        switch kind {
+        case .crun: ["--cgroup-manager=" + (isRootless ? "disabled" : "cgroupfs")]
+        case .runc: isRootless ? ["--rootless", "true"] : []
+        case .youki: []
+        }
+    }
+}
+
 package struct AttemptDescription: Hashable, Sendable {
     /// `42.7.2`: the container's name too.
     package var attempt: String
@@ -39,6 +51,8 @@ package struct AttemptDescription: Hashable, Sendable {
     package var leaseFile: String?
     /// The OCI bundle's config.json.
     package var bundle: String
+    /// Nil where the runner is root.
+    package var rootless: RootlessAttempt?
 
     package init(
         attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String,
@@ -90,6 +104,7 @@ package struct AttemptDescription: Hashable, Sendable {
         record.add("grace-ms", grace)
         record.add("lease-file", leaseFile)
         record.add("bundle", bundle)
+        rootless?.add(to: &record)
         return record.text
     }
 
@@ -108,6 +123,7 @@ package struct AttemptDescription: Hashable, Sendable {
             usesHostNetwork: try record.value("network") == "host", logLimit: try record.number("log-limit"),
             timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
             leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"))
+        rootless = try RootlessAttempt(record)
         guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
         else {
             throw RecordText.Malformed("the attempt's description is not consistent")

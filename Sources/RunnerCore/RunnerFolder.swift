@@ -25,6 +25,11 @@ package struct RunnerFolder: Hashable, Sendable {
     }
     package static let scratchName = "scratch"
     package var root: String { scratch + "/root" }
+    /// The attempt's own tree, where its root is no overlay; see ``RootForm/links``.
+    package var tree: String { path + "/" + Self.treeName }
+    package static let treeName = "tree"
+    /// Where a runner without root mounts the volume with this place in its list, below ``scratch``.
+    package static func volume(_ index: Int) -> String { "/volumes/\(index)" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
     /// As which the container's process 1 shows itself once it works (jc_init_main).
@@ -32,6 +37,8 @@ package struct RunnerFolder: Hashable, Sendable {
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a
     /// container.
     package static let join = "--join"
+    /// The init's first argument, before all others, where it shall first become the user in the next: `UID:GID`.
+    package static let become = "--as"
     /// The only argument of the program where it shall look at its own confinement: for a trial.
     package static let check = "--check"
 }

@@ -18,6 +18,8 @@ package struct BundleHost: Hashable, Sendable {
     package var scratch: String
     /// NVIDIA's hook, where it is installed.
     package var gpuHook: String?
+    /// Nil for root.
+    package var rootless: RootlessHost?
 
     package init(limitsSwap: Bool, openFiles: UInt64, initProgram: String, scratch: String, gpuHook: String?) {
         self.limitsSwap = limitsSwap
@@ -68,23 +70,40 @@ struct AttemptBundle: Sendable {
 
     private var process: JSONValue {
         get throws(EngineError) {
-            let words = [RunnerFolder.initPath] + specification.command
+            let words = initWords + specification.command
             let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
             guard (words + variables).allSatisfy({ !$0.utf8.contains(0) }) else {
                 throw .program("the command or the environment holds a zero byte")
             }
-            return [
-                "user": [
-                    "uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid)),
-                ],
-                "args": .array(words.map { .string($0) }), "env": .array(variables.map { .string($0) }),
-                "cwd": .string(workingDirectory), "terminal": false, "noNewPrivileges": true, "oomScoreAdj": 0,
-                "capabilities": [
-                    "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [],
-                ],
-                "rlimits": [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)],
+            // The init of a container without root becomes the user: until then it is 0 of the runner's user namespace,
+            // and to leave that the kernel asks for one capability in there (Linux 5.12).
+            let privileges: JSONValue = host.rootless == nil ? [] : ["CAP_SETFCAP"]
+            let (uid, gid) = host.rootless == nil ? (specification.user.uid, specification.user.gid) : (0, 0)
+            var members: [(key: String, value: JSONValue)] = [
+                ("user", ["uid": .number(Double(uid)), "gid": .number(Double(gid))]),
+                ("args", .array(words.map { .string($0) })), ("env", .array(variables.map { .string($0) })),
+                ("cwd", .string(workingDirectory)), ("terminal", false), ("noNewPrivileges", true),
+                (
+                    "capabilities",
+                    [
+                        "bounding": privileges, "effective": privileges, "inheritable": [], "permitted": privileges,
+                        "ambient": [],
+                    ]
+                ),
+                ("rlimits", [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)]),
             ]
+            // Without root it can only be raised, and a desktop's programs begin above 0.
+            if host.rootless == nil { members.append(("oomScoreAdj", 0)) }
+            return .object(members)
         }
+    }
+
+    /// The container's init, and who it shall become.
+    private var initWords: [String] {
+        guard host.rootless != nil else { return [RunnerFolder.initPath] }
+        return [
+            RunnerFolder.initPath, RunnerFolder.become, "\(specification.user.uid):\(specification.user.gid)",
+        ]
     }
 
     /// The defaults, the image's over them, the configuration's over both.
@@ -112,17 +131,24 @@ struct AttemptBundle: Sendable {
     // MARK: Mounts
 
     private var systemMounts: [JSONValue] {
-        [
+        // Of a user namespace with one group, no other can own a terminal.
+        let hasTerminalGroup = host.rootless.map { $0.subordinate != nil } ?? true
+        var mounts = [
             mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"]),
             mount(
                 "/dev/pts", "devpts", "devpts",
-                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] + (hasTerminalGroup ? ["gid=5"] : [])),
             mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=\(memory)"]),
             mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
-            mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
-            mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "ro"]),
         ]
+        let quiet = ["nosuid", "noexec", "nodev", "ro"]
+        // A sysfs belongs to a network namespace: that of the host is not a user's to mount, only to bind.
+        let isHosts = host.rootless != nil && specification.network == .host
+        mounts.append(
+            isHosts ? mount("/sys", "none", "/sys", ["rbind"] + quiet) : mount("/sys", "sysfs", "sysfs", quiet))
+        if host.rootless == nil { mounts.append(mount("/sys/fs/cgroup", "cgroup", "cgroup", quiet)) }
+        return mounts
     }
 
     private var ownMounts: [JSONValue] {
@@ -131,9 +157,32 @@ struct AttemptBundle: Sendable {
             bind(host.scratch + $0, $0, readOnly: true)
         }
         // A folder before what lies in it.
-        let given = specification.mounts.sorted { $0.target < $1.target }
+        let given = located.sorted { $0.target < $1.target }
             .map { bind($0.source, $0.target, readOnly: $0.readOnly) }
         return folders + names + given + [bind(host.initProgram, RunnerFolder.initPath, readOnly: true)]
+    }
+
+    /// The mounts, with what a runner without root finds and mounts itself where it mounts it.
+    private var located: [ContainerMount] {
+        var index = 0
+        return specification.mounts.map { given in
+            guard host.rootless != nil, given.volumeRoot != nil else { return given }
+            var located = given
+            located.source = host.scratch + RunnerFolder.volume(index)
+            index += 1
+            return located
+        }
+    }
+
+    /// In the order of ``RunnerFolder/volume(_:)``; nil for root.
+    var rootlessAttempt: RootlessAttempt? {
+        guard let rootless = host.rootless else { return nil }
+        let volumes = specification.mounts.compactMap { mount -> RootlessAttempt.Volume? in
+            guard let root = mount.volumeRoot else { return nil }
+            let path = mount.source.dropFirst(root.count).drop { $0 == "/" }
+            return RootlessAttempt.Volume(root: root, path: String(path), readOnly: mount.readOnly)
+        }
+        return RootlessAttempt(subordinate: rootless.subordinate, rootForm: rootless.rootForm, volumes: volumes)
     }
 
     private func bind(_ source: String, _ target: String, readOnly: Bool) -> JSONValue {
@@ -154,19 +203,28 @@ struct AttemptBundle: Sendable {
         let quota = min(max(specification.resources.cpus.thousandths, 10), 1_000_000_000) * 100
         var amounts: [(key: String, value: JSONValue)] = [("limit", .number(Double(memory)))]
         if host.limitsSwap { amounts.append(("swap", .number(Double(memory)))) }
-        var spaces = ["pid", "ipc", "uts", "mount", "cgroup"]
+        var spaces = ["pid", "ipc", "uts", "mount"]
+        var masked = Self.maskedPaths
         var members: [(key: String, value: JSONValue)] = [
-            ("cgroupsPath", .string(controlGroup)),
-            (
-                "resources",
-                [
-                    "devices": [["allow": false, "access": "rwm"]], "memory": .object(amounts),
-                    "cpu": ["quota": .number(Double(quota)), "period": 100_000],
-                    "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
-                ]
-            ),
-            ("rootfsPropagation", "private"), ("maskedPaths", Self.maskedPaths), ("readonlyPaths", Self.readonlyPaths),
+            ("rootfsPropagation", "private"), ("readonlyPaths", .array(Self.readonlyPaths)),
         ]
+        if host.rootless == nil {
+            spaces.append("cgroup")
+            members.append(("cgroupsPath", .string(controlGroup)))
+            members.append(
+                (
+                    "resources",
+                    [
+                        "devices": [["allow": false, "access": "rwm"]], "memory": .object(amounts),
+                        "cpu": ["quota": .number(Double(quota)), "period": 100_000],
+                        "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
+                    ]
+                ))
+        } else if specification.network == .host {
+            // The host's, which a bind mount shows: a group that is delegated to the user is no container's business.
+            masked.append("/sys/fs/cgroup")
+        }
+        members.append(("maskedPaths", .array(masked)))
         if specification.network == .none {
             spaces.append("network")
             // A service may listen on port 80 without being root, in a network of its own.
@@ -176,13 +234,13 @@ struct AttemptBundle: Sendable {
         return .object(members)
     }
 
-    private static let maskedPaths: JSONValue = [
+    private static let maskedPaths: [JSONValue] = [
         "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
         "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
         "/sys/firmware",
     ]
     /// crun leaves the folder above the hierarchies of version 1 writable to everybody.
-    private static let readonlyPaths: JSONValue = [
+    private static let readonlyPaths: [JSONValue] = [
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys/fs/cgroup",
     ]
 

@@ -84,20 +84,23 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let attempt = specification.attempt
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
+        try setup.host.rootless?.check(specification.user)
         let (root, lease) = try await roots.root(of: specification.image)
         leases.withLock { $0.updateValue(lease, forKey: attempt) }?.release()
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
             host: setup.host)
-        let description = AttemptDescription(
+        var description = AttemptDescription(
             attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
-            controlGroup: controlGroup(attempt).path, layers: root.layers, usesUserAttributes: root.form == .user,
+            controlGroup: controlGroup(attempt).path, layers: root.layers,
+            usesUserAttributes: root.form == .user || setup.host.rootless != nil,
             holds: root.diffIDs.map(\.description), workingDirectory: bundle.workingDirectory,
             user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
             usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
             timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
             leaseFile: leaseFile, bundle: try bundle.json())
+        description.rootless = bundle.rootlessAttempt
         mkdir(folder.path, 0o700)
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
@@ -163,10 +166,19 @@ package final class OCIRuntimeEngine: ContainerEngine {
         guard lock < 0 || jc_lock(lock) == 0 else { throw .unavailable("the runner of \(id) does not end") }
         if access(folder.end, F_OK) != 0 { try await removeRuntime(attempt) }
         try await removeGroups(attempt)
+        if setup.host.rootless != nil { removeTree(folder) }
         do { try FileManager.default.removeItem(atPath: folder.path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder of \(id) cannot be removed") }
         } catch { throw .refused("the folder of \(id) cannot be removed") }
         leases.withLock { $0.removeValue(forKey: attempt) }?.release()
+    }
+
+    /// An image's folders may be closed to their own owner.
+    private func removeTree(_ folder: RunnerFolder) {
+        let parent = jc_open_folder(folder.path)
+        guard parent >= 0 else { return }
+        _ = jc_remove_tree(parent, RunnerFolder.treeName)
+        close(parent)
     }
 
     /// Several times: what the killed runner was starting at its last moment shows itself a little later.
