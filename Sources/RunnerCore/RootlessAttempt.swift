@@ -1,5 +1,5 @@
-// What a runner without root must know beyond its attempt: which ids it may map, how it comes to a root file system, and
-// which volumes it finds and mounts itself. Part of the attempt's description.
+// What a runner without root must know beyond its attempt: which ids it may map, how it comes to a root file system,
+// and which volumes it finds and mounts itself. Part of the attempt's description.
 
 /// Ids that a user may give away: /etc/subuid, /etc/subgid.
 package struct IDRange: Hashable, Sendable {

@@ -66,7 +66,7 @@ struct Scene {
         try check(result, "the image's layers")
     }
 
-    /// For each attempt anew, because the runtime makes mount points in it: links cost a name for each file of the image.
+    /// For each attempt anew, because the runtime makes mount points in it. Links cost a name for each file.
     private func linkRoot() throws(FileFailure) {
         guard mkdir(folder.tree, 0o755) == 0 else { throw FileFailure(folder.tree, errno) }
         let tree = open(folder.tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
