@@ -45,6 +45,8 @@ struct ContainerPlan: Sendable {
     /// The control group under which the engine makes the container's own, if the agent may read it there.
     let cgroupParent: String?
     let limits: ProcessLimits
+    /// `nvidia.com/gpu=0`: the CDI names of the GPUs, where host and engine have such.
+    var deviceNames: [String] = []
 
     static let processLimit: Int64 = 4096
     /// dockerd refuses less.
@@ -122,8 +124,7 @@ struct ContainerPlan: Sendable {
                     "compress": "false",
                 ]),
             cgroupParent: cgroupParent,
-            deviceRequests: specification.gpus.isEmpty
-                ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
+            deviceRequests: dockerDevices)
         return try encode(
             DockerCreate(
                 hostname: specification.attempt.description,
@@ -131,6 +132,12 @@ struct ContainerPlan: Sendable {
                 env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
                 image: image.id, workingDir: specification.workingDirectory, labels: labels, hostConfig: host),
             keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
+    }
+
+    private var dockerDevices: [DockerCreate.DeviceRequest]? {
+        guard !specification.gpus.isEmpty else { return nil }
+        guard deviceNames.isEmpty else { return [.init(driver: "cdi", deviceIDs: deviceNames, capabilities: nil)] }
+        return [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])]
     }
 
     // MARK: Podman
@@ -165,8 +172,13 @@ struct ContainerPlan: Sendable {
                 logConfiguration: .init(size: Self.logFileSize(specification.logLimit).multipliedClamping(by: 4)),
                 cgroupParent: cgroupParent,
                 devices: specification.gpus.isEmpty
-                    ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
+                    ? nil : podmanDevices.map { .init(path: $0) }),
             keys: snakeCase)
+    }
+
+    /// Podman knows CDI alone: what this agent does not find, podman says.
+    private var podmanDevices: [String] {
+        deviceNames.isEmpty ? specification.gpus.map { "\(DeviceSpecifications.gpuKind)=\($0)" } : deviceNames
     }
 
     private func encode(_ document: any Encodable & Sendable, keys: @escaping @Sendable (String) -> String)

@@ -44,12 +44,14 @@ package final class DockerEngine: ContainerEngine {
     let cgroups: CgroupBook
     /// dockerd's data folder on this host.
     let dataFolder: String?
+    /// Nil where the engine does not take GPUs by their CDI names.
+    let devices: DeviceSpecifications?
     let logger: Logger
 
     init(
         name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP,
         registry: any ImageSource,
-        dataFolder: String?, parentsAllowed: Bool, logger: Logger
+        dataFolder: String?, parentsAllowed: Bool, devices: DeviceSpecifications? = nil, logger: Logger
     ) {
         self.name = name
         self.weaknesses = weaknesses
@@ -58,6 +60,7 @@ package final class DockerEngine: ContainerEngine {
         self.http = http
         self.registry = registry
         self.dataFolder = dataFolder
+        self.devices = devices
         self.logger = logger
         images = ImageBook()
         cgroups = CgroupBook(worker: worker, parentsAllowed: parentsAllowed)
@@ -110,7 +113,8 @@ package final class DockerEngine: ContainerEngine {
     {
         let plan = ContainerPlan(
             specification: specification, name: name, worker: worker, image: image,
-            cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess)
+            cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess,
+            deviceNames: try devices?.edits(for: specification.gpus)?.names ?? [])
         switch dialect {
         case .docker:
             return try await http.exchange(

@@ -38,6 +38,8 @@ struct AttemptBundle: Sendable {
     let workingDirectory: String
     let controlGroup: String
     let host: BundleHost
+    /// Of its GPUs, where the host has CDI specifications.
+    var devices: DeviceEdits?
 
     private static let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     /// What no mount of an attempt may hide.
@@ -55,12 +57,14 @@ struct AttemptBundle: Sendable {
                 throw .program("nothing can be mounted at \(quoted(mount.target))")
             }
         }
-        let document: JSONValue = [
-            "ociVersion": "1.0.2", "hostname": .string(name),
-            "root": ["path": .string(host.scratch + "/root"), "readonly": true],
-            "process": try process, "mounts": .array(systemMounts + ownMounts), "linux": linux,
+        let nodes = try hostNodes()
+        var members: [(key: String, value: JSONValue)] = [
+            ("ociVersion", "1.0.2"), ("hostname", .string(name)),
+            ("root", ["path": .string(host.scratch + "/root"), "readonly": true]), ("process", try process),
+            ("mounts", .array(systemMounts + ownMounts + deviceMounts(nodes))), ("linux", linux(nodes)),
         ]
-        return String(decoding: (try withHooks(document)).canonical, as: UTF8.self)
+        if let hooks = try hooks() { members.append(("hooks", hooks)) }
+        return String(decoding: JSONValue.object(members).canonical, as: UTF8.self)
     }
 
     private var name: String { specification.attempt.description }
@@ -79,8 +83,15 @@ struct AttemptBundle: Sendable {
             // and to leave that the kernel asks for one capability in there (Linux 5.12).
             let privileges: JSONValue = host.rootless == nil ? [] : ["CAP_SETFCAP"]
             let (uid, gid) = host.rootless == nil ? (specification.user.uid, specification.user.gid) : (0, 0)
+            var user: [(key: String, value: JSONValue)] = [
+                ("uid", .number(Double(uid))), ("gid", .number(Double(gid))),
+            ]
+            // Without root there are no groups to give.
+            if let groups = devices?.groups, !groups.isEmpty, host.rootless == nil {
+                user.append(("additionalGids", .array(groups.map { .number(Double($0)) })))
+            }
             var members: [(key: String, value: JSONValue)] = [
-                ("user", ["uid": .number(Double(uid)), "gid": .number(Double(gid))]),
+                ("user", .object(user)),
                 ("args", .array(words.map { .string($0) })), ("env", .array(variables.map { .string($0) })),
                 ("cwd", .string(workingDirectory)), ("terminal", false), ("noNewPrivileges", true),
                 (
@@ -116,11 +127,7 @@ struct AttemptBundle: Sendable {
             variables[String(entry[..<equals])] = String(entry[entry.index(after: equals)...])
         }
         variables.merge(specification.environment) { $1 }
-        if !specification.gpus.isEmpty {
-            // The last word: which GPUs an attempt sees was scheduled, and is not for an image or a job to say.
-            variables["NVIDIA_VISIBLE_DEVICES"] = specification.gpus.joined(separator: ",")
-            variables["NVIDIA_DRIVER_CAPABILITIES"] = variables["NVIDIA_DRIVER_CAPABILITIES"] ?? "compute,utility"
-        }
+        addGPUs(to: &variables)
         return variables
     }
 
@@ -198,7 +205,7 @@ struct AttemptBundle: Sendable {
 
     // MARK: Confinement
 
-    private var linux: JSONValue {
+    private func linux(_ nodes: [HostNode]) -> JSONValue {
         // A tenth of a second each; the kernel takes no quota below a millisecond.
         let quota = min(max(specification.resources.cpus.thousandths, 10), 1_000_000_000) * 100
         var amounts: [(key: String, value: JSONValue)] = [("limit", .number(Double(memory)))]
@@ -215,11 +222,13 @@ struct AttemptBundle: Sendable {
                 (
                     "resources",
                     [
-                        "devices": [["allow": false, "access": "rwm"]], "memory": .object(amounts),
+                        "devices": .array([["allow": false, "access": "rwm"]] + nodeRules(nodes)),
+                        "memory": .object(amounts),
                         "cpu": ["quota": .number(Double(quota)), "period": 100_000],
                         "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
                     ]
                 ))
+            if !nodes.isEmpty { members.append(("devices", .array(nodeEntries(nodes)))) }
         } else if specification.network == .host {
             // The host's, which a bind mount shows: a group that is delegated to the user is no container's business.
             masked.append("/sys/fs/cgroup")
@@ -243,21 +252,6 @@ struct AttemptBundle: Sendable {
     private static let readonlyPaths: [JSONValue] = [
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys/fs/cgroup",
     ]
-
-    // MARK: GPUs
-
-    /// NVIDIA's hook puts the devices that the environment names into the container.
-    private func withHooks(_ document: JSONValue) throws(EngineError) -> JSONValue {
-        guard !specification.gpus.isEmpty else { return document }
-        guard let hook = host.gpuHook else {
-            throw .refused("GPUs need NVIDIA's container toolkit on this host, which is not installed")
-        }
-        guard case .object(let members) = document else { return document }
-        let entry: JSONValue = [
-            "path": .string(hook), "args": [.string((hook as NSString).lastPathComponent), "prestart"],
-        ]
-        return .object(members + [("hooks", ["prestart": [entry]])])
-    }
 }
 
 extension JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, ExpressibleByStringLiteral,

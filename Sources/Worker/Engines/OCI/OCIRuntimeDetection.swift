@@ -62,7 +62,8 @@ package struct OCIRuntimeDetection: Sendable {
                 let kind = try kind(of: path)
                 let trial = setup(path, kind, rootless, worker: worker + "-trial", folder: dataFolder + "/trial")
                 try await prove(trial, logger)
-                let setup = setup(path, kind, rootless, worker: worker, folder: dataFolder + "/containers")
+                var setup = setup(path, kind, rootless, worker: worker, folder: dataFolder + "/containers")
+                setup.devices.indices = await Capacity.gpuIndices()
                 for weakness in setup.weaknesses {
                     logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"])
                 }

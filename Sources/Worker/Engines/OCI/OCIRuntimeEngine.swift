@@ -30,6 +30,7 @@ package struct OCIRuntimeSetup: Sendable {
     package var runner: String
     package var host: BundleHost
     package var weaknesses: [String]
+    package var devices = DeviceSpecifications()
 
     package init(
         folder: String, worker: String, runtime: String, kind: RuntimeKind, runner: String, host: BundleHost,
@@ -50,9 +51,9 @@ package final class OCIRuntimeEngine: ContainerEngine {
     package var weaknesses: [String] { setup.weaknesses }
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
-    private let roots: any RootSource
+    let roots: any RootSource
     private let leases = Mutex<[AttemptID: LayerLease]>([:])
-    private let logger: Logger
+    let logger: Logger
 
     /// Makes the folder. Takes hold of the layers of all attempts that are there.
     /// - Throws: kind `refused` if the folder cannot be made.
@@ -90,7 +91,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
-            host: setup.host)
+            host: setup.host, devices: try setup.devices.edits(for: specification.gpus))
         var description = AttemptDescription(
             attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
             controlGroup: controlGroup(attempt).path, layers: root.layers,
