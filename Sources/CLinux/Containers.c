@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include "Containers.h"
+#include "Namespaces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -234,19 +235,30 @@ static int tell(int32_t kind, int32_t value) {
 }
 
 /// Replaces the child by the program. The errno that it returns by the pipe is the whole story of a failure.
-static void become(char *const *argv, int failure) {
+static void become(char *const *argv, const struct jc_user *user, int failure) {
+    struct jc_init_message message = {jc_init_broken, 0};
+    if (user) {
+        // The init itself stays outside, where the runtime finds it for a second program.
+        int result = jc_become_user(user);
+        if (result >= 0) result = jc_filter_calls();
+        if (result < 0) {
+            message.value = -result;
+            ssize_t told = write(failure, &message, sizeof message);
+            _exit(told == (ssize_t)sizeof message ? 127 : 126);
+        }
+    }
     sigset_t none;
     sigemptyset(&none);
     for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setpgid(0, 0);
     execvp(argv[0], argv);
-    int32_t error = errno;
-    ssize_t written = write(failure, &error, sizeof error);
-    _exit(written == (ssize_t)sizeof error ? 127 : 126);
+    message = (struct jc_init_message){jc_init_failed, errno};
+    ssize_t written = write(failure, &message, sizeof message);
+    _exit(written == (ssize_t)sizeof message ? 127 : 126);
 }
 
-static pid_t start(char *const *argv) {
+static pid_t start(char *const *argv, const struct jc_user *user) {
     int failure[2];
     if (pipe2(failure, O_CLOEXEC) != 0) {
         tell(jc_init_broken, errno);
@@ -257,15 +269,15 @@ static pid_t start(char *const *argv) {
         tell(jc_init_broken, errno);
         _exit(126);
     }
-    if (program == 0) become(argv, failure[1]);
+    if (program == 0) become(argv, user, failure[1]);
     close(failure[1]);
-    int32_t error = 0;
+    struct jc_init_message message;
     ssize_t size;
-    while ((size = read(failure[0], &error, sizeof error)) < 0 && errno == EINTR) {}
+    while ((size = read(failure[0], &message, sizeof message)) < 0 && errno == EINTR) {}
     close(failure[0]);
-    if (size == (ssize_t)sizeof error) {
-        tell(jc_init_failed, error);
-        _exit(error == ENOENT ? 127 : 126);
+    if (size == (ssize_t)sizeof message) {
+        tell(message.kind, message.value);
+        _exit(message.value == ENOENT ? 127 : 126);
     }
     return program;
 }
@@ -330,7 +342,7 @@ static void reap(pid_t program, struct probe *probe) {
     }
 }
 
-void jc_init_main(char *const *argv, const struct jc_health *health) {
+void jc_init_main(char *const *argv, const struct jc_health *health, const struct jc_user *user) {
     prctl(PR_SET_NAME, "jobctl-init", 0, 0, 0);
     // Nobody in the container may look into this process or speak for it.
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -339,14 +351,19 @@ void jc_init_main(char *const *argv, const struct jc_health *health) {
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     int signals = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
-    int filtered = jc_filter_calls();
+    // The filter forbids what the program needs to become the user: then each installs its own.
+    int filtered = user ? 0 : jc_filter_calls();
     if (signals < 0 || filtered < 0) {
         tell(jc_init_broken, signals < 0 ? errno : -filtered);
         _exit(126);
     }
     // A program that nobody watches over is not started.
     if (!tell(jc_init_ready, 0)) _exit(137);
-    pid_t program = start(argv);
+    pid_t program = start(argv, user);
+    if (user && (filtered = jc_renounce()) < 0) {
+        tell(jc_init_broken, -filtered);
+        _exit(126);
+    }
     struct pollfd wanted[2] = {{.fd = signals, .events = POLLIN}, {.fd = channel}};
     struct probe probe = {.health = health, .moment = -1};
     if (health && health->argv) probe.moment = jc_boot_milliseconds();
@@ -364,8 +381,8 @@ void jc_init_main(char *const *argv, const struct jc_health *health) {
     }
 }
 
-void jc_join_main(char *const *argv) {
-    if (jc_filter_calls() < 0) _exit(126);
+void jc_join_main(char *const *argv, const struct jc_user *user) {
+    if ((user && jc_become_user(user) < 0) || jc_filter_calls() < 0) _exit(126);
     execvp(argv[0], argv);
     _exit(errno == ENOENT ? 127 : 126);
 }

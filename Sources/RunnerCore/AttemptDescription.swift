@@ -6,6 +6,18 @@ package enum RuntimeKind: String, Hashable, Sendable, CaseIterable {
     case crun, runc, youki
 }
 
+/// What a runtime must be told beside its command.
+package enum RuntimeOptions {
+    /// How it deals with control groups: without root there are none.
+    package static func groups(_ kind: RuntimeKind, isRootless: Bool) -> [String] {
+        switch kind {
+        case .crun: ["--cgroup-manager=" + (isRootless ? "disabled" : "cgroupfs")]
+        case .runc: isRootless ? ["--rootless", "true"] : []
+        case .youki: []
+        }
+    }
+}
+
 package struct AttemptDescription: Hashable, Sendable {
     /// `42.7.2`, or `42.7.2-db` for its service `db`: the container's name too.
     package var attempt: String
@@ -63,6 +75,8 @@ package struct AttemptDescription: Hashable, Sendable {
             self.isService = isService
         }
     }
+    /// Nil where the runner is root.
+    package var rootless: RootlessAttempt?
 
     package init(
         attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String,
@@ -122,6 +136,7 @@ package struct AttemptDescription: Hashable, Sendable {
             for host in company.hosts { record.add("host", host) }
             for service in company.services { record.add("service", service) }
         }
+        rootless?.add(to: &record)
         return record.text
     }
 
@@ -141,6 +156,7 @@ package struct AttemptDescription: Hashable, Sendable {
             timeLimit: try record.optionalNumber("time-limit-ms"), grace: try record.number("grace-ms"),
             leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"),
             company: try Self.company(record))
+        rootless = try RootlessAttempt(record)
         guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
         else {
             throw RecordText.Malformed("the attempt's description is not consistent")

@@ -30,6 +30,11 @@ package struct RunnerFolder: Hashable, Sendable {
     /// In the scratch folder, of a container that shares a network: that network.
     package static let networkName = "/net"
     package var root: String { scratch + "/root" }
+    /// The attempt's own tree, where its root is no overlay; see ``RootForm/links``.
+    package var tree: String { path + "/" + Self.treeName }
+    package static let treeName = "tree"
+    /// Where a runner without root mounts the volume with this place in its list, below ``scratch``.
+    package static func volume(_ index: Int) -> String { "/volumes/\(index)" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
     /// As which the container's process 1 shows itself once it works (jc_init_main).
@@ -40,6 +45,8 @@ package struct RunnerFolder: Hashable, Sendable {
     /// The init's first argument where it looks after a service: then come interval, timeout, retries and the number
     /// of the words that follow for the health check, these words, and the program.
     package static let health = "--health"
+    /// The init's first argument, before all others, where it shall first become the user in the next: `UID:GID`.
+    package static let become = "--as"
     /// The only argument of the program where it shall look at its own confinement: for a trial.
     package static let check = "--check"
 }

@@ -27,7 +27,10 @@ extension AttemptRunner {
         for (slot, entry) in configuration.slots.sorted(by: { $0.key < $1.key }) {
             try checkStop()
             let source = try await mount(slot, entry.mode)
-            mounts.append(ContainerMount(source: source, target: entry.path, readOnly: entry.mode == .ro))
+            mounts.append(
+                ContainerMount(
+                    source: source, target: entry.path, readOnly: entry.mode == .ro,
+                    volumeRoot: services.volumes.unmountedRoot(of: try location(of: slot), slot)))
             if entry.mode == .ro { inputs[slot] = try await fingerprint(source, .volumeError) }
         }
         record.progress.inputs = inputs

@@ -97,7 +97,8 @@ package enum WorkerService {
         let registration = WorkerRegistration(
             cpus: options.cpus ?? capacity.cpus, memory: options.memory ?? capacity.memory,
             gpus: capacity.gpus.map(\.uuid), labels: options.labels,
-            volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version)
+            volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version,
+            weaknesses: engine.weaknesses)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
         let sessions = SessionHost(
             worker: options.name, engine: engine, scheduler: client, folder: options.dataFolder + "/sessions",

@@ -11,12 +11,7 @@ struct JobctlRunner {
     static func main() {
         let name = CommandLine.argc > 0 ? CommandLine.unsafeArgv[0].map { String(cString: $0) } ?? "" : ""
         if name == RunnerFolder.initPath {
-            guard CommandLine.argc > 1 else { exit(126) }
-            if CommandLine.arguments[1] == RunnerFolder.check { exit(Confinement.isComplete ? 0 : 1) }
-            if CommandLine.argc > 2, CommandLine.arguments[1] == RunnerFolder.join {
-                jc_join_main(CommandLine.unsafeArgv + 2)
-            }
-            becomeInit()
+            beInit()
         }
         guard CommandLine.argc == 2, CommandLine.arguments[1].hasPrefix("/") else {
             say("usage: jobctl-runner FOLDER, which the worker's agent does")
@@ -25,10 +20,29 @@ struct JobctlRunner {
         run(RunnerFolder(path: CommandLine.arguments[1]))
     }
 
+    /// Process 1 of a container, or a second program in one.
+    private static func beInit() -> Never {
+        let arguments = CommandLine.arguments
+        let first = arguments.count > 3 && arguments[1] == RunnerFolder.become ? 3 : 1
+        guard arguments.count > first else { exit(126) }
+        if arguments[first] == RunnerFolder.check { exit(Confinement.isComplete ? 0 : 1) }
+        let rest = CommandLine.unsafeArgv + first
+        let isJoin = arguments[first] == RunnerFolder.join && arguments.count > first + 1
+        guard first == 3 else {
+            if isJoin { jc_join_main(rest + 1, nil) }
+            if arguments[first] == RunnerFolder.health { beInitOfService() }
+            jc_init_main(rest, nil, nil)
+        }
+        let numbers = arguments[2].split(separator: ":").compactMap { UInt32($0) }
+        guard numbers.count == 2 else { exit(126) }
+        var user = jc_user(uid: numbers[0], gid: numbers[1], processes: processLimit)
+        if isJoin { jc_join_main(rest + 1, &user) }
+        jc_init_main(rest, nil, &user)
+    }
+
     /// With a health check or without; see ``RunnerFolder/health``.
-    private static func becomeInit() -> Never {
+    private static func beInitOfService() -> Never {
         let words = CommandLine.arguments
-        guard words[1] == RunnerFolder.health else { jc_init_main(CommandLine.unsafeArgv + 1, nil) }
         guard words.count > 6, let interval = Int64(words[2]), let timeout = Int64(words[3]),
             let retries = Int32(words[4]), let count = Int(words[5]), count >= 0, words.count > 6 + count
         else { exit(126) }
@@ -37,8 +51,11 @@ struct JobctlRunner {
         for place in 0..<count { check[place] = CommandLine.unsafeArgv[6 + place] }
         var health = jc_health(
             argv: count > 0 ? UnsafePointer(check) : nil, interval: interval, timeout: timeout, retries: retries)
-        jc_init_main(CommandLine.unsafeArgv + 6 + count, &health)
+        jc_init_main(CommandLine.unsafeArgv + 6 + count, &health, nil)
     }
+
+    /// Where no control group limits it; DESIGN section 5.
+    private static let processLimit: UInt64 = 4096
 
     /// 1. lock · 2. read the description · 3. mark the start · 4. mount · 5. start the runtime · 6. watch · 7. write
     /// down the end ·
@@ -62,6 +79,7 @@ struct JobctlRunner {
         protectFromOutOfMemory()
         let groups = ControlGroups(path: description.controlGroup)
         do throws(FileFailure) {
+            try description.rootless?.enter()
             var watch = try Watch(folder, description, groups)
             let end = try watch.run()
             // Without the record the attempt is lost, which is what a full disk for minutes means.
@@ -74,6 +92,7 @@ struct JobctlRunner {
                     verdict: .notStarted("the worker could not set up the container: \(error)"),
                     startedAt: nil, finishedAt: wallMilliseconds()), folder)
         }
+        if description.rootless?.rootForm == .links { removeTree(folder) }
         removeGroups(groups)
         exit(0)
     }
@@ -88,6 +107,13 @@ struct JobctlRunner {
                 sleep(1)
             }
         }
+    }
+
+    private static func removeTree(_ folder: RunnerFolder) {
+        let parent = jc_open_folder(folder.path)
+        guard parent >= 0 else { return }
+        _ = jc_remove_tree(parent, RunnerFolder.treeName)
+        close(parent)
     }
 
     /// The last process may be on its way out for a moment.
@@ -128,4 +154,16 @@ func wallMilliseconds() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+}
+
+extension RootlessAttempt {
+    /// Into a user namespace, in which this process may mount.
+    fileprivate func enter() throws(FileFailure) {
+        let none = jc_id_range(start: 0, count: 0)
+        let users = subordinate.map { jc_id_range(start: $0.users.start, count: $0.users.count) } ?? none
+        let groups = subordinate.map { jc_id_range(start: $0.groups.start, count: $0.groups.count) } ?? none
+        try check(
+            jc_enter_user_namespace(subordinate?.userMapper ?? "", subordinate?.groupMapper ?? "", users, groups),
+            "a user namespace")
+    }
 }

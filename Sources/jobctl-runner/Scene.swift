@@ -22,7 +22,8 @@ struct Scene {
             try make(name, 0o755)
             guard chmod(folder.scratch + "/" + name, 0o1777) == 0 else { throw FileFailure(name, errno) }
         }
-        try mountRoot()
+        if description.rootless?.rootForm == .links { try linkRoot() } else { try mountRoot() }
+        try mountVolumes()
         try check(
             jc_make_folder_in(folder.root, description.workingDirectory),
             "the working directory \(description.workingDirectory)")
@@ -64,6 +65,33 @@ struct Scene {
             "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)\(description.usesUserAttributes ? ",userxattr" : "")")
         guard chdir("/") == 0 else { throw FileFailure("/", errno) }
         try check(result, "the image's layers")
+    }
+
+    /// For each attempt anew, because the runtime makes mount points in it. Links cost a name for each file.
+    private func linkRoot() throws(FileFailure) {
+        guard mkdir(folder.tree, 0o755) == 0 else { throw FileFailure(folder.tree, errno) }
+        let tree = open(folder.tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard tree >= 0 else { throw FileFailure(folder.tree, errno) }
+        defer { close(tree) }
+        for layer in description.layers.reversed() {
+            let file = open(layer, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            guard file >= 0 else { throw FileFailure("the image's layer \(layer)", errno) }
+            defer { close(file) }
+            try check(jc_link_layer(file, tree), "the image's layer \(layer)")
+        }
+        try check(jc_mount(folder.tree, folder.root, "", UInt(MS_BIND), ""), "the image's layers")
+    }
+
+    /// A runner without root looks paths up itself: nobody mounted them for it.
+    private func mountVolumes() throws(FileFailure) {
+        guard let volumes = description.rootless?.volumes, !volumes.isEmpty else { return }
+        try make("volumes", 0o755)
+        for (index, volume) in volumes.enumerated() {
+            try check(
+                jc_mount_beneath(
+                    volume.root, volume.path, folder.scratch + RunnerFolder.volume(index), volume.readOnly ? 1 : 0),
+                "the volume \(volume.root)/\(volume.path)")
+        }
     }
 
     private func writeNames() throws(FileFailure) {

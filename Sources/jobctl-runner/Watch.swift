@@ -48,8 +48,19 @@ struct Watch {
         /// is.
         var ended: [pid_t: Int32] = [:]
         var peak: Int64 = 0
+        /// What its processes used, where no control group counts.
+        var usage: ControlGroups.Figures?
         /// Signals that the container has not got yet.
         var pending: [Supervision.Action] = []
+
+        /// An ended child's, with all that it waited for: the container's init waits for the whole container.
+        mutating func add(_ used: rusage) {
+            let times = [used.ru_utime, used.ru_stime].map { Int64($0.tv_sec) * 1_000_000 + Int64($0.tv_usec) }
+            let before = usage ?? ControlGroups.Figures(cpuMicroseconds: 0, peakMemory: 0)
+            usage = ControlGroups.Figures(
+                cpuMicroseconds: before.cpuMicroseconds + times.reduce(0, +),
+                peakMemory: max(before.peakMemory, Int64(used.ru_maxrss) * 1024))
+        }
     }
 
     /// How long a runtime may take to start a container, in milliseconds.
@@ -115,7 +126,7 @@ struct Watch {
         var arguments = [
             description.runtime, "--root", folder.scratch + "/state", "--log", log,
         ]
-        if description.runtimeKind == .crun { arguments.append("--cgroup-manager=cgroupfs") }
+        arguments += RuntimeOptions.groups(description.runtimeKind, isRootless: description.rootless != nil)
         arguments += ["run", "--detach", "--bundle", folder.scratch, "--pid-file", folder.scratch + "/pid"]
         arguments += ["--preserve-fds", "1"]
         if description.runtimeKind != .youki { arguments.append("--no-new-keyring") }
@@ -180,7 +191,9 @@ struct Watch {
             story.pending += supervision.ordered(grace: StopOrder.read(folder.stop), at: jc_boot_milliseconds())
         }
         var status: Int32 = 0
-        while case let process = waitpid(-1, &status, WNOHANG), process > 0 {
+        var used = rusage()
+        while case let process = wait4(-1, &status, WNOHANG, &used), process > 0 {
+            if description.rootless != nil, process != runtime.process { story.add(used) }
             if process == runtime.process {
                 runtime.status = status
                 learnContainer()
@@ -339,7 +352,7 @@ struct Watch {
     // MARK: The end
 
     private func verdict() -> EndRecord {
-        let figures = groups.figures
+        let figures = groups.figures ?? story.usage
         var end = EndRecord(
             attempt: description.attempt, verdict: .notStarted(""), outOfMemory: groups.wasOutOfMemory,
             startedAt: story.startedAt, finishedAt: wallMilliseconds(), stopped: supervision.cause,

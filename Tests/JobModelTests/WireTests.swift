@@ -41,7 +41,8 @@ struct WireTests {
     static let worker = WorkerDocument(
         name: "node1", state: Open(.draining), capacity: amounts, free: amounts, labels: ["zone": "a"],
         volumes: ["weather": VolumeOffer(writable: false)],
-        engines: ["docker"], version: "0.1.0", lastSeen: time, attempts: [AttemptID("42.7.2")!])
+        engines: ["docker"], version: "0.1.0", lastSeen: time, attempts: [AttemptID("42.7.2")!],
+        weaknesses: ["swap is not limited"])
 
     static let configuration = Configuration(
         image: PinnedImage(digest: digest, platform: "linux/amd64"), command: ["a", "${params.x}"],
@@ -66,7 +67,7 @@ struct WireTests {
     static let registration = WorkerRegistration(
         cpus: CPUAmount(cpus: 4), memory: ByteCount(bytes: 8 << 30), gpus: ["GPU-0"], labels: ["zone": "a"],
         volumes: [VolumeName(rawValue: "weather")!: VolumeOffer(writable: true)], allowedPaths: ["/data"],
-        engines: ["docker", "podman"], version: "0.1.0")
+        engines: ["docker", "podman"], version: "0.1.0", weaknesses: ["swap is not limited"])
 
     static let report = AttemptReport(
         attempt: AttemptID("42.7.2")!, sequence: 3, state: .succeeded, reason: .exitCode, exitCode: 0, signal: nil,

@@ -76,7 +76,10 @@ enum WireDocuments {
         labels: ["rack": "b"],
         volumes: ["weather": VolumeOffer(writable: false), "results": VolumeOffer(writable: true)],
         engines: ["docker"], version: "0.1.0", lastSeen: after(100),
-        attempts: [AttemptID(task: TaskID(job: JobID(rawValue: 46), index: 1), number: 1)])
+        attempts: [AttemptID(task: TaskID(job: JobID(rawValue: 46), index: 1), number: 1)],
+        weaknesses: [
+            "swap is not limited: a container may use swap beyond its memory request", "no seccomp profile is in force",
+        ])
 
     static let image = ImageDocument(
         digest: imageDigest, references: ["docker.io/library/python:3.12"],

@@ -21,6 +21,32 @@ struct RecordTests {
         other.timeLimit = 5
         other.leaseFile = nil
         #expect(try AttemptDescription(other.text) == other)
+        let ids = SubordinateIDs(
+            users: IDRange(start: 1, count: 2), groups: IDRange(start: 3, count: 4), userMapper: "/u", groupMapper: "/g"
+        )
+        for subordinate in [ids, nil] {
+            other.rootless = RootlessAttempt(
+                subordinate: subordinate, rootForm: .links,
+                volumes: [.init(root: "/v", path: "a b", readOnly: true), .init(root: "/w", path: "", readOnly: false)])
+            #expect(try AttemptDescription(other.text) == other)
+        }
+    }
+
+    @Test(
+        "a description whose volumes are not consistent is refused",
+        arguments: [
+            ("volume-root /v", "volume-root v"), ("volume-access ro", "volume-access no"), ("volume-path a\n", ""),
+            ("root-form links", "root-form other"),
+        ])
+    func inconsistent(_ change: (String, String)) throws {
+        var rootless = description
+        rootless.rootless = RootlessAttempt(
+            subordinate: nil, rootForm: .links, volumes: [.init(root: "/v", path: "a", readOnly: true)])
+        let text = String(decoding: rootless.text, as: UTF8.self)
+        try #require(text.contains(change.0))
+        #expect(throws: RecordText.Malformed.self) {
+            try AttemptDescription(Array(text.replacing(change.0, with: change.1).utf8))
+        }
     }
 
     @Test("an end is read as it was written")

@@ -40,3 +40,4 @@ pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
 int64_t jc_birth_milliseconds(const char *path);
 
 #include "LayerFiles.h"
+#include "Namespaces.h"

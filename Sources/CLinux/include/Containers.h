@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct jc_user;
+
 /// Takes the write lock of an open file for this process, without waiting. -EAGAIN or -EACCES if another has it.
 int jc_lock(int file);
 
@@ -106,8 +108,9 @@ int jc_filter_calls(void);
 
 /// Process 1 of a container: starts the program, passes signals on, reaps, tells over descriptor 3 how the program ended and
 /// ends with it. With `health`, tells as well when the program can be used. Ends everything when the other side of
-/// descriptor 3 is gone. Never returns.
-void jc_init_main(char *const *argv, const struct jc_health *health) __attribute__((noreturn));
+/// descriptor 3 is gone. The program becomes `user` first, unless that is null. Never returns.
+void jc_init_main(char *const *argv, const struct jc_health *health, const struct jc_user *user)
+    __attribute__((noreturn));
 
-/// Becomes the program, filtered as every program of a container. Never returns.
-void jc_join_main(char *const *argv) __attribute__((noreturn));
+/// Becomes the program, filtered as every program of a container, and `user` before, unless that is null. Never returns.
+void jc_join_main(char *const *argv, const struct jc_user *user) __attribute__((noreturn));

@@ -24,11 +24,14 @@ package struct WorkerDocument: Hashable, Codable, Sendable {
     package var version: String
     package var lastSeen: Timestamp?
     package var attempts: [AttemptID]
+    /// Which container rules the engine cannot hold on this host, one sentence each; nil where the worker does not say.
+    package var weaknesses: [String]?
 
     package init(
         name: String, state: Open<WorkerState>, capacity: WorkerResources, free: WorkerResources,
         labels: [String: String],
-        volumes: [String: VolumeOffer], engines: [String], version: String, lastSeen: Timestamp?, attempts: [AttemptID]
+        volumes: [String: VolumeOffer], engines: [String], version: String, lastSeen: Timestamp?,
+        attempts: [AttemptID], weaknesses: [String]? = nil
     ) {
         self.name = name
         self.state = state
@@ -40,10 +43,12 @@ package struct WorkerDocument: Hashable, Codable, Sendable {
         self.version = version
         self.lastSeen = lastSeen
         self.attempts = attempts
+        self.weaknesses = weaknesses
     }
 
     private enum CodingKeys: String, CodingKey {
         case name, state, capacity, free, labels, volumes, engines, version, lastSeen = "last_seen", attempts
+        case weaknesses
     }
 }
 

@@ -14,11 +14,13 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
     package var allowedPaths: [String]
     package var engines: [String]
     package var version: String
+    /// Which container rules the engine cannot hold on this host, one sentence each; nil from agents that do not say.
+    package var weaknesses: [String]?
 
     package init(
         cpus: CPUAmount, memory: ByteCount, gpus: [String], labels: [String: String],
         volumes: [VolumeName: VolumeOffer],
-        allowedPaths: [String], engines: [String], version: String
+        allowedPaths: [String], engines: [String], version: String, weaknesses: [String]? = nil
     ) {
         self.cpus = cpus
         self.memory = memory
@@ -28,10 +30,11 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
         self.allowedPaths = allowedPaths
         self.engines = engines
         self.version = version
+        self.weaknesses = weaknesses
     }
 
     private enum CodingKeys: String, CodingKey {
-        case cpus, memory, gpus, labels, volumes, allowedPaths = "allowed_paths", engines, version
+        case cpus, memory, gpus, labels, volumes, allowedPaths = "allowed_paths", engines, version, weaknesses
     }
 }
 

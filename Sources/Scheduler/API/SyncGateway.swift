@@ -86,10 +86,11 @@ enum SyncLimits {
             ("gpus", registration.gpus.count), ("labels", registration.labels.count),
             ("volumes", registration.volumes.count),
             ("allowed_paths", registration.allowedPaths.count), ("engines", registration.engines.count),
+            ("weaknesses", registration.weaknesses?.count ?? 0),
         ] { try count(number, "\(path).\(field)", limit: names) }
         for (field, texts) in [
             ("gpus", registration.gpus), ("allowed_paths", registration.allowedPaths),
-            ("engines", registration.engines),
+            ("engines", registration.engines), ("weaknesses", registration.weaknesses ?? []),
             ("labels", registration.labels.flatMap { [$0.key, $0.value] }), ("version", [registration.version]),
         ] { for value in texts { try text(value, "\(path).\(field)") } }
         for gpu in registration.gpus where gpu.isEmpty || gpu.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {

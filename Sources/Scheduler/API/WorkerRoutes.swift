@@ -70,6 +70,7 @@ extension WorkerDocument {
             name: view.name.rawValue, state: Open(view.state), capacity: WorkerResources(view.registration),
             free: view.free,
             labels: view.registration.labels, volumes: volumes, engines: view.registration.engines,
-            version: view.registration.version, lastSeen: view.lastSeen, attempts: view.live)
+            version: view.registration.version, lastSeen: view.lastSeen, attempts: view.live,
+            weaknesses: view.registration.weaknesses)
     }
 }

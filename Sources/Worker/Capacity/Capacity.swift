@@ -9,6 +9,8 @@ import Subprocess
 package struct DetectedGPU: Hashable, Sendable {
     /// `GPU-5a…`: stable over restarts, unlike the index.
     package var uuid: String
+    /// As the driver numbers them since its start.
+    package var index: Int
     package var name: String
     package var memory: ByteCount
 }
@@ -67,6 +69,11 @@ extension Capacity {
 
     static let largestGPUCount = 1024
 
+    /// The driver's numbers by identity.
+    package static func gpuIndices() async -> [String: Int] {
+        Dictionary(await gpus().0.map { ($0.uuid, $0.index) }, uniquingKeysWith: { first, _ in first })
+    }
+
     private static func gpus() async -> ([DetectedGPU], String?) {
         let query = ["--query-gpu=uuid,name,memory.total", "--format=csv,noheader"]
         do {
@@ -120,7 +127,9 @@ extension Capacity {
                 continue
             }
             gpus.append(
-                DetectedGPU(uuid: uuid, name: String(fields[1].prefix(200)), memory: ByteCount(bytes: mebibytes << 20)))
+                DetectedGPU(
+                    uuid: uuid, index: gpus.count + strange, name: String(fields[1].prefix(200)),
+                    memory: ByteCount(bytes: mebibytes << 20)))
         }
         return (
             gpus, strange == 0 ? nil : "nvidia-smi printed \(strange) lines that describe no GPU: they are not offered"

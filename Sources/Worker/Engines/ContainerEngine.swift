@@ -4,15 +4,19 @@
 // No policy (retries, reports) belongs here.
 import JobModel
 
-/// A host path that a container sees. The agent has resolved and mounted it: the engine looks nothing up.
+/// A host path that a container sees. An agent that is root has resolved and mounted it: the engine looks nothing up.
 package struct ContainerMount: Hashable, Codable, Sendable {
     package var source: String
     package var target: String
     package var readOnly: Bool
-    package init(source: String, target: String, readOnly: Bool) {
+    /// Where nobody has mounted it, because the agent is not root: the folder below which `source` lies. Whoever mounts
+    /// it must look it up below that folder once more, following no link.
+    package var volumeRoot: String?
+    package init(source: String, target: String, readOnly: Bool, volumeRoot: String? = nil) {
         self.source = source
         self.target = target
         self.readOnly = readOnly
+        self.volumeRoot = volumeRoot
     }
 }
 

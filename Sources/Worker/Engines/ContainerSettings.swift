@@ -49,6 +49,8 @@ struct ContainerPlan: Sendable {
     var network: PlannedNetwork?
     /// Set for the container of a service.
     var service: ServiceSpecification?
+    /// `nvidia.com/gpu=0`: the CDI names of the GPUs, where host and engine have such.
+    var deviceNames: [String] = []
 
     static let processLimit: Int64 = 4096
     /// dockerd refuses less.
@@ -153,9 +155,7 @@ struct ContainerPlan: Sendable {
                     "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles),
                     "compress": "false",
                 ]),
-            cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers,
-            deviceRequests: specification.gpus.isEmpty
-                ? nil : [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])])
+            cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers, deviceRequests: dockerDevices)
         return try encode(
             DockerCreate(
                 hostname: hostname,
@@ -169,6 +169,12 @@ struct ContainerPlan: Sendable {
                     ])
                 }),
             keys: { $0.prefix(1).uppercased() + $0.dropFirst() })
+    }
+
+    private var dockerDevices: [DockerCreate.DeviceRequest]? {
+        guard !specification.gpus.isEmpty else { return nil }
+        guard deviceNames.isEmpty else { return [.init(driver: "cdi", deviceIDs: deviceNames, capabilities: nil)] }
+        return [.init(driver: "nvidia", deviceIDs: specification.gpus, capabilities: [["gpu"]])]
     }
 
     // MARK: Podman
@@ -206,8 +212,13 @@ struct ContainerPlan: Sendable {
                 cgroupParent: cgroupParent,
                 stopTimeout: stopSeconds,
                 devices: specification.gpus.isEmpty
-                    ? nil : specification.gpus.map { .init(path: "nvidia.com/gpu=\($0)") }),
+                    ? nil : podmanDevices.map { .init(path: $0) }),
             keys: snakeCase)
+    }
+
+    /// Podman knows CDI alone: what this agent does not find, podman says.
+    private var podmanDevices: [String] {
+        deviceNames.isEmpty ? specification.gpus.map { "\(DeviceSpecifications.gpuKind)=\($0)" } : deviceNames
     }
 
     private func encode(_ document: any Encodable & Sendable, keys: @escaping @Sendable (String) -> String)

@@ -7,7 +7,7 @@ struct DockerCreate: Encodable, Sendable {
     struct HealthCheck: Encodable { var test = ["NONE"] }
     struct Limit: Encodable { let name: String, soft: Int64, hard: Int64 }
     struct Log: Encodable { let type: String, config: [String: String] }
-    struct DeviceRequest: Encodable { let driver: String, deviceIDs: [String], capabilities: [[String]] }
+    struct DeviceRequest: Encodable { let driver: String, deviceIDs: [String], capabilities: [[String]]? }
     struct RestartPolicy: Encodable { var name = "no" }
     struct BindOptions: Encodable { let propagation: String }
     struct VolumeOptions: Encodable { let labels: [String: String] }

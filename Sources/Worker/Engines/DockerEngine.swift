@@ -51,12 +51,14 @@ package final class DockerEngine: ContainerEngine {
     let services = ServiceBook()
     /// dockerd's data folder on this host.
     let dataFolder: String?
+    /// Nil where the engine does not take GPUs by their CDI names.
+    let devices: DeviceSpecifications?
     let logger: Logger
 
     init(
         name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP,
         registry: any ImageSource,
-        dataFolder: String?, parentsAllowed: Bool, logger: Logger
+        dataFolder: String?, parentsAllowed: Bool, devices: DeviceSpecifications? = nil, logger: Logger
     ) {
         self.name = name
         self.weaknesses = weaknesses
@@ -65,6 +67,7 @@ package final class DockerEngine: ContainerEngine {
         self.http = http
         self.registry = registry
         self.dataFolder = dataFolder
+        self.devices = devices
         self.logger = logger
         images = ImageBook()
         cgroups = CgroupBook(worker: worker, parentsAllowed: parentsAllowed)
@@ -79,7 +82,7 @@ package final class DockerEngine: ContainerEngine {
         let plan = ContainerPlan(
             specification: specification, name: name, worker: worker, image: image,
             cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess,
-            network: network)
+            network: network, deviceNames: try devices?.edits(for: specification.gpus)?.names ?? [])
         let id = try await created(plan, specification)
         if let network { try await createServices(of: specification, in: network) }
         return id

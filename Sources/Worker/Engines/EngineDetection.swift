@@ -117,12 +117,29 @@ package struct EngineDetection: Sendable {
         for weakness in host.weaknesses {
             logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"])
         }
+        let takesDevices = isPodman ? true : await hasDevices(http)
+        let devices = takesDevices ? DeviceSpecifications(indices: await Capacity.gpuIndices()) : nil
         return DockerEngine(
             name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect,
             http: http,
             registry: registry, dataFolder: host.dataFolder,
             parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
-            logger: logger)
+            devices: devices, logger: logger)
+    }
+
+    /// Docker 25 and newer, with CDI switched on. Asked without a version: older API versions do not say.
+    private func hasDevices(_ http: EngineHTTP) async -> Bool {
+        struct Info: Decodable {
+            let folders: [String]?
+            private enum CodingKeys: String, CodingKey { case folders = "CDISpecDirs" }
+        }
+        do throws(EngineError) {
+            let answer = try await http.exchange(.GET, "/info", within: .seconds(60))
+            let info: Info = try answer.decoded()
+            return !(info.folders ?? []).isEmpty
+        } catch {
+            return false
+        }
     }
 
     private func dockerDialect(_ version: EngineVersion) throws(EngineError) -> EngineDialect {
@@ -158,6 +175,12 @@ package struct EngineDetection: Sendable {
         var weaknesses: [String] = []
         func require(_ condition: Bool?, _ sentence: String) {
             if condition != true { weaknesses.append(sentence) }
+        }
+        weaknesses.append("the engine is a daemon: whoever may use its socket has its user's rights on this host")
+        if geteuid() != 0 {
+            weaknesses.append(
+                "the worker runs without root, and tells the daemon the path of a volume's folder that it has checked: "
+                    + "whoever can replace that folder meanwhile decides what is mounted")
         }
         switch dialect {
         case .docker:

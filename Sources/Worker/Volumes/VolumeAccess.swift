@@ -21,7 +21,8 @@ package struct VolumeAccess: Sendable {
     let table: VolumeTable
     /// The worker's own folder for mounts: `DATA/mounts`.
     let mountFolder: String
-    /// Mounting needs root; without it the engine is given the path that was resolved, which is weaker.
+    /// Mounting needs root. Without it the engine oci looks the path up again when it mounts it; a daemon is given the
+    /// path that was resolved, which is weaker.
     private let isRoot = geteuid() == 0
 
     package init(table: VolumeTable, mountFolder: String) {
@@ -67,6 +68,13 @@ package struct VolumeAccess: Sendable {
         let found = try Descriptor(jc_open_beneath(staging.number, slot.rawValue, user.uid, user.gid, 0, 0), what)
         return try mount(
             found, path: "\(root)/\(Self.staging)/\(attempt)/\(slot)", slot, attempt, readOnly: false)
+    }
+
+    /// The folder of the volume below which ``mount(_:_:at:for:as:)`` found the data; nil where it has mounted what it
+    /// found.
+    func unmountedRoot(of binding: Binding, _ slot: SlotName) -> String? {
+        guard !isRoot else { return nil }
+        return try? table.resolve(binding, slot).root  // allowed: mounting has said why
     }
 
     static let own = ".jobctl"

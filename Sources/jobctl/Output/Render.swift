@@ -56,8 +56,9 @@ enum Render {
     }
 
     /// `name: value` lines with aligned values; nil values are left out.
+    /// - Parameter fields: without a name, a value goes on with the field above.
     static func page(_ fields: [(String, String?)]) -> String {
-        text(header: [], fields.compactMap { name, value in value.map { [name + ":", $0] } })
+        text(header: [], fields.compactMap { name, value in value.map { [name.isEmpty ? "" : name + ":", $0] } })
     }
 
     static func time(_ time: Timestamp?) -> String {

@@ -106,15 +106,23 @@ extension WorkerDocument: Row {
     }
 
     var page: String {
-        Render.page([
-            ("worker", name), ("state", state.description), ("cpus", "\(free.cpus) free of \(capacity.cpus)"),
-            ("memory", "\(free.memory) free of \(capacity.memory)"),
-            ("gpus", capacity.gpus.isEmpty ? "none" : capacity.gpus.joined(separator: " ")),
-            ("labels", Render.pairs(labels)), ("volumes", volumeText), ("engines", engines.joined(separator: ", ")),
-            ("version", version),
-            ("last seen", Render.time(lastSeen)),
-            ("attempts", attempts.isEmpty ? nil : attempts.map(\.description).joined(separator: " ")),
-        ])
+        Render.page(
+            [
+                ("worker", name), ("state", state.description), ("cpus", "\(free.cpus) free of \(capacity.cpus)"),
+                ("memory", "\(free.memory) free of \(capacity.memory)"),
+                ("gpus", capacity.gpus.isEmpty ? "none" : capacity.gpus.joined(separator: " ")),
+                ("labels", Render.pairs(labels)), ("volumes", volumeText), ("engines", engines.joined(separator: ", ")),
+                ("version", version),
+                ("last seen", Render.time(lastSeen)),
+                ("attempts", attempts.isEmpty ? nil : attempts.map(\.description).joined(separator: " ")),
+            ] + weaknessRows)
+    }
+
+    /// One line each, under one name.
+    private var weaknessRows: [(String, String?)] {
+        guard let weaknesses else { return [] }
+        guard !weaknesses.isEmpty else { return [("weaknesses", "none known")] }
+        return weaknesses.enumerated().map { ($0.offset == 0 ? "weaknesses" : "", $0.element) }
     }
 }
 

@@ -18,6 +18,8 @@ package struct BundleHost: Hashable, Sendable {
     package var scratch: String
     /// NVIDIA's hook, where it is installed.
     package var gpuHook: String?
+    /// Nil for root.
+    package var rootless: RootlessHost?
 
     package init(limitsSwap: Bool, openFiles: UInt64, initProgram: String, scratch: String, gpuHook: String?) {
         self.limitsSwap = limitsSwap
@@ -43,6 +45,8 @@ struct AttemptBundle: Sendable {
         case task
         case service(ServiceName, HealthCheck?)
     }
+    /// Of its GPUs, where the host has CDI specifications.
+    var devices: DeviceEdits?
 
     private static let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     /// What no mount of an attempt may hide.
@@ -60,12 +64,14 @@ struct AttemptBundle: Sendable {
                 throw .program("nothing can be mounted at \(quoted(mount.target))")
             }
         }
-        let document: JSONValue = [
-            "ociVersion": "1.0.2", "hostname": .string(name),
-            "root": ["path": .string(host.scratch + "/root"), "readonly": true],
-            "process": try process, "mounts": .array(systemMounts + ownMounts), "linux": linux,
+        let nodes = try hostNodes()
+        var members: [(key: String, value: JSONValue)] = [
+            ("ociVersion", "1.0.2"), ("hostname", .string(name)),
+            ("root", ["path": .string(host.scratch + "/root"), "readonly": true]), ("process", try process),
+            ("mounts", .array(systemMounts + ownMounts + deviceMounts(nodes))), ("linux", linux(nodes)),
         ]
-        return String(decoding: (try withHooks(document)).canonical, as: UTF8.self)
+        if let hooks = try hooks() { members.append(("hooks", hooks)) }
+        return String(decoding: JSONValue.object(members).canonical, as: UTF8.self)
     }
 
     private var name: String {
@@ -78,22 +84,38 @@ struct AttemptBundle: Sendable {
 
     private var process: JSONValue {
         get throws(EngineError) {
-            let words = [RunnerFolder.initPath] + healthWords + specification.command
+            let words = initWords + healthWords + specification.command
             let variables = environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
             guard (words + variables).allSatisfy({ !$0.utf8.contains(0) }) else {
                 throw .program("the command or the environment holds a zero byte")
             }
-            return [
-                "user": [
-                    "uid": .number(Double(specification.user.uid)), "gid": .number(Double(specification.user.gid)),
-                ],
-                "args": .array(words.map { .string($0) }), "env": .array(variables.map { .string($0) }),
-                "cwd": .string(workingDirectory), "terminal": false, "noNewPrivileges": true, "oomScoreAdj": 0,
-                "capabilities": [
-                    "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [],
-                ],
-                "rlimits": [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)],
+            // The init of a container without root becomes the user: until then it is 0 of the runner's user namespace,
+            // and to leave that the kernel asks for one capability in there (Linux 5.12).
+            let privileges: JSONValue = host.rootless == nil ? [] : ["CAP_SETFCAP"]
+            let (uid, gid) = host.rootless == nil ? (specification.user.uid, specification.user.gid) : (0, 0)
+            var user: [(key: String, value: JSONValue)] = [
+                ("uid", .number(Double(uid))), ("gid", .number(Double(gid))),
             ]
+            // Without root there are no groups to give.
+            if let groups = devices?.groups, !groups.isEmpty, host.rootless == nil {
+                user.append(("additionalGids", .array(groups.map { .number(Double($0)) })))
+            }
+            var members: [(key: String, value: JSONValue)] = [
+                ("user", .object(user)),
+                ("args", .array(words.map { .string($0) })), ("env", .array(variables.map { .string($0) })),
+                ("cwd", .string(workingDirectory)), ("terminal", false), ("noNewPrivileges", true),
+                (
+                    "capabilities",
+                    [
+                        "bounding": privileges, "effective": privileges, "inheritable": [], "permitted": privileges,
+                        "ambient": [],
+                    ]
+                ),
+                ("rlimits", [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", host.openFiles)]),
+            ]
+            // Without root it can only be raised, and a desktop's programs begin above 0.
+            if host.rootless == nil { members.append(("oomScoreAdj", 0)) }
+            return .object(members)
         }
     }
 
@@ -103,6 +125,14 @@ struct AttemptBundle: Sendable {
         let numbers = [health?.interval.milliseconds, health?.timeout.milliseconds, health.map { Int64($0.retries) }]
         let words = health?.command ?? []
         return [RunnerFolder.health] + numbers.map { String($0 ?? 0) } + [String(words.count)] + words
+    }
+
+    /// The container's init, and who it shall become.
+    private var initWords: [String] {
+        guard host.rootless != nil else { return [RunnerFolder.initPath] }
+        return [
+            RunnerFolder.initPath, RunnerFolder.become, "\(specification.user.uid):\(specification.user.gid)",
+        ]
     }
 
     /// The defaults, the image's over them, the configuration's over both.
@@ -115,11 +145,7 @@ struct AttemptBundle: Sendable {
             variables[String(entry[..<equals])] = String(entry[entry.index(after: equals)...])
         }
         variables.merge(specification.environment) { $1 }
-        if !specification.gpus.isEmpty {
-            // The last word: which GPUs an attempt sees was scheduled, and is not for an image or a job to say.
-            variables["NVIDIA_VISIBLE_DEVICES"] = specification.gpus.joined(separator: ",")
-            variables["NVIDIA_DRIVER_CAPABILITIES"] = variables["NVIDIA_DRIVER_CAPABILITIES"] ?? "compute,utility"
-        }
+        addGPUs(to: &variables)
         return variables
     }
 
@@ -130,17 +156,24 @@ struct AttemptBundle: Sendable {
     // MARK: Mounts
 
     private var systemMounts: [JSONValue] {
-        [
+        // Of a user namespace with one group, no other can own a terminal.
+        let hasTerminalGroup = host.rootless.map { $0.subordinate != nil } ?? true
+        var mounts = [
             mount("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"]),
             mount(
                 "/dev/pts", "devpts", "devpts",
-                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+                ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] + (hasTerminalGroup ? ["gid=5"] : [])),
             mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=\(memory)"]),
             mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
-            mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
-            mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "ro"]),
         ]
+        let quiet = ["nosuid", "noexec", "nodev", "ro"]
+        // A sysfs belongs to a network namespace: that of the host is not a user's to mount, only to bind.
+        let isHosts = host.rootless != nil && specification.network == .host
+        mounts.append(
+            isHosts ? mount("/sys", "none", "/sys", ["rbind"] + quiet) : mount("/sys", "sysfs", "sysfs", quiet))
+        if host.rootless == nil { mounts.append(mount("/sys/fs/cgroup", "cgroup", "cgroup", quiet)) }
+        return mounts
     }
 
     private var ownMounts: [JSONValue] {
@@ -149,9 +182,32 @@ struct AttemptBundle: Sendable {
             bind(host.scratch + $0, $0, readOnly: true)
         }
         // A folder before what lies in it.
-        let given = specification.mounts.sorted { $0.target < $1.target }
+        let given = located.sorted { $0.target < $1.target }
             .map { bind($0.source, $0.target, readOnly: $0.readOnly) }
         return folders + names + given + [bind(host.initProgram, RunnerFolder.initPath, readOnly: true)]
+    }
+
+    /// The mounts, with what a runner without root finds and mounts itself where it mounts it.
+    private var located: [ContainerMount] {
+        var index = 0
+        return specification.mounts.map { given in
+            guard host.rootless != nil, given.volumeRoot != nil else { return given }
+            var located = given
+            located.source = host.scratch + RunnerFolder.volume(index)
+            index += 1
+            return located
+        }
+    }
+
+    /// In the order of ``RunnerFolder/volume(_:)``; nil for root.
+    var rootlessAttempt: RootlessAttempt? {
+        guard let rootless = host.rootless else { return nil }
+        let volumes = specification.mounts.compactMap { mount -> RootlessAttempt.Volume? in
+            guard let root = mount.volumeRoot else { return nil }
+            let path = mount.source.dropFirst(root.count).drop { $0 == "/" }
+            return RootlessAttempt.Volume(root: root, path: String(path), readOnly: mount.readOnly)
+        }
+        return RootlessAttempt(subordinate: rootless.subordinate, rootForm: rootless.rootForm, volumes: volumes)
     }
 
     private func bind(_ source: String, _ target: String, readOnly: Bool) -> JSONValue {
@@ -167,24 +223,35 @@ struct AttemptBundle: Sendable {
 
     // MARK: Confinement
 
-    private var linux: JSONValue {
+    private func linux(_ nodes: [HostNode]) -> JSONValue {
         // A tenth of a second each; the kernel takes no quota below a millisecond.
         let quota = min(max(specification.resources.cpus.thousandths, 10), 1_000_000_000) * 100
         var amounts: [(key: String, value: JSONValue)] = [("limit", .number(Double(memory)))]
         if host.limitsSwap { amounts.append(("swap", .number(Double(memory)))) }
-        var spaces = ["pid", "ipc", "uts", "mount", "cgroup"]
+        var spaces = ["pid", "ipc", "uts", "mount"]
+        var masked = Self.maskedPaths
         var members: [(key: String, value: JSONValue)] = [
-            ("cgroupsPath", .string(controlGroup)),
-            (
-                "resources",
-                [
-                    "devices": [["allow": false, "access": "rwm"]], "memory": .object(amounts),
-                    "cpu": ["quota": .number(Double(quota)), "period": 100_000],
-                    "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
-                ]
-            ),
-            ("rootfsPropagation", "private"), ("maskedPaths", Self.maskedPaths), ("readonlyPaths", Self.readonlyPaths),
+            ("rootfsPropagation", "private"), ("readonlyPaths", .array(Self.readonlyPaths)),
         ]
+        if host.rootless == nil {
+            spaces.append("cgroup")
+            members.append(("cgroupsPath", .string(controlGroup)))
+            members.append(
+                (
+                    "resources",
+                    [
+                        "devices": .array([["allow": false, "access": "rwm"]] + nodeRules(nodes)),
+                        "memory": .object(amounts),
+                        "cpu": ["quota": .number(Double(quota)), "period": 100_000],
+                        "pids": ["limit": .number(Double(ContainerPlan.processLimit))],
+                    ]
+                ))
+            if !nodes.isEmpty { members.append(("devices", .array(nodeEntries(nodes)))) }
+        } else if specification.network == .host {
+            // The host's, which a bind mount shows: a group that is delegated to the user is no container's business.
+            masked.append("/sys/fs/cgroup")
+        }
+        members.append(("maskedPaths", .array(masked)))
         if specification.network == .none {
             spaces.append("network")
             // A service may listen on port 80 without being root, in a network of its own. Of one that it has made
@@ -200,30 +267,15 @@ struct AttemptBundle: Sendable {
         return ["type": .string(type), "path": .string(host.scratch + RunnerFolder.networkName)]
     }
 
-    private static let maskedPaths: JSONValue = [
+    private static let maskedPaths: [JSONValue] = [
         "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
         "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
         "/sys/firmware",
     ]
     /// crun leaves the folder above the hierarchies of version 1 writable to everybody.
-    private static let readonlyPaths: JSONValue = [
+    private static let readonlyPaths: [JSONValue] = [
         "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys/fs/cgroup",
     ]
-
-    // MARK: GPUs
-
-    /// NVIDIA's hook puts the devices that the environment names into the container.
-    private func withHooks(_ document: JSONValue) throws(EngineError) -> JSONValue {
-        guard !specification.gpus.isEmpty else { return document }
-        guard let hook = host.gpuHook else {
-            throw .refused("GPUs need NVIDIA's container toolkit on this host, which is not installed")
-        }
-        guard case .object(let members) = document else { return document }
-        let entry: JSONValue = [
-            "path": .string(hook), "args": [.string((hook as NSString).lastPathComponent), "prestart"],
-        ]
-        return .object(members + [("hooks", ["prestart": [entry]])])
-    }
 }
 
 extension JSONValue: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, ExpressibleByStringLiteral,

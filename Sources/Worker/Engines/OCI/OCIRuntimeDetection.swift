@@ -14,6 +14,9 @@ package struct OCIRuntimeDetection: Sendable {
     /// `jobctl-runner`.
     package var runner: String
 
+    /// For a worker without root; nil for what this host allows.
+    var rootless: [RootlessHost]?
+
     package init(
         runtime: String? = nil, runner: String = Self.besideThisProgram,
         searchPath: String = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -47,35 +50,46 @@ package struct OCIRuntimeDetection: Sendable {
     package func engine(
         worker: String, dataFolder: String, roots: any RootSource, logger: Logger
     ) async throws(EngineError) -> OCIRuntimeEngine {
-        guard geteuid() == 0 else { throw .unavailable("the engine oci needs root in this version") }
         guard access(runner, X_OK) == 0 else {
             throw .unavailable("\(runner) is missing: it belongs beside this program")
         }
-        guard access(ControlGroups.root, W_OK) == 0 else {
+        guard geteuid() != 0 || access(ControlGroups.root, W_OK) == 0 else {
             throw .unavailable("control groups are not mounted at \(ControlGroups.root), or may not be written to")
         }
         var reasons: [String] = []
-        for path in candidates {
+        for (path, rootless) in attempts {
             do throws(EngineError) {
                 let kind = try kind(of: path)
-                try await prove(setup(path, kind, worker: worker + "-trial", folder: dataFolder + "/trial"), logger)
-                let setup = setup(path, kind, worker: worker, folder: dataFolder + "/containers")
+                let trial = setup(path, kind, rootless, worker: worker + "-trial", folder: dataFolder + "/trial")
+                try await prove(trial, logger)
+                var setup = setup(path, kind, rootless, worker: worker, folder: dataFolder + "/containers")
+                setup.devices.indices = await Capacity.gpuIndices()
                 for weakness in setup.weaknesses {
                     logger.warning("the engine cannot hold a container rule", metadata: ["reason": "\(weakness)"])
                 }
                 return try OCIRuntimeEngine(setup, roots: roots, logger: logger)
             } catch {
-                reasons.append("\(path): \(error)")
+                let ids = rootless?.subordinate == nil ? "" : ", with subordinate ids"
+                reasons.append("\(path)\(rootless.map { " (\($0.rootForm)\(ids))" } ?? ""): \(error)")
             }
         }
         let tried = reasons.isEmpty ? "neither crun nor runc is installed" : reasons.joined(separator: "; ")
         throw .unavailable("no OCI runtime works on this host (\(tried))")
     }
 
+    /// What to try, in this order: the form of the root counts more than the runtime.
+    private var attempts: [(path: String, rootless: RootlessHost?)] {
+        guard geteuid() != 0 else { return candidates.map { ($0, nil) } }
+        let hosts = rootless ?? RootlessHost.candidates(searchPath: searchPath)
+        return hosts.flatMap { host in candidates.map { ($0, host) } }
+    }
+
     /// An engine that can only list and remove, whatever works on this host.
     package func remover(worker: String, dataFolder: String, logger: Logger) throws(EngineError) -> OCIRuntimeEngine {
         try OCIRuntimeEngine(
-            setup("", .crun, worker: worker, folder: dataFolder + "/containers"),
+            setup(
+                "", .crun, RootlessHost.candidates(searchPath: searchPath).first, worker: worker,
+                folder: dataFolder + "/containers"),
             roots: FolderRoots(folder: dataFolder), logger: logger)
     }
 
@@ -88,22 +102,27 @@ package struct OCIRuntimeDetection: Sendable {
         return kind
     }
 
-    private func setup(_ path: String, _ kind: RuntimeKind, worker: String, folder: String) -> OCIRuntimeSetup {
+    private func setup(
+        _ path: String, _ kind: RuntimeKind, _ rootless: RootlessHost?, worker: String, folder: String
+    ) -> OCIRuntimeSetup {
         let unified = ControlGroups.isUnified
         let limitsSwap = unified || access(ControlGroups.root + "/memory/memory.memsw.limit_in_bytes", F_OK) == 0
-        var weaknesses: [String] = []
-        if !limitsSwap { weaknesses.append("swap is not limited: a container may use swap beyond its memory request") }
-        if !unified {
+        var weaknesses = rootless?.weaknesses ?? []
+        if !limitsSwap, rootless == nil {
+            weaknesses.append("swap is not limited: a container may use swap beyond its memory request")
+        }
+        if !unified, rootless == nil {
             for name in ["cpu", "memory", "pids"] where access("\(ControlGroups.root)/\(name)", F_OK) != 0 {
                 weaknesses.append("the control group controller '\(name)' is not mounted: its limit is not enforced")
             }
         }
         let hooks = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"]
+        var host = BundleHost(
+            limitsSwap: limitsSwap, openFiles: ProcessLimits.ofThisProcess.openFiles, initProgram: runner,
+            scratch: folder + "/" + RunnerFolder.scratchName, gpuHook: hooks.compactMap { found($0) }.first)
+        host.rootless = rootless
         return OCIRuntimeSetup(
-            folder: folder, worker: worker, runtime: path, kind: kind, runner: runner,
-            host: BundleHost(
-                limitsSwap: limitsSwap, openFiles: ProcessLimits.ofThisProcess.openFiles, initProgram: runner,
-                scratch: folder + "/" + RunnerFolder.scratchName, gpuHook: hooks.compactMap { found($0) }.first),
+            folder: folder, worker: worker, runtime: path, kind: kind, runner: runner, host: host,
             weaknesses: weaknesses)
     }
 
@@ -120,7 +139,10 @@ package struct OCIRuntimeDetection: Sendable {
             attempt: AttemptID(task: TaskID(job: JobID(rawValue: 1), index: 1), number: 1),
             image: PinnedImage(digest: Digest(of: "trial"), platform: nil),
             command: [RunnerFolder.initPath, RunnerFolder.check], environment: [:], workingDirectory: "/tmp",
-            user: Identity(name: UserName(unchecked: "trial"), uid: 65_532, gid: 65_532), mounts: [], network: .none,
+            user: Identity(
+                name: UserName(unchecked: "trial"), uid: setup.host.rootless?.uid ?? 65_532,
+                gid: setup.host.rootless?.gid ?? 65_532),
+            mounts: [], network: .none,
             resources: Resources(cpus: CPUAmount(thousandths: 1000), memory: ByteCount(bytes: 32 << 20), gpus: 0),
             gpus: [], logLimit: ByteCount(bytes: 64 << 10), timeLimit: .seconds(30), grace: .zero)
         let result = await run(specification, engine)

@@ -14,24 +14,30 @@ extension OCIRuntimeEngine {
         let files = SessionFiles(folder: folder, id: launch.id)
         let namespace = try await mountNamespace(of: folder, attempt)
         let arguments =
-            [
-                "nsenter", "--mount=/proc/\(getpid())/fd/\(namespace)", "--", setup.runtime, "--root",
-                setup.host.scratch + "/state", "--log", files.log,
+            ["nsenter"] + entrance(namespace) + [
+                "--", setup.runtime, "--root", setup.host.scratch + "/state", "--log", files.log,
             ]
-            + (setup.kind == .crun ? ["--cgroup-manager=cgroupfs"] : [])
+            + RuntimeOptions.groups(setup.kind, isRootless: setup.host.rootless != nil)
             + ["exec", "--process", files.process, attempt.description]
         do throws(EngineError) {
             try files.write(try process(of: attempt, launch))
             return try RuntimeSession(arguments, launch, files, namespace: namespace)
         } catch {
-            close(namespace)
+            namespace.close()
             files.remove()
             throw error
         }
     }
 
+    /// Of a runner without root, its user namespace is the first to enter: it owns the others.
+    private func entrance(_ namespaces: Namespaces) -> [String] {
+        let folder = "/proc/\(getpid())/fd"
+        let user = namespaces.user.map { ["--user=\(folder)/\($0)", "--preserve-credentials"] } ?? []
+        return user + ["--mount=\(folder)/\(namespaces.mount)"]
+    }
+
     /// The runner's, once the container's init works in it: an attempt counts as running from a moment before.
-    private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) async throws(EngineError) -> Int32 {
+    private func mountNamespace(of folder: RunnerFolder, _ attempt: AttemptID) async throws(EngineError) -> Namespaces {
         // With services, their start comes first.
         for _ in 0..<(hasServices(attempt) ? 60_000 : 1000) {
             guard access(folder.end, F_OK) != 0 else { break }
@@ -44,14 +50,14 @@ extension OCIRuntimeEngine {
     }
 
     /// Proven to be that of the process that holds the attempt's lock.
-    private func currentNamespace(of folder: RunnerFolder) -> Int32? {
+    private func currentNamespace(of folder: RunnerFolder) -> Namespaces? {
         let lock = open(folder.description, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         defer { if lock >= 0 { close(lock) } }
         let runner = lock < 0 ? 0 : jc_lock_holder(lock)
         guard runner > 0, initWorks(in: "/proc/\(runner)/root\(setup.host.scratch)/pid") else { return nil }
-        let namespace = open("/proc/\(runner)/ns/mnt", O_RDONLY | O_CLOEXEC)
-        if namespace >= 0, jc_lock_holder(lock) == runner { return namespace }
-        if namespace >= 0 { close(namespace) }
+        guard let namespaces = Namespaces(of: runner, withUser: setup.host.rootless != nil) else { return nil }
+        if jc_lock_holder(lock) == runner { return namespaces }
+        namespaces.close()
         return nil
     }
 
@@ -69,7 +75,12 @@ extension OCIRuntimeEngine {
         guard let text = bundle(of: attempt), let bundle = try? WireJSON.decode(JSONValue.self, from: text.utf8),
             case .object(let members)? = bundle[key: "process"]
         else { throw .refused("the description of \(attempt) cannot be read") }  // allowed: said here
-        let words = [RunnerFolder.initPath, RunnerFolder.join] + launch.request.command
+        var words = [RunnerFolder.initPath]
+        // Each program becomes the user in a namespace of its own: of the container's own it could not become a part.
+        if case .array(let own)? = bundle[key: "process"]?[key: "args"], setup.host.rootless != nil {
+            words = own.prefix(3).compactMap { if case .string(let word) = $0 { word } else { nil } }
+        }
+        words += [RunnerFolder.join] + launch.request.command
         var changes: [String: JSONValue] = [
             "args": .array(words.map { .string($0) }), "terminal": .bool(launch.request.tty),
             "env": .array(environment(bundle[key: "process"], launch).map { .string($0) }),
@@ -91,6 +102,30 @@ extension OCIRuntimeEngine {
             return text
         }
         return kept + launch.environment
+    }
+}
+
+/// Those of a runner, as open files.
+private struct Namespaces {
+    let mount: Int32
+    /// Only of one without root.
+    let user: Int32?
+
+    init?(of process: pid_t, withUser: Bool) {
+        let mount = open("/proc/\(process)/ns/mnt", O_RDONLY | O_CLOEXEC)
+        guard mount >= 0 else { return nil }
+        let user = withUser ? open("/proc/\(process)/ns/user", O_RDONLY | O_CLOEXEC) : nil
+        if let user, user < 0 {
+            Glibc.close(mount)
+            return nil
+        }
+        self.mount = mount
+        self.user = user
+    }
+
+    func close() {
+        Glibc.close(mount)
+        if let user { Glibc.close(user) }
     }
 }
 
@@ -136,7 +171,7 @@ private final class RuntimeSession: ContainerSession {
 
     /// Takes `namespace` over, unless it throws: nsenter opens it by its number, a moment after it was started.
     init(
-        _ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles, namespace: Int32
+        _ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles, namespace: Namespaces
     ) throws(EngineError) {
         self.files = files
         let started = try launch.request.tty ? Self.onTerminal(arguments, launch) : Self.onPipes(arguments)
@@ -149,7 +184,7 @@ private final class RuntimeSession: ContainerSession {
             let status = await onThread {
                 var status: Int32 = 0
                 while waitpid(process, &status, 0) < 0, errno == EINTR {}
-                Glibc.close(namespace)
+                namespace.close()
                 return status
             }
             streams.drain()

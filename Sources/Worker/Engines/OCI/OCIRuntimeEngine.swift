@@ -30,6 +30,7 @@ package struct OCIRuntimeSetup: Sendable {
     package var runner: String
     package var host: BundleHost
     package var weaknesses: [String]
+    package var devices = DeviceSpecifications()
 
     package init(
         folder: String, worker: String, runtime: String, kind: RuntimeKind, runner: String, host: BundleHost,
@@ -53,7 +54,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     let roots: any RootSource
     private let writtenLease = Mutex<Int64>(0)
     private let leases = Mutex<[AttemptID: [LayerLease]]>([:])
-    private let logger: Logger
+    let logger: Logger
 
     /// Makes the folder. Takes hold of the layers of all attempts that are there.
     /// - Throws: kind `refused` if the folder cannot be made.
@@ -85,6 +86,12 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let attempt = specification.attempt
         let folder = folder(attempt)
         if access(folder.description, F_OK) == 0 { return attempt.description }
+        if let rootless = setup.host.rootless {
+            try rootless.check(specification.user)
+            guard specification.services.isEmpty else {
+                throw .refused("this worker runs without root: services need the engine oci as root, docker or podman")
+            }
+        }
         let services = try await prepare(specification.services)
         let (root, lease) = try await roots.root(of: specification.image)
         keep([lease] + services.map(\.lease), for: attempt)
@@ -93,16 +100,19 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let bundle = AttemptBundle(
             specification: specification, imageEnvironment: root.configuration.environment,
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
-            host: setup.host, company: services.isEmpty ? nil : .task)
-        let description = AttemptDescription(
+            host: setup.host, company: services.isEmpty ? nil : .task,
+            devices: try setup.devices.edits(for: specification.gpus))
+        var description = AttemptDescription(
             attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
-            controlGroup: controlGroup(attempt).path, layers: root.layers, usesUserAttributes: root.form == .user,
+            controlGroup: controlGroup(attempt).path, layers: root.layers,
+            usesUserAttributes: root.form == .user || setup.host.rootless != nil,
             holds: ([root] + services.map(\.root)).flatMap(\.diffIDs).map(\.description),
             workingDirectory: bundle.workingDirectory,
             user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
             usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
             timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
             leaseFile: leaseFile, bundle: try bundle.json(), company: company(services, of: attempt))
+        description.rootless = bundle.rootlessAttempt
         // Last: an attempt that is described can be started.
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
@@ -177,8 +187,17 @@ package final class OCIRuntimeEngine: ContainerEngine {
         } else {
             await removeRuntime(attempt.description, folder, group)
         }
+        if setup.host.rootless != nil { removeTree(folder) }
         try folder.remove()
         for lease in leases.withLock({ $0.removeValue(forKey: attempt) }) ?? [] { lease.release() }
+    }
+
+    /// An image's folders may be closed to their own owner.
+    private func removeTree(_ folder: RunnerFolder) {
+        let parent = jc_open_folder(folder.path)
+        guard parent >= 0 else { return }
+        _ = jc_remove_tree(parent, RunnerFolder.treeName)
+        close(parent)
     }
 
     /// Until two looks in a row found nobody: what the killed runner was starting at its last moment shows itself a
