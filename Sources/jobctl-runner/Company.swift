@@ -1,6 +1,6 @@
 // An attempt's services: the network that they share with the task, and a runner for each, which is a child of the
-// task's runner and dies with it. Invariant: the bridge between them lies in a namespace that only this process holds, so
-// nothing of the network outlives it.
+// task's runner and dies with it. Invariant: the bridge between them lies in a namespace that only this process holds,
+// so nothing of the network outlives it.
 import CLinux
 import Glibc
 import RunnerCore
