@@ -51,7 +51,7 @@ struct InCluster: SuiteTrait, TestScoping {
         async throws
     {
         if let kind = cluster {
-            return try await ClusterUnderTest.with(engine: kind) { c in
+            return try await ClusterUnderTest.with(engine: kind, isShared: true) { c in
                 try await ClusterUnderTest.$shared.withValue(c) { try await body() }
             }
         }
