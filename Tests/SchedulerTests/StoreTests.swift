@@ -159,15 +159,10 @@ struct StoreTests {
     }
 
     @Test("a scheduler that is on its way out is waited for: what was killed holds its lock a moment longer")
-    func dying() async throws {
+    func dying() throws {
         let folder = try ScratchFolder()
-        var first: Store? = try Store.open(directory: folder.path)
-        #expect(try first?.load() == ClusterImage())
-        let path = folder.path
-        async let second = Store.open(directory: path)
-        try await Task.sleep(for: .milliseconds(300))
-        first = nil
-        #expect(try await second.load() == ClusterImage())
+        HeldForAMoment(try Store.open(directory: folder.path)).release(after: 300)
+        #expect(try Store.open(directory: folder.path).load() == ClusterImage())
     }
 
     @Test("a newer schema is refused with a sentence")

@@ -274,9 +274,22 @@ private final class RuntimeSession: ContainerSession {
         // runc passes it on to the terminal in the container, crun 1.8 does not.
         for _ in 0..<40 where streams.isOpen {
             let newest = window.withLock { $0 }
-            if resizeInner(rows: newest.rows, columns: newest.columns) { return }
+            if resizeInner(rows: newest.rows, columns: newest.columns) { return confirmSize() }
             // allowed: a session that ends needs no size
             try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// runc copies the size itself when it has started the program, maybe one that it read before: the newest is said
+    /// again for a while. The kernel tells the program of changes only.
+    private func confirmSize() {
+        Task { [self] in
+            for milliseconds in [100, 400, 1500] where streams.isOpen {
+                // allowed: a session that ends needs no size
+                try? await Task.sleep(for: .milliseconds(milliseconds))
+                let newest = window.withLock { $0 }
+                _ = resizeInner(rows: newest.rows, columns: newest.columns)
+            }
         }
     }
 

@@ -95,6 +95,21 @@ package final class OCIRuntimeEngine: ContainerEngine {
         let services = try await prepare(specification.services)
         let (root, lease) = try await roots.root(of: specification.image)
         keep([lease] + services.map(\.lease), for: attempt)
+        do throws(EngineError) {
+            try describe(specification, root, services)
+        } catch {
+            // Nobody removes what was never made.
+            try folder.remove()
+            letGo(of: attempt)
+            throw error
+        }
+        return attempt.description
+    }
+
+    private func describe(
+        _ specification: ContainerSpecification, _ root: RootFilesystem, _ services: [PreparedService]
+    ) throws(EngineError) {
+        let (attempt, folder) = (specification.attempt, folder(specification.attempt))
         mkdir(folder.path, 0o700)
         try describe(services, of: specification)
         let bundle = AttemptBundle(
@@ -119,7 +134,6 @@ package final class OCIRuntimeEngine: ContainerEngine {
         } catch {
             throw .refused("the worker's disk cannot take the container's description: \(error)")
         }
-        return attempt.description
     }
 
     private func keep(_ new: [LayerLease], for attempt: AttemptID) {
@@ -189,6 +203,10 @@ package final class OCIRuntimeEngine: ContainerEngine {
         }
         if setup.host.rootless != nil { removeTree(folder) }
         try folder.remove()
+        letGo(of: attempt)
+    }
+
+    private func letGo(of attempt: AttemptID) {
         for lease in leases.withLock({ $0.removeValue(forKey: attempt) }) ?? [] { lease.release() }
     }
 
