@@ -46,8 +46,14 @@ extension EngineWorld {
         let launch = SessionLaunch(id: id, request: request)
         let open = OpenSession(
             session: try await engine.session(in: container, launch), processes: SessionProcesses(id: id))
+        // What never comes is not waited for without end: reading stops, and the test says what did come.
+        let watch = Task {
+            do { try await Task.sleep(for: .seconds(60)) } catch { return }
+            await open.session.close()
+        }
         let result: Result<Void, any Error>
         do { result = .success(try await body(open)) } catch { result = .failure(error) }
+        watch.cancel()
         await onThread { open.processes.end() }
         await open.session.close()
         try result.get()
