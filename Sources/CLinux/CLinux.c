@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -107,6 +108,17 @@ int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_f
     if (result == 0) result = open_strictly(root, path, for_reading ? O_RDONLY | O_NONBLOCK : O_PATH);
     resume(&saved);
     return result;
+}
+
+int jc_lock_alone(const char *path) {
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0) return -errno;
+    for (int round = 0; round < 250; round++) {
+        if (flock(file, LOCK_EX | LOCK_NB) == 0) return file;
+        usleep(20000);
+    }
+    close(file);
+    return -EWOULDBLOCK;
 }
 
 int jc_open_strictly(int root, const char *path) { return open_strictly(root, path, O_RDONLY | O_NONBLOCK); }

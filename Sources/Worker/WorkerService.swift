@@ -1,5 +1,6 @@
 // The worker's composition root: options in, services out. The agent depends on the registry proxy, so the proxy starts
 // first.
+import CLinux
 import Foundation
 import Glibc
 import JobModel
@@ -204,24 +205,21 @@ private struct AgentService: Service {
     }
 }
 
-/// One agent a data folder: the kernel lets the lock go when the process ends, however it ends.
+/// One agent a data folder.
 final class WorkerLock: Sendable {
     private let file: Int32
-    /// Seconds. A process that was killed holds it until the disk has answered each of its threads.
-    private static let patience = 5
 
     init(folder: String) throws {
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
-        file = open(folder + "/worker.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = jc_lock_alone(folder + "/worker.lock")
+        guard file != -EWOULDBLOCK else {
+            throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")
+        }
         guard file >= 0 else {
-            throw VolumeError("the data folder \(folder) cannot be used: \(String(cString: strerror(errno)))")
+            throw VolumeError("the data folder \(folder) cannot be used: \(String(cString: strerror(-file)))")
         }
-        for _ in 0..<Self.patience * 50 {
-            if flock(file, LOCK_EX | LOCK_NB) == 0 { return }
-            usleep(20_000)
-        }
-        throw VolumeError("another worker uses the data folder \(folder): stop it first, or choose another folder")
+        self.file = file
     }
 
     deinit { close(file) }

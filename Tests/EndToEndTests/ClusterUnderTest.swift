@@ -41,7 +41,8 @@ struct ClusterUnderTest: Sendable {
         do {
             let engine = try await engines.engine(kind)
             let cluster = try ClusterUnderTest(engine, submitter: submitter, environment: environment)
-            let watch = try cluster.watch()
+            let watch = try ClusterWatch.start(
+                over: cluster.folder, programs: cluster.programs, environment: cluster.environment)
             do {
                 try cluster.makeVolumes(owner: submitter ?? 65532)
                 try await cluster.up(options: options)
@@ -101,23 +102,6 @@ struct ClusterUnderTest: Sendable {
         _ = try? await jobctl(["down", "--data-dir", data])
         for daemon in [Daemon.worker, .scheduler] { if let id = processID(daemon) { Foundation.kill(id, SIGKILL) } }
         await sweep(folder)
-    }
-
-    /// Takes the cluster down when the test process has died.
-    private func watch() throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: "/bin/sh")
-        let script = """
-            trap 'exit 0' TERM
-            while kill -0 $1 2>/dev/null; do sleep 0.5; done
-            "$2/jobctl" down --data-dir "$3/cluster"; rm -rf "$3"
-            """
-        process.arguments = ["-c", script, "watch", String(getpid()), programs, folder]
-        process.environment = environment.merging(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]) { $1 }
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        return process
     }
 
     /// The error with the last lines of the daemons' logs.

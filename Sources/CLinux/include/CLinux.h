@@ -13,6 +13,11 @@
 /// The descriptor is O_PATH unless `for_reading`.
 int jc_open_beneath(int root, const char *path, uid_t uid, gid_t gid, int make_folders, int for_reading);
 
+/// Opens the file at `path`, made if it is not there, and takes its lock, which the kernel lets go when the process ends,
+/// however it ends. Waits up to five seconds: who was killed holds a lock until the disk has answered each of its threads.
+/// -EWOULDBLOCK if another keeps it. Returns the open file.
+int jc_lock_alone(const char *path);
+
 /// Opens `path` below `root` for reading, with the caller's own privileges: no symbolic links, no way above the root.
 int jc_open_strictly(int root, const char *path);
 

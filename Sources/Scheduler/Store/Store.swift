@@ -1,5 +1,6 @@
 // The SQLite file: opened once, by one scheduler, with the durability that acknowledgements rely on. Only the loop's
 // thread writes (Store+Commit.swift); queries read from the pool's snapshots (Queries/). No decision is made here.
+import CLinux
 import Foundation
 import GRDB
 import Glibc
@@ -128,20 +129,15 @@ package final class Store: Sendable {
     }
 }
 
-/// An exclusive lock on a data folder, by flock: the kernel lets it go when the process ends, however it ends.
+/// An exclusive lock on a data folder.
 final class FolderLock: Sendable {
     private let file: Int32
-    /// Seconds. A process that was killed holds it until the disk has answered each of its threads.
-    private static let patience = 5
 
     init(directory: String) throws(StoreFailure) {
-        file = Glibc.open(directory + "/scheduler.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let file = jc_lock_alone(directory + "/scheduler.lock")
+        guard file != -EWOULDBLOCK else { throw StoreFailure.locked(directory: directory) }
         guard file >= 0 else { throw StoreFailure.storage("cannot open \(directory)/scheduler.lock") }
-        for _ in 0..<Self.patience * 50 {
-            if flock(file, LOCK_EX | LOCK_NB) == 0 { return }
-            usleep(20_000)
-        }
-        throw StoreFailure.locked(directory: directory)
+        self.file = file
     }
 
     deinit { close(file) }

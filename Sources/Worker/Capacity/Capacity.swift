@@ -3,6 +3,7 @@
 // the kernel would let the containers have; a file or program that says nonsense counts as absent, with a note.
 import Foundation
 import JobModel
+import RunnerCore
 import Subprocess
 
 /// A GPU that the driver offers.
@@ -148,7 +149,7 @@ struct GroupLimits: Hashable, Sendable {
         for line in table.split(separator: "\n") {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
             guard fields.count == 3, fields[2].hasPrefix("/"), !fields[2].contains("..") else { continue }
-            if CgroupBook.isUnified {
+            if ControlGroups.isUnified {
                 guard fields[0] == "0" else { continue }
                 limits.tighten(unified: fields[2])
             } else if fields[1].split(separator: ",").contains("memory") {
@@ -182,7 +183,7 @@ struct GroupLimits: Hashable, Sendable {
         _ controller: String, _ group: String, _ look: (inout GroupLimits, String) -> Void
     ) {
         var parts = group.split(separator: "/").prefix(64)
-        let root = CgroupBook.root + (controller.isEmpty ? "" : "/" + controller)
+        let root = ControlGroups.root + (controller.isEmpty ? "" : "/" + controller)
         while true {
             look(&self, parts.isEmpty ? root : root + "/" + parts.joined(separator: "/"))
             guard parts.popLast() != nil else { return }

@@ -33,10 +33,6 @@ actor CgroupBook {
     /// By container id.
     private var entries: [String: Entry] = [:]
 
-    static let root = ControlGroups.root
-    /// One hierarchy (v2), instead of one for each controller.
-    static let isUnified = ControlGroups.isUnified
-
     init(worker: String, parentsAllowed: Bool) {
         self.worker = worker
         self.parentsAllowed = parentsAllowed
@@ -68,7 +64,7 @@ actor CgroupBook {
     /// Whether the kernel killed a process of the container for its memory limit. Asked where an engine says no:
     /// podman 4.3 misses it with runc and on version 1 groups.
     func wasOutOfMemory(_ attempt: AttemptID?, container: String) -> Bool {
-        if Self.isUnified {
+        if ControlGroups.isUnified {
             return attempt.flatMap { parent(of: $0) }.map { ControlGroups(path: $0).wasOutOfMemory } ?? false
         }
         return kernelLogTellsOutOfMemory(container: container)
@@ -107,7 +103,7 @@ actor CgroupBook {
         for line in table.split(separator: "\n") {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3 else { continue }
-            let wanted = isUnified ? fields[0] == "0" : fields[1].split(separator: ",").contains("memory")
+            let wanted = ControlGroups.isUnified ? fields[0] == "0" : fields[1].split(separator: ",").contains("memory")
             if wanted, fields[2] != "/", !fields[2].contains("..") { return String(fields[2]) }
         }
         return nil

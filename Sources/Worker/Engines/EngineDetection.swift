@@ -4,6 +4,7 @@
 import Foundation
 import JobModel
 import Logging
+import RunnerCore
 
 /// `--engine auto|oci|docker|podman`.
 package enum EngineChoice: String, Sendable, CaseIterable {
@@ -123,7 +124,7 @@ package struct EngineDetection: Sendable {
             name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect,
             http: http,
             registry: registry, dataFolder: host.dataFolder,
-            parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(CgroupBook.root, W_OK) == 0,
+            parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(ControlGroups.root, W_OK) == 0,
             devices: devices, logger: logger)
     }
 
@@ -207,7 +208,7 @@ package struct EngineDetection: Sendable {
                 "the number of processes is not limited: the pids controller is not delegated to podman")
             require(info.host.security?.seccompEnabled, "no seccomp profile is in force")
             // crun refuses hosts that have controllers in both versions; each start would fail.
-            let unified = CgroupBook.text(CgroupBook.root + "/unified/cgroup.controllers") ?? ""
+            let unified = CgroupBook.text(ControlGroups.root + "/unified/cgroup.controllers") ?? ""
             if info.host.ociRuntime?.name.contains("crun") == true, unified.contains(where: { !$0.isWhitespace }) {
                 throw EngineError.refused(
                     "this host mixes cgroup versions, which podman's runtime crun refuses: "

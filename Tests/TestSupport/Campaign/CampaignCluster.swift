@@ -26,7 +26,8 @@ package struct CampaignCluster: Sendable {
     ) async throws -> Value {
         let cluster = CampaignCluster(
             folder: try temporaryFolder("campaign"), programs: programs, runtime: runtime)
-        let watch = try cluster.watch()
+        let watch = try ClusterWatch.start(
+            over: cluster.folder, programs: programs, environment: cluster.environment)
         let result: Result<Value, any Error>
         do {
             for folder in [cluster.traces, cluster.results] {
@@ -131,24 +132,6 @@ package struct CampaignCluster: Sendable {
     }
 
     // MARK: Leaves
-
-    /// Takes the cluster down when this process has died.
-    private func watch() throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: "/bin/sh")
-        let script = """
-            trap 'exit 0' TERM
-            while kill -0 $1 2>/dev/null; do sleep 0.5; done
-            "$2/jobctl" down --data-dir "$FOLDER/cluster"; rm -rf "$FOLDER"
-            """
-        process.arguments = ["-c", script, "watch", String(getpid()), programs]
-        // Not on its command line: by that the cluster's own processes are known.
-        process.environment = environment.merging(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "FOLDER": folder]) { $1 }
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        return process
-    }
 
     private func explained(_ error: any Error) -> any Error {
         let logs = Daemon.allCases.map {

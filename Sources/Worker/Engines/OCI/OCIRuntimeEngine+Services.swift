@@ -9,23 +9,8 @@ import OCI
 import RunnerCore
 
 extension OCIRuntimeEngine {
-    /// A service's image, unpacked, and held.
-    typealias PreparedService = (service: ServiceSpecification, root: RootFilesystem, lease: LayerLease)
-
-    /// Releases what it took if one of them cannot be had.
-    func prepare(_ services: [ServiceSpecification]) async throws(EngineError) -> [PreparedService] {
-        var prepared: [PreparedService] = []
-        for service in services.sorted(by: { $0.name < $1.name }) {
-            do throws(EngineError) {
-                let (root, lease) = try await roots.root(of: service.image)
-                prepared.append((service, root, lease))
-            } catch {
-                for other in prepared { other.lease.release() }
-                throw error
-            }
-        }
-        return prepared
-    }
+    /// A service and its image, unpacked.
+    typealias PreparedService = (service: ServiceSpecification, root: RootFilesystem)
 
     /// What the task knows of its services; nil where there are none.
     func company(_ services: [PreparedService], of attempt: AttemptID) -> AttemptDescription.Company? {
@@ -57,21 +42,13 @@ extension OCIRuntimeEngine {
                 workingDirectory: workingDirectory(container, prepared.root),
                 controlGroup: serviceGroup(name.rawValue, attempt).path, host: host,
                 company: .service(name, prepared.service.health))
-            let description = AttemptDescription(
-                attempt: ContainerSpecification.name(of: name.rawValue, in: attempt), boot: Journal.boot,
-                runtime: setup.runtime, runtimeKind: setup.kind, controlGroup: bundle.controlGroup,
-                layers: prepared.root.layers, usesUserAttributes: prepared.root.form == .user, holds: [],
-                workingDirectory: bundle.workingDirectory, user: container.user.uid, group: container.user.gid,
-                memory: bundle.memory, usesHostNetwork: false, logLimit: container.logLimit.bytes, timeLimit: nil,
-                grace: container.grace.milliseconds, leaseFile: nil, bundle: try bundle.json(),
+            try describe(
+                ContainerSpecification.name(of: name.rawValue, in: attempt), container, prepared.root, bundle,
+                holds: [],
+                leaseFile: nil,
                 company: AttemptDescription.Company(
                     hostname: name.rawValue, address: PrivateNetwork.hidden.service(place), hosts: hosts(services),
-                    services: [], isService: true))
-            do throws(FileFailure) {
-                try replaceFile(folder.description, with: description.text, durable: false)
-            } catch {
-                throw .refused("the worker's disk cannot take the description of the service '\(name)': \(error)")
-            }
+                    services: [], isService: true), in: folder)
         }
     }
 

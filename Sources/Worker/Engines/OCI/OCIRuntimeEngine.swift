@@ -92,10 +92,13 @@ package final class OCIRuntimeEngine: ContainerEngine {
                 throw .refused("this worker runs without root: services need the engine oci as root, docker or podman")
             }
         }
-        let services = try await prepare(specification.services)
-        let (root, lease) = try await roots.root(of: specification.image)
-        keep([lease] + services.map(\.lease), for: attempt)
+        letGo(of: attempt)
         do throws(EngineError) {
+            let root = try await root(of: specification.image, for: attempt)
+            var services: [PreparedService] = []
+            for service in specification.services.sorted(by: { $0.name < $1.name }) {
+                services.append((service, try await self.root(of: service.image, for: attempt)))
+            }
             try describe(specification, root, services)
         } catch {
             // Nobody removes what was never made.
@@ -104,6 +107,13 @@ package final class OCIRuntimeEngine: ContainerEngine {
             throw error
         }
         return attempt.description
+    }
+
+    /// Held until ``letGo(of:)``.
+    private func root(of image: PinnedImage, for attempt: AttemptID) async throws(EngineError) -> RootFilesystem {
+        let (root, lease) = try await roots.root(of: image)
+        leases.withLock { $0[attempt, default: []].append(lease) }
+        return root
     }
 
     private func describe(
@@ -117,27 +127,32 @@ package final class OCIRuntimeEngine: ContainerEngine {
             workingDirectory: workingDirectory(specification, root), controlGroup: controlGroup(attempt).path,
             host: setup.host, company: services.isEmpty ? nil : .task,
             devices: try setup.devices.edits(for: specification.gpus))
-        var description = AttemptDescription(
-            attempt: attempt.description, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
-            controlGroup: controlGroup(attempt).path, layers: root.layers,
-            usesUserAttributes: root.form == .user || setup.host.rootless != nil,
-            holds: ([root] + services.map(\.root)).flatMap(\.diffIDs).map(\.description),
-            workingDirectory: bundle.workingDirectory,
-            user: specification.user.uid, group: specification.user.gid, memory: bundle.memory,
-            usesHostNetwork: specification.network == .host, logLimit: specification.logLimit.bytes,
-            timeLimit: specification.timeLimit?.milliseconds, grace: specification.grace.milliseconds,
-            leaseFile: leaseFile, bundle: try bundle.json(), company: company(services, of: attempt))
-        description.rootless = bundle.rootlessAttempt
         // Last: an attempt that is described can be started.
+        try describe(
+            attempt.description, specification, root, bundle,
+            holds: ([root] + services.map(\.root)).flatMap(\.diffIDs), leaseFile: leaseFile,
+            company: company(services, of: attempt), in: folder)
+    }
+
+    /// What a container's runner is told, beside what only the attempt's own is.
+    func describe(
+        _ name: String, _ container: ContainerSpecification, _ root: RootFilesystem, _ bundle: AttemptBundle,
+        holds: [Digest], leaseFile: String?, company: AttemptDescription.Company?, in folder: RunnerFolder
+    ) throws(EngineError) {
+        var description = AttemptDescription(
+            attempt: name, boot: Journal.boot, runtime: setup.runtime, runtimeKind: setup.kind,
+            controlGroup: bundle.controlGroup, layers: root.layers,
+            usesUserAttributes: root.form == .user || setup.host.rootless != nil, holds: holds.map(\.description),
+            workingDirectory: bundle.workingDirectory, user: container.user.uid, group: container.user.gid,
+            memory: bundle.memory, usesHostNetwork: container.network == .host, logLimit: container.logLimit.bytes,
+            timeLimit: container.timeLimit?.milliseconds, grace: container.grace.milliseconds, leaseFile: leaseFile,
+            bundle: try bundle.json(), company: company)
+        description.rootless = bundle.rootlessAttempt
         do throws(FileFailure) {
             try replaceFile(folder.description, with: description.text, durable: false)
         } catch {
-            throw .refused("the worker's disk cannot take the container's description: \(error)")
+            throw .refused("the worker's disk cannot take the description of the container \(name): \(error)")
         }
-    }
-
-    private func keep(_ new: [LayerLease], for attempt: AttemptID) {
-        for old in leases.withLock({ $0.updateValue(new, forKey: attempt) }) ?? [] { old.release() }
     }
 
     func workingDirectory(_ specification: ContainerSpecification, _ root: RootFilesystem) -> String {
