@@ -88,8 +88,12 @@ final class SchedulerUnderBench: Sendable {
     }
 
     /// What the process holds in memory, in MB.
-    var residentMegabytes: Double {
-        let line = Self.text("/proc/\(process.id)/status")?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    var residentMegabytes: Double { memory("VmRSS:") }
+    /// The most that it ever held.
+    var highestMegabytes: Double { memory("VmHWM:") }
+
+    private func memory(_ field: String) -> Double {
+        let line = Self.text("/proc/\(process.id)/status")?.split(separator: "\n").first { $0.hasPrefix(field) }
         return (line?.split(separator: " ").dropFirst().first).flatMap { Double($0) }.map { $0 / 1024 } ?? 0
     }
 
