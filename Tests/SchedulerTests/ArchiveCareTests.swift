@@ -8,7 +8,7 @@ import Scheduler
 import TestSupport
 import Testing
 
-@Suite struct ArchiveCareTests {
+@Suite(.serialized) struct ArchiveCareTests {
     private static func collect(_ api: APIUnderTest, dryRun: Bool = false) async throws -> ArchiveCollection {
         try await api.call(.post, "/v1/archive/gc\(dryRun ? "?dry_run=true" : "")", as: .admin).decoded(
             ArchiveCollection.self)

@@ -7,7 +7,7 @@ import OCI
 import TestSupport
 import Testing
 
-@Suite struct RegistryDiscoveryTests {
+@Suite(.serialized) struct RegistryDiscoveryTests {
     private let image = PushedImage("discovery")
 
     private struct TagList: Decodable {

@@ -7,7 +7,7 @@ import OCI
 import TestSupport
 import Testing
 
-@Suite struct RegistryManagementTests {
+@Suite(.serialized) struct RegistryManagementTests {
     private let image = PushedImage("management")
 
     @Test("end-9: a deleted tag is 202, then 404; its manifest stays under its digest")

@@ -7,7 +7,7 @@ import OCI
 import TestSupport
 import Testing
 
-@Suite struct RegistryPullTests {
+@Suite(.serialized) struct RegistryPullTests {
     private let image = PushedImage("pull")
     private let absent = "/v2/ada/stack/blobs/\(absentDigest)"
 

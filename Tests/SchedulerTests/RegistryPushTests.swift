@@ -7,7 +7,7 @@ import OCI
 import TestSupport
 import Testing
 
-@Suite struct RegistryBlobPushTests {
+@Suite(.serialized) struct RegistryBlobPushTests {
     private let blob = Content("the whole blob")
 
     private func expectStored(_ answer: APIUnderTest.Answer, _ blob: Content, _ api: APIUnderTest) async throws {
@@ -166,7 +166,7 @@ import Testing
     }
 }
 
-@Suite struct RegistryManifestPushTests {
+@Suite(.serialized) struct RegistryManifestPushTests {
     private let image = PushedImage("push")
 
     @Test("end-7: a manifest is taken under tags and by digest with 201, a pullable location and its digest")

@@ -8,7 +8,7 @@ import Scheduler
 import TestSupport
 import Testing
 
-@Suite struct RegistryRuleTests {
+@Suite(.serialized) struct RegistryRuleTests {
     @Test(
         "users push below their own name and below shared/, administrators everywhere but to 'archive'",
         arguments: [

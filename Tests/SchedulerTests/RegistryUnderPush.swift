@@ -1,5 +1,6 @@
 // What a registry client says, byte by byte, for the tests of the OCI distribution specification: blobs, manifests,
-// uploads. No client library stands between, so each test says exactly what crosses the wire.
+// uploads. No client library stands between, so each test says exactly what crosses the wire. The suites that use it
+// are serialized: every test has a scheduler of its own, with twenty open files, and all tests begin at once.
 import Foundation
 import HTTPTypes
 import JobModel
