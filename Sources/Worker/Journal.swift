@@ -1,8 +1,8 @@
-// What the agent knows of each attempt, on disk before it acts: one file an attempt, whose first line never changes (the
-// order) and whose last line says how far it is. Lines are appended: a file costs as much as a mount, a line nothing.
-// After kill -9 the next agent goes on from here; a last line without its end was being written when the agent was
-// killed, and counts as not written. No fsync: a power loss ends the containers as well, and a record that cannot be
-// read is "lost".
+// What the agent knows of each attempt, on disk before it acts: one file an attempt, whose first line never changes
+// (the order) and whose last line says how far it is. Lines are appended: a file costs as much as a mount, a line
+// nothing. After kill -9 the next agent goes on from here; a last line without its end was being written when the agent
+// was killed, and counts as not written. No fsync: a power loss ends the containers as well, and a record that cannot
+// be read is "lost".
 import Foundation
 import Glibc
 import JobModel
