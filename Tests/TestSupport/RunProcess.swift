@@ -41,9 +41,13 @@ package func runProcess(
     variables["HOME"] = scratch.path
     process.environment = variables.merging(environment) { $1 }
     if let folder { process.currentDirectoryURL = URL(filePath: folder) }
-    process.standardInput = try file("in")
-    process.standardOutput = try file("out")
-    process.standardError = try file("err")
+    let (input, output, errors) = (try file("in"), try file("out"), try file("err"))
+    process.standardInput = input
+    process.standardOutput = output
+    process.standardError = errors
+    // The child has them. A Process is kept for long after its end, and Foundation's watch over processes stands still
+    // once there are descriptors above 1,023.
+    defer { for handle in [input, output, errors] { try? handle.close() } }
     try process.run()
 
     let deadline = ContinuousClock.now + .seconds(limit)
