@@ -15,9 +15,12 @@ struct MeasureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "measure", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
 
-    enum Part: String, CaseIterable, ExpressibleByArgument { case submit, dispatch, status, containers, layers }
+    enum Part: String, CaseIterable, ExpressibleByArgument {
+        case submit, dispatch, status, containers, layers, archive
+    }
 
-    @Argument(help: "submit, dispatch, status, containers, layers; all if none is given.") var parts: [Part] = []
+    @Argument(help: "submit, dispatch, status, containers, layers, archive; all if none is given.") var parts: [Part] =
+        []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
     @Option(help: "What runs containers, separated by commas: docker, crun, runc.") var engines = "docker,crun,runc"
@@ -51,6 +54,7 @@ struct MeasureCommand: AsyncParsableCommand {
         case .status: try await StatusBenchmark(settings: settings).run()
         case .containers: try await ContainerBenchmark(settings: settings).run()
         case .layers: try await LayerBenchmark(settings: settings).run()
+        case .archive: try await ArchiveBenchmark(settings: settings).run()
         }
     }
 }

@@ -88,8 +88,12 @@ final class SchedulerUnderBench: Sendable {
     }
 
     /// What the process holds in memory, in MB.
-    var residentMegabytes: Double {
-        let line = Self.text("/proc/\(process.id)/status")?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    var residentMegabytes: Double { memory("VmRSS:") }
+    /// The most that it ever held.
+    var highestMegabytes: Double { memory("VmHWM:") }
+
+    private func memory(_ field: String) -> Double {
+        let line = Self.text("/proc/\(process.id)/status")?.split(separator: "\n").first { $0.hasPrefix(field) }
         return (line?.split(separator: " ").dropFirst().first).flatMap { Double($0) }.map { $0 / 1024 } ?? 0
     }
 
@@ -124,12 +128,20 @@ func spawn(
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // Threads of the pool block signals, and what they start would inherit that: openssl speed ends by an alarm.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     let variables = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"].merging(environment) { $1 }
     var argv = ([program] + arguments).map { strdup($0) } + [nil]
     var envp = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for text in argv + envp { free(text) } }
     var id = pid_t()
-    let status = posix_spawn(&id, program, &actions, nil, &argv, &envp)
+    let status = posix_spawn(&id, program, &actions, &attributes, &argv, &envp)
     guard status == 0 else { throw BenchFailure("\(program) cannot be started: \(String(cString: strerror(status)))") }
     Interruption.note(id)
     return id

@@ -9,5 +9,6 @@ package struct Migration: Sendable {
 
 /// All migrations, oldest first.
 package let migrations: [Migration] = [
-    Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self))
+    Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self)),
+    Migration(name: "0002_registry", sql: String(decoding: PackageResources._002_registry_sql, as: UTF8.self)),
 ]

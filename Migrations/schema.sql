@@ -131,6 +131,26 @@ CREATE TABLE quarantine (
     PRIMARY KEY (kind, id)
 ) STRICT;
 
+CREATE TABLE registry_manifests (
+    -- With its registry, as in image_names: 'docker.io/ada/stack'.
+    repository TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL CHECK (size >= 0),
+    artifact_type TEXT,
+    subject TEXT,
+    -- A JSON object.
+    annotations TEXT,
+    -- Null for what was imported or pulled.
+    pushed_by TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest)
+) STRICT;
+
+CREATE INDEX registry_manifests_by_digest ON registry_manifests (digest);
+
+CREATE INDEX registry_manifests_by_subject ON registry_manifests (repository, subject, digest) WHERE subject IS NOT NULL;
+
 CREATE TABLE tasks (
     job INTEGER NOT NULL REFERENCES jobs (id),
     task INTEGER NOT NULL CHECK (task >= 0),

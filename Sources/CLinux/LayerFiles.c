@@ -190,3 +190,7 @@ int jc_layer_rename(int from_folder, const char *from, int folder, const char *n
 }
 
 int jc_layer_sync(int file) { return result(syncfs(file)); }
+
+void jc_start_writing(int file, int64_t offset, int64_t count) {
+    (void)sync_file_range(file, offset, count, SYNC_FILE_RANGE_WRITE);
+}

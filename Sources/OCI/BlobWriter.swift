@@ -1,5 +1,6 @@
 // A blob on its way into the content store: temporary file, verify, fsync, rename, fsync of the folder, in this
 // order. A writer that fails or is dropped leaves nothing behind; a crash leaves a file that the next start removes.
+import CLinux
 import Glibc
 import JobModel
 
@@ -12,6 +13,9 @@ package final class BlobWriter {
     private var digest = DigestBuilder()
     /// Bytes written so far.
     package private(set) var size: Int64 = 0
+    /// Bytes that the disk was asked to begin with.
+    private var handedOver: Int64 = 0
+    private static let writebackStride: Int64 = 8 << 20
 
     init(store: ContentStore) throws(OCIError) {
         self.store = store
@@ -37,6 +41,15 @@ package final class BlobWriter {
         }
         digest.update(bytes)
         size += Int64(bytes.count)
+        startWriteback()
+    }
+
+    /// Lets the disk begin with what has gathered, so that a large blob's sync at its end is short and the page cache
+    /// does not fill with what is still to be written. It promises nothing: the sync does.
+    private func startWriteback() {
+        guard size - handedOver >= Self.writebackStride else { return }
+        jc_start_writing(file, handedOver, size - handedOver)
+        handedOver = size
     }
 
     package func write(_ bytes: [UInt8]) throws(OCIError) {

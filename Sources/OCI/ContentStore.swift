@@ -56,10 +56,25 @@ package struct ContentStore: Sendable {
     /// Stores `bytes`; returns their digest.
     package func put(_ bytes: [UInt8]) throws(OCIError) -> Digest {
         let digest = Digest(of: bytes)
-        if size(of: digest) == Int64(bytes.count) { return digest }
+        if size(of: digest) == Int64(bytes.count) {
+            touch(digest)
+            return digest
+        }
         let writer = try self.writer()
         try writer.write(bytes)
         return try writer.commit(expecting: digest, size: Int64(bytes.count))
+    }
+
+    /// Notes that somebody relies on the blob from now on: garbage collection spares what was touched lately.
+    package func touch(_ digest: Digest) { _ = utimensat(AT_FDCWD, path(of: digest), nil, 0) }
+
+    /// Deletes a blob. Readers that have it open read on.
+    /// - Returns: false if it is not there.
+    @discardableResult
+    package func remove(_ digest: Digest) throws(OCIError) -> Bool {
+        if unlink(path(of: digest)) == 0 { return true }
+        guard errno == ENOENT else { throw OCIError.storage(operation: "delete a blob", errno: errno) }
+        return false
     }
 
     /// Starts a new blob.

@@ -33,7 +33,12 @@ package struct SchedulerOptions: Sendable {
     /// Registries as `HOST:PORT` that are spoken to over plain HTTP. Loopback addresses always are.
     package var insecureRegistries: [String] = []
     package var policy = Policy()
+    /// The largest image file, and the largest blob that is pushed.
     package var importLimit = ByteCount(bytes: 64 << 30)
+    /// Where the scheduler is reached from outside, as `https://HOST[:PORT]`: registry clients then get a token there.
+    package var publicURL: String?
+    /// What was pushed or used within this time is not garbage yet.
+    package var archiveGrace = Duration.seconds(3600)
     package var logLimit = LogFiles.standardLimit
     /// How long a worker and a client may take to come to a session.
     package var sessionPatience = Duration.seconds(30)
@@ -71,9 +76,14 @@ package struct SchedulerService: Sendable {
             let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
             let puller = ImagePuller(
                 store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
+            let tokens = TokenTable(try store.users())
             services = APIServices(
-                store: store, loop: loop, content: content, tokens: TokenTable(try store.users()),
+                store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
+                uploadLimit: options.importLimit, tokens: tokens,
+                registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
                 logs: try LogFiles(directory: data + "/logs", limit: options.logLimit), archive: archive,
+                care: ArchiveCare(
+                    store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
                 puller: puller,
                 submission: Submission(
                     store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
@@ -101,7 +111,10 @@ package struct SchedulerService: Sendable {
             server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
                 address: .hostname(options.host, port: options.port), serverName: "jobctl"),
-            services: [services.loop, ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor)],
+            services: [
+                services.loop, services.uploads,
+                ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
+            ],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)
         application.beforeServerStarts { [self] in try await makeFirstUsers() }
@@ -194,6 +207,20 @@ extension SchedulerOptions {
             throw Problem(.badRequest, "\(quoted(text)) is not an address: \(rule)", field: "--listen")
         }
         return (host, Int(port))
+    }
+
+    /// An address as others see it: `http://` or `https://`, a host, perhaps a port, and nothing else.
+    package static func publicURL(_ text: String) throws(Problem) -> String {
+        let isPlain = text.utf8.allSatisfy { (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "\"") }
+        guard isPlain, text.utf8.count <= 255, let parts = URLComponents(string: text), parts.host?.isEmpty == false,
+            parts.scheme == "https" || parts.scheme == "http", parts.path.isEmpty || parts.path == "/",
+            parts.query == nil, parts.fragment == nil, parts.user == nil
+        else {
+            throw Problem(
+                .badRequest, "\(quoted(text)) is not an address: write https://HOST or https://HOST:PORT",
+                field: "--public-url")
+        }
+        return text.hasSuffix("/") ? String(text.dropLast()) : text
     }
 
     package static func userName(_ text: String, _ option: String) throws(Problem) -> UserName {

@@ -45,9 +45,15 @@ package struct Submission: Sendable {
         let json = configuration.canonicalJSON
         let record = try parsed.spec.record(
             configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices)
+        let isStored = try areStored(record)
+        if !isStored {
+            for (wanted, image) in zip(parsed.spec.wantedImages, images) {
+                try await archive.mustBeRunnable(image, named: wanted.reference, field: wanted.field)
+            }
+        }
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: json, name: parsed.spec.name,
-            imageIsStored: try areStored(record), hold: parsed.hold, idempotency: idempotency)
+            imageIsStored: isStored, hold: parsed.hold, idempotency: idempotency)
         return try await accept(accepted)
     }
 

@@ -30,6 +30,12 @@ struct SchedulerCommand: AsyncParsableCommand {
     var workerTokenFile: String?
     @Option(name: .long, help: "A registry, as HOST:PORT, that is spoken to over plain HTTP. May be repeated.")
     var insecureRegistry: [String] = []
+    @Option(
+        name: .long,
+        help:
+            "Where clients reach this scheduler, as https://HOST[:PORT], if a proxy with TLS stands in front: registry clients then use the token flow there."
+    )
+    var publicUrl: String?
     @Option(name: .long, help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel = Logger.Level.notice.rawValue
 
@@ -57,6 +63,7 @@ struct SchedulerCommand: AsyncParsableCommand {
         var options = SchedulerOptions(dataDirectory: dataDir)
         (options.host, options.port) = try SchedulerOptions.address(listen)
         options.insecureRegistries = insecureRegistry
+        if let publicUrl { options.publicURL = try SchedulerOptions.publicURL(publicUrl) }
         if let file = adminTokenFile {
             let user = Caller(
                 name: try SchedulerOptions.userName(admin, "--admin"), role: .admin, uid: adminUid, gid: adminGid)

@@ -7,7 +7,8 @@ import Testing
     static let commands = [
         "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "exec",
         "shell", "config",
-        "config list", "config show", "image", "image import", "image list", "image show", "status", "worker",
+        "config list", "config show", "image", "image import", "image list", "image show", "archive", "archive status",
+        "archive gc", "archive verify", "status", "worker",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "up", "down", "completions",
     ]

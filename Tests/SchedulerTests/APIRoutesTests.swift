@@ -66,16 +66,27 @@ import Testing
         try await APIUnderTest.with { [described] api in
             var routed: Set<String> = []
             for route in Routes.all(api.service.services) {
-                let paths =
-                    route.path == "/v2/**"
-                    ? ["/v2/{name}/manifests/{reference}", "/v2/{name}/blobs/{digest}"] : [route.path]
-                for path in paths {
+                for path in route.path == "/v2/**" ? Self.registryPaths(route.method) : [route.path] {
                     routed.insert("\(route.method.rawValue) \(path)")
                     routed.insert("access \(path) \(route.access.rawValue)")
                 }
             }
             #expect(described.subtracting(routed).sorted() == [])
             #expect(routed.subtracting(described).sorted() == [])
+        }
+    }
+
+    /// What stands behind `/v2/**` for a method.
+    private static func registryPaths(_ method: HTTPRequest.Method) -> [String] {
+        let (manifests, blobs) = ("/v2/{name}/manifests/{reference}", "/v2/{name}/blobs/{digest}")
+        let upload = "/v2/{name}/blobs/uploads/{id}"
+        return switch method {
+        case .get: [manifests, blobs, upload, "/v2/{name}/tags/list", "/v2/{name}/referrers/{digest}"]
+        case .head: [manifests, blobs]
+        case .post: ["/v2/{name}/blobs/uploads"]
+        case .put: [manifests, upload]
+        case .patch: [upload]
+        default: [manifests, blobs, upload]
         }
     }
 
@@ -102,6 +113,7 @@ extension Route {
             .replacing("{stream}", with: "stdout").replacing("{source}", with: "nothing").replacing(
                 "{digest}", with: absentDigest
             )
-            .replacing("**", with: "archive/manifests/\(absentDigest)")
+            .replacing(
+                "**", with: method == .delete ? "shared/x/blobs/uploads/1" : "shared/x/manifests/\(absentDigest)")
     }
 }

@@ -12,9 +12,9 @@ package final class DaemonUnderTest: Sendable {
     /// Starts `program` with output to `folder/<name>.log`.
     /// - Throws: ``ProcessFailure`` if the program is not installed: a missing engine is a failure, never a skipped
     ///   test.
-    init(_ name: String, _ program: String, _ arguments: [String], folder: String) throws {
+    package init(_ name: String, _ program: String, _ arguments: [String], folder: String) throws {
         self.folder = folder
-        guard let path = findProgram(program) else {
+        guard let path = program.contains("/") ? program : findProgram(program) else {
             throw ProcessFailure(description: "\(program) is not installed: tests with real engines cannot run")
         }
         let log = folder + "/\(name).log"
@@ -42,7 +42,7 @@ package final class DaemonUnderTest: Sendable {
         try process.run()
     }
 
-    func stop() async {
+    package func stop() async {
         process.terminate()
         let deadline = ContinuousClock.now + .seconds(20)
         while process.isRunning, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(20)) }

@@ -49,3 +49,5 @@ int jc_layer_unlink(int folder, const char *name);
 int jc_layer_rename(int from_folder, const char *from, int folder, const char *name);
 /// Writes the whole file system of `file` to disk.
 int jc_layer_sync(int file);
+/// Lets the disk begin to write a part of a file. Promises nothing: a sync does.
+void jc_start_writing(int file, int64_t offset, int64_t count);

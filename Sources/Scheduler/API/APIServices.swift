@@ -8,9 +8,14 @@ package struct APIServices: Sendable {
     let store: Store
     let loop: SchedulerLoop
     let content: ContentStore
+    let uploads: BlobUploads
+    /// The largest blob that is taken.
+    let uploadLimit: ByteCount
     let tokens: TokenTable
+    let registryTokens: RegistryTokens
     let logs: LogFiles
     let archive: ImageArchive
+    let care: ArchiveCare
     let puller: ImagePuller
     let submission: Submission
     let gateway: SyncGateway

@@ -8,15 +8,20 @@ enum Authentication {
 
     /// The caller whose token the request carries: `Bearer <token>`, or for registry clients `Basic` with the token as
     /// password.
+    /// - Parameter registryTokens: good as well, below `/v2/`.
     /// - Throws: ``Problem`` of kind `unauthenticated`.
-    static func caller(of headers: HTTPFields, in table: TokenTable) throws(Problem) -> Caller {
-        guard let token = token(in: headers), let caller = table.caller(with: token) else {
+    static func caller(
+        of headers: HTTPFields, in table: TokenTable, or registryTokens: RegistryTokens?
+    ) throws(Problem) -> Caller {
+        guard let token = token(in: headers),
+            let caller = table.caller(with: token) ?? registryTokens?.caller(with: token)
+        else {
             throw Problem(.unauthenticated, explanation, field: "Authorization")
         }
         return caller
     }
 
-    private static func token(in headers: HTTPFields) -> Token? {
+    static func token(in headers: HTTPFields) -> Token? {
         guard let value = headers[.authorization] else { return nil }
         let (isBlank, bytes) = ({ (byte: UInt8) in byte == 0x20 || byte == 0x09 }, value.utf8)
         guard let end = bytes.firstIndex(where: isBlank), let start = bytes[end...].firstIndex(where: { !isBlank($0) }),

@@ -11,6 +11,8 @@ import OCI
 struct ProblemMiddleware: RouterMiddleware {
     typealias Context = APIContext
     let routes: [Route]
+    /// How registry clients are asked for a token.
+    let challenge: String
 
     func handle(
         _ request: Request, context: APIContext, next: (Request, APIContext) async throws -> Response
@@ -22,7 +24,7 @@ struct ProblemMiddleware: RouterMiddleware {
         } catch {
             let answer = answer(to: error, request, context)
             context.logger.info("Request refused", metadata: metadata(request, status: answer.problem.status))
-            return answer.response(isRegistryCall: isRegistryCall(request), isHead: request.method == .head)
+            return answer.response(challenge: challenge(for: request), isHead: request.method == .head)
         }
     }
 
@@ -30,13 +32,17 @@ struct ProblemMiddleware: RouterMiddleware {
         ["method": "\(request.method.rawValue)", "path": "\(quoted(request.uri.path))", "status": "\(status)"]
     }
 
-    private func isRegistryCall(_ request: Request) -> Bool {
-        request.uri.path == "/v2" || request.uri.path.hasPrefix("/v2/")
+    /// Nil for what is no registry call. At the place that gives tokens the user's own one is wanted.
+    private func challenge(for request: Request) -> String? {
+        let path = request.uri.path
+        guard path == "/v2" || path.hasPrefix("/v2/") else { return nil }
+        return path == "/v2/token" ? RegistryTokens.basicChallenge : challenge
     }
 
     private func answer(to error: any Error, _ request: Request, _ context: APIContext) -> ProblemAnswer {
         switch error {
         case let problem as Problem: ProblemAnswer(problem)
+        case let failure as RegistryFailure: ProblemAnswer(failure)
         case let error as StoreFailure: ProblemAnswer(logged(Problem(error), error, context))
         case let error as OCIError: ProblemAnswer(Problem(error))
         case is NIOTooManyBytesError:
@@ -88,20 +94,29 @@ struct ProblemMiddleware: RouterMiddleware {
 struct ProblemAnswer {
     var problem: Problem
     var headers: HTTPFields
+    /// The document in the form of the OCI distribution specification, if the refusal was made in it.
+    private var registryDocument: [UInt8]?
 
     init(_ problem: Problem, headers: HTTPFields = [:]) {
         self.problem = problem
         self.headers = headers
     }
 
-    func response(isRegistryCall: Bool, isHead: Bool) -> Response {
+    init(_ failure: RegistryFailure) {
+        problem = Problem(.badRequest, failure.messages.joined(separator: "; "))
+        problem.status = failure.status
+        headers = failure.headers
+        registryDocument = failure.document
+    }
+
+    /// - Parameter challenge: how to ask for a token, for a registry call; nil for any other call.
+    func response(challenge: String?, isHead: Bool) -> Response {
         var headers = headers
-        if problem.status == 401 {
-            headers[.wwwAuthenticate] = isRegistryCall ? "Basic realm=\"jobctl\"" : "Bearer realm=\"jobctl\""
-        }
+        if problem.status == 401 { headers[.wwwAuthenticate] = challenge ?? "Bearer realm=\"jobctl\"" }
         if problem.status == 503 { headers[.retryAfter] = "1" }
-        headers[.contentType] = isRegistryCall ? "application/json" : "application/problem+json"
-        let body = isRegistryCall ? RegistryErrors.document(problem) : problemDocument()
+        headers[.contentType] = challenge != nil ? "application/json" : "application/problem+json"
+        let body =
+            challenge != nil ? registryDocument ?? RegistryFailure.document(problem) : problemDocument()
         if isHead {
             headers[.contentLength] = String(body.count)
             return Response(status: .init(code: problem.status), headers: headers)

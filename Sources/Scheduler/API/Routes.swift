@@ -43,7 +43,8 @@ package enum Routes {
             + LogRoutes(services: services).routes + SessionRoutes(services: services).routes
             + WorkerRoutes(services: services).routes
             + ConfigurationRoutes(services: services).routes + ImageRoutes(services: services).routes
-            + BlobRoutes(services: services).routes + UserRoutes(services: services).routes
+            + BlobRoutes(services: services).routes + ArchiveRoutes(services: services).routes
+            + UserRoutes(services: services).routes
             + RegistryRoutes(services: services).routes
     }
 
@@ -51,12 +52,14 @@ package enum Routes {
     package static func router(_ services: APIServices) -> Router<APIContext> {
         let routes = all(services)
         let router = Router(context: APIContext.self)
-        router.add(middleware: ProblemMiddleware(routes: routes))
+        router.add(middleware: ProblemMiddleware(routes: routes, challenge: services.registryTokens.challenge))
         for route in routes {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 var caller: Caller?
                 if route.access != .anyone {
-                    let authenticated = try Authentication.caller(of: request.headers, in: services.tokens)
+                    let authenticated = try Authentication.caller(
+                        of: request.headers, in: services.tokens,
+                        or: route.path.hasPrefix("/v2") ? services.registryTokens : nil)
                     try route.access.check(authenticated)
                     caller = authenticated
                 }

@@ -12,10 +12,10 @@ package final class ImageArchive: Sendable {
     private let content: ContentStore
     private let files: BlockingWork
     private let clock: any SchedulerClock
-    private let imported = Mutex<[String: Digest]>([:])
-    private let stored = Mutex(Completeness())
-    /// Beyond this many entries a table begins anew.
-    private static let capacity = 50_000
+    private let imported = Mutex(Known<String, Digest>())
+    private let stored = Mutex(Known<PinnedImage, Bool>())
+    /// Whoever changes what is kept passes here.
+    let gate = ArchiveGate()
 
     package init(
         store: Store, loop: SchedulerLoop, content: ContentStore, files: BlockingWork, clock: any SchedulerClock
@@ -32,9 +32,10 @@ package final class ImageArchive: Sendable {
     /// What was imported under this name; nil if nothing was.
     func digest(imported reference: ImageReference) throws -> Digest? {
         let name = reference.name
-        if let hit = imported.withLock({ $0[name] }) { return hit }
+        let (hit, generation) = imported.withLock { ($0.entries[name], $0.generation) }
+        if let hit { return hit }
         guard let digest = try store.imageDigest(reference: name) else { return nil }
-        remember(name, digest)
+        imported.withLock { $0.remember(digest, of: name, since: generation) }
         return digest
     }
 
@@ -46,7 +47,7 @@ package final class ImageArchive: Sendable {
 
     /// Whether every blob is here.
     func isStored(_ image: PinnedImage) throws -> Bool {
-        let (known, generation) = stored.withLock { ($0.known[image], $0.generation) }
+        let (known, generation) = stored.withLock { ($0.entries[image], $0.generation) }
         if let known { return known }
         let isStored = try readStored(image)
         stored.withLock { $0.remember(isStored, of: image, since: generation) }
@@ -58,14 +59,18 @@ package final class ImageArchive: Sendable {
         return image.platform.map { document.platforms.contains($0) } ?? true
     }
 
-    /// For registry clients: what `repository:tag` was imported as.
-    /// - Throws: ``Problem`` of kind `notFound`.
-    func digest(repository: String, tag: String) throws -> Digest {
-        guard let reference = ImageReference("\(repository):\(tag)"), let digest = try digest(imported: reference)
-        else {
-            throw Problem(.notFound, "the archive has no image \(quoted("\(repository):\(tag)"))", field: "manifest")
+    /// Refuses content that is here and that no engine can run: a chart, a signature.
+    /// - Throws: ``Problem`` of kind `refused`.
+    func mustBeRunnable(_ image: PinnedImage, named reference: ImageReference, field: String) async throws {
+        try await files.run { [content] in
+            guard content.size(of: image.digest) != nil else { return }
+            do {
+                try Manifest(content.read(image.digest, limit: Manifest.sizeLimit), named: "\(reference)")
+                    .requireContainerImage(named: "\(reference)")
+            } catch let error as OCIError {
+                throw Problem(.refused, error.description, field: field)
+            }
         }
-        return digest
     }
 
     /// By digest or by name.
@@ -90,51 +95,67 @@ package final class ImageArchive: Sendable {
     /// Takes a tar file into the archive under a name. Jobs that wait for the same image go on.
     func importImage(from path: String, as reference: ImageReference) async throws -> ImageDocument {
         let image = try await files.runLong { [content] in try OCI.importImage(archive: path, into: content) }
-        try await keep(image)
-        try await loop.record(.imageNamed(reference: reference.name, image.digest))
-        remember(reference.name, image.digest)
+        try await keep(image, as: reference.name, in: "\(reference.registry)/\(reference.repository)")
         guard let document = try store.image(image.digest) else {
             throw Problem(.internal, "the image \(image.digest) was imported but cannot be read back")
         }
         return document
     }
 
-    /// Writes down an image whose blobs are all in the content store, and tells whoever waits for it.
-    func keep(_ image: StoredImage, pulled reference: ImageReference? = nil) async throws {
+    /// Writes down an image that came from its registry, and tells whoever waits for it.
+    func keep(_ image: StoredImage, pulled reference: ImageReference) async throws {
+        // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
+        let name = reference.digest == nil ? "\(reference.name)@\(image.digest)" : reference.description
+        try await keep(image, as: name, in: "\(reference.registry)/\(reference.repository)")
+    }
+
+    private func keep(_ image: StoredImage, as name: String, in repository: String) async throws {
+        try await gate.alone { [self] in
+            let (image, tree) = try await files.run { [content] in
+                (try inspectImage(image.digest, in: content), try manifestTree(image.digest, in: content))
+            }
+            guard image.isComplete else {
+                throw Problem(.unavailable, "blobs of the image were deleted while it was stored: try again")
+            }
+            let manifests = tree.map { RegistryManifestRow($0, in: repository, by: nil, at: clock.now().wall) }
+            try await keepAlone(image, as: name, manifests: manifests)
+        }
+    }
+
+    /// Writes down an image, its name and the manifests that its repository has with it, in one commit, and tells
+    /// whoever waits for it.
+    /// - Precondition: the caller has the gate, and has looked since that what it needs is here.
+    func keepAlone(_ image: StoredImage, as name: String?, manifests: [RegistryManifestRow]) async throws {
         let row = ImageRow(
             digest: image.digest, mediaType: image.mediaType, size: image.size, platforms: image.platforms,
-            layers: image.layers,
-            complete: image.isComplete, createdAt: clock.now().wall)
-        try await loop.record(.imageSaved(row))
+            layers: image.layers, complete: image.isComplete, createdAt: clock.now().wall)
+        try await loop.record(.imageKept(row, name: name, manifests: manifests))
         stored.withLock { $0.forget() }
-        if let reference {
-            // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
-            let name = reference.digest == nil ? "\(reference.name)@\(image.digest)" : reference.description
-            try await loop.record(.imageNamed(reference: name, image.digest))
-        }
+        if name != nil { imported.withLock { $0.forget() } }
         if image.isComplete { try await loop.send(.imageStored(image.digest)) }
     }
 
-    private func remember(_ name: String, _ digest: Digest) {
-        imported.withLock { table in
-            if table.count >= Self.capacity { table.removeAll() }
-            table[name] = digest
-        }
+    /// Writes down that something is gone.
+    /// - Precondition: the caller has the gate.
+    func forgetAlone(_ entry: BookEntry) async throws {
+        try await loop.record(entry)
+        stored.withLock { $0.forget() }
+        imported.withLock { $0.forget() }
     }
 }
 
-/// What is known of images, until the next one arrives: an answer from before it must not be remembered after it.
-private struct Completeness {
-    private(set) var known: [PinnedImage: Bool] = [:]
+/// Answers of the database, until the next change: an answer from before it must not be remembered after it.
+private struct Known<Key: Hashable, Value> {
+    private(set) var entries: [Key: Value] = [:]
     private(set) var generation = 0
 
-    mutating func remember(_ isStored: Bool, of image: PinnedImage, since generation: Int) {
-        guard generation == self.generation, known.count < 50_000 else { return }
-        known[image] = isStored
+    mutating func remember(_ value: Value, of key: Key, since generation: Int) {
+        guard generation == self.generation, entries.count < 50_000 else { return }
+        entries[key] = value
     }
 
     mutating func forget() {
-        known = [:]
+        entries = [:]
         generation += 1
     }
 }

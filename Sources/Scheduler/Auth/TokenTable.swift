@@ -33,9 +33,10 @@ package final class TokenTable: Sendable {
 
     package func caller(with token: Token) -> Caller? {
         guard token.text.utf8.count <= Token.longestText else { return nil }
-        let hash = token.hash
-        return callers.withLock { $0[hash] }
+        return caller(withHash: token.hash)
     }
+
+    package func caller(withHash hash: Digest) -> Caller? { callers.withLock { $0[hash] } }
 
     package func user(named name: UserName) -> Caller? {
         callers.withLock { $0.values.first { $0.name == name } }

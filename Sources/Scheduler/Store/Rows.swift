@@ -47,12 +47,35 @@ package struct ImageRow: Hashable, Sendable {
     }
 }
 
+/// A manifest as one repository has it.
+package struct RegistryManifestRow: Hashable, Sendable {
+    /// With its registry: `docker.io/ada/stack`.
+    package var repository: String
+    package var digest: Digest
+    package var mediaType: String
+    /// In bytes.
+    package var size: Int64
+    package var artifactType: String?
+    package var subject: Digest?
+    /// A JSON object.
+    package var annotations: String?
+    /// Nil for what was imported or pulled.
+    package var pushedBy: UserName?
+    package var createdAt: Timestamp
+}
+
 /// Rows beside the core's that go through the one writer.
 package enum BookEntry: Sendable {
     case userSaved(UserRow)
     case userRemoved(UserName)
-    case imageSaved(ImageRow)
-    case imageNamed(reference: String, Digest)
+    /// An image whose blobs are in the archive, under a name if it has one, and the manifests that its repository has
+    /// with it: all or nothing.
+    case imageKept(ImageRow, name: String?, manifests: [RegistryManifestRow])
+    case imageUnnamed(reference: String)
+    /// A repository loses a manifest and every name that points to it.
+    case manifestRemoved(repository: String, Digest)
+    /// Nothing of the images is in the archive any more.
+    case imagesForgotten([Digest])
 }
 
 /// A submission whose image is pinned and whose files are stored.

@@ -214,22 +214,7 @@ extension Store {
             ])
         case .userRemoved(let name):
             try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])
-        case .imageSaved(let image):
-            try db.cachedStatement(
-                sql: """
-                    INSERT INTO images (digest, media_type, size, platforms, layers, is_complete, created_at) VALUES
-                        (?, ?, ?, ?, ?, ?, ?)
-                    ON CONFLICT (digest) DO UPDATE SET size = excluded.size, platforms = excluded.platforms, layers =
-                        excluded.layers,
-                        is_complete = excluded.is_complete
-                    """
-            ).execute(arguments: [
-                image.digest.description, image.mediaType, image.size.bytes, Column.lines(image.platforms),
-                Column.lines(image.layers.map(\.description)), image.complete, image.createdAt.column,
-            ])
-        case .imageNamed(let reference, let digest):
-            try db.cachedStatement(sql: "INSERT OR REPLACE INTO image_names (reference, digest) VALUES (?, ?)")
-                .execute(arguments: [reference, digest.description])
+        case .imageKept, .imageUnnamed, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
         }
     }
 }
