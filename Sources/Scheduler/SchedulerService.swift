@@ -73,7 +73,10 @@ package struct SchedulerService: Sendable {
                 store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
             services = APIServices(
                 store: store, loop: loop, content: content, tokens: TokenTable(try store.users()),
-                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit), archive: archive,
+                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
+                trees: Trees(
+                    lists: try CompressedStore(directory: data + "/trees"),
+                    comparisons: try ComparisonFiles(directory: data + "/comparisons")), archive: archive,
                 puller: puller,
                 submission: Submission(
                     store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,

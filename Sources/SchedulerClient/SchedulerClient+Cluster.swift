@@ -52,6 +52,13 @@ extension SchedulerClient {
         try await call(.GET, "/v1/configurations/\(Self.percentEncoded(source))")
     }
 
+    /// The runs of a configuration, one page, newest first.
+    package func runs(of source: String, limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> RunList {
+        try await call(
+            .GET, "/v1/configurations/\(Self.percentEncoded(source))/runs",
+            query: [("limit", limit.map(String.init)), ("cursor", cursor)], deadline: .minutes(2))
+    }
+
     package func images(limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> ImageList {
         try await call(.GET, "/v1/images", query: [("limit", limit.map(String.init)), ("cursor", cursor)])
     }

@@ -7,7 +7,8 @@ import Testing
 @Suite("output") struct OutputTests {
     static let calls = [
         "list", "show 42", "show 44", "show 45", "show 42.1", "show 44 --tasks", "show 44 --attempts", "wait 42",
-        "wait 42 44", "cancel 42 43", "hold 42", "release 42", "diff 42 43", "config list",
+        "wait 42 44", "cancel 42 43", "hold 42", "release 42", "diff 42 43", "verify 42", "history annual-temps",
+        "config list",
         "config show annual-temps@3",
         "image list", "image show python:3.12", "status", "worker list",
         "worker show node7", "worker drain node7", "worker resume node7", "user list",

@@ -10,6 +10,7 @@ package struct APIServices: Sendable {
     let content: ContentStore
     let tokens: TokenTable
     let logs: LogFiles
+    let trees: Trees
     let archive: ImageArchive
     let puller: ImagePuller
     let submission: Submission

@@ -33,6 +33,7 @@ enum JobJSON {
             writer.member("state", job.state.description)
             writer.member("submitted_at", job.submittedAt.description)
             writer.member("tasks") { $0.counts(job.tasks) }
+            if let verifies = job.verifies { writer.member("verifies", verifies.rawValue) }
         }
         return writer.bytes
     }

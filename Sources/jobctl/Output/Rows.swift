@@ -36,7 +36,8 @@ extension JobDocument: Row {
                 }
             ), ("bindings", Render.pairs(bindings)),
             ("parameters", Render.pairs(parameters)),
-            ("labels", Render.pairs(labels)), ("rerun of", rerunOf?.description),
+            ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
+            ("verifies", verifies?.description),
             (
                 "tasks",
                 "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
