@@ -79,7 +79,8 @@ let package = Package(
         library("Registry", ["JobModel", "OCI", "CCurl", logging]),
         library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1, nioPosix]),
         library(
-            "Migrations", [], path: "Migrations", exclude: ["schema.sql"], resources: [.embedInCode("0001_initial.sql")]
+            "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
+            resources: [.embedInCode("0001_initial.sql"), .embedInCode("0003_image_builds.sql")]
         ),
         library(
             "Scheduler",

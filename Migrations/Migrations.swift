@@ -9,5 +9,6 @@ package struct Migration: Sendable {
 
 /// All migrations, oldest first.
 package let migrations: [Migration] = [
-    Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self))
+    Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self)),
+    Migration(name: "0003_image_builds", sql: String(decoding: PackageResources._003_image_builds_sql, as: UTF8.self)),
 ]

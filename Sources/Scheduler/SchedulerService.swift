@@ -76,7 +76,8 @@ package struct SchedulerService: Sendable {
                 logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
                 trees: Trees(
                     lists: try CompressedStore(directory: data + "/trees"),
-                    comparisons: try ComparisonFiles(directory: data + "/comparisons")), archive: archive,
+                    comparisons: try ComparisonFiles(directory: data + "/comparisons")),
+                linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
                 puller: puller,
                 submission: Submission(
                     store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,

@@ -68,6 +68,16 @@ extension SchedulerClient {
         try await call(.GET, "/v1/images/show", query: [("reference", reference)])
     }
 
+    /// What is wrong with an image. Reads all of its layers.
+    package func lint(_ reference: String) async throws(Problem) -> LintDocument {
+        try await call(.GET, "/v1/images/lint", query: [("reference", reference)], deadline: .hours(1))
+    }
+
+    /// Records how an image of the archive was made.
+    package func recordBuild(reference: String, _ record: BuildRecord) async throws(Problem) -> ImageDocument {
+        try await call(.POST, "/v1/images/builds", query: [("reference", reference)], body: try json(record))
+    }
+
     /// Streams an archive to the scheduler, which understands root file system tars, `docker save` archives and OCI
     /// layouts.
     package func importImage<Bytes: AsyncSequence & Sendable>(reference: String, _ archive: Bytes) async throws(Problem)

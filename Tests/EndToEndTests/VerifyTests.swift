@@ -6,7 +6,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("verify, diff and history", .sharedCluster(on: .oci), .timeLimit(.minutes(20))) struct VerifyTests {
+    @Suite("verify, diff, history, lint and build", .sharedCluster(on: .oci), .timeLimit(.minutes(20)))
+    struct VerifyTests {
         private var c: ClusterUnderTest {
             get throws { try #require(ClusterUnderTest.shared) }
         }
@@ -141,6 +142,39 @@ extension EndToEnd {
             #expect(runs.allSatisfy { $0.workers.count == 1 && $0.outputs["output"]?.files == 1 && $0.wallSeconds > 0 })
             let page = try await c.jobctl(["history", "counted", "--limit", "1", "--before", third])
             #expect(page.output.contains("input=weather/2012") && page.errors.contains("--before \(second)"), "\(page)")
+        }
+
+        @Test("a Dockerfile becomes an image that runs, and that says how it was made; lint names its faults")
+        func build() async throws {
+            let c = try c
+            let folder = c.folder + "/stack-\(UInt32.random(in: 0 ... .max))"
+            try FileManager.default.createDirectory(atPath: folder + "/bin", withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: folder + "/bin/busybox")
+            let dockerfile = "FROM scratch\nARG WHO=nobody\nCOPY bin /bin\nENV WHO=$WHO API_TOKEN=abcdef\nVOLUME /bin\n"
+            try dockerfile.write(toFile: folder + "/Dockerfile", atomically: true, encoding: .utf8)
+            let storage = "[storage]\ndriver = \"vfs\"\ngraphroot = \"\(folder)-store\"\nrunroot = \"\(folder)-run\"\n"
+            try storage.write(toFile: folder + "-storage.conf", atomically: true, encoding: .utf8)
+            let environment = ["CONTAINERS_STORAGE_CONF": folder + "-storage.conf", "BUILDAH_ISOLATION": "chroot"]
+            let words = [
+                "image", "build", folder, "-t", "lab/stack:1", "--build-arg", "WHO=ada", "--tool", "buildah", "-q",
+            ]
+            let first = try await c.jobctl(words, environment: environment)
+            #expect(first.exitCode == 0, "\(first)")
+            // Without times in it, the same context is the same image.
+            #expect(try await c.jobctl(words, environment: environment).line == first.line)
+            let page = try await c.ok("image", "show", "lab/stack:1")
+            #expect(page.contains(#/with: +buildah [0-9.]+/#) && page.contains(#/base: +scratch/#), "\(page)")
+            #expect(page.contains("    COPY bin /bin") && page.contains(#/arguments: +WHO=ada/#))
+            let run = try await c.jobctl([
+                "run", "--image", "lab/stack:1", "--memory", "32MiB", "--", "/bin/busybox", "echo", "it runs",
+            ])
+            #expect(
+                run.exitCode == 0 && run.output == "it runs\n" && run.errors.contains("looks like a secret"), "\(run)")
+            let lint = try await c.jobctl(["image", "lint", "lab/stack:1", "--strict"])
+            #expect(lint.exitCode == 5 && lint.output.contains(#/error +secret/#), "\(lint)")
+            #expect(lint.output.contains("which hides 1 files") && !lint.output.contains("abcdef"))
+            #expect(!lint.output.contains("base-not-pinned"))
+            #expect(try await c.jobctl(["image", "build", c.scratch, "-t", "x:1"]).errors.contains("no Dockerfile"))
         }
 
         @Test("what has no output, or has not succeeded, is refused with the reason")

@@ -83,6 +83,13 @@ enum WireDocuments {
         mediaType: "application/vnd.oci.image.index.v1+json", size: ByteCount(bytes: 45 << 20),
         platforms: ["linux/amd64", "linux/arm64"], layers: [Digest(of: "layer")], createdAt: start, complete: true)
 
+    static let lint = LintDocument(
+        reference: "python:3.12", digest: imageDigest, platform: "linux/amd64",
+        findings: [
+            LintFinding(.secret, .error, "its environment holds what looks like a secret: API_KEY", "make a new one"),
+            LintFinding(.root, .note, "it runs as root elsewhere", "add 'USER 65532'"),
+        ], note: nil)
+
     static let user = UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: nil)
 
     static let status = StatusDocument(
@@ -171,7 +178,8 @@ enum WireDocuments {
             "GET /v1/configurations": try json(ConfigurationList(configurations: [try configuration()], next: nil)),
             "GET /v1/configurations/annual-temps%403": try json(try configuration()),
             "GET /v1/images": try json(ImageList(images: [image], next: nil)), "GET /v1/images/show": try json(image),
-            "POST /v1/images/import": try json(image), "GET /v1/users": try json(UserList(users: [user], next: nil)),
+            "GET /v1/images/lint": try json(lint), "POST /v1/images/import": try json(image),
+            "GET /v1/users": try json(UserList(users: [user], next: nil)),
             "POST /v1/users": try json(
                 UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: "jobctl_once")),
             "DELETE /v1/users/ada": Array("{}".utf8), "GET /v1/status": try json(status),

@@ -106,7 +106,8 @@ private struct Description {
                 ("/v1/attempts/{attempt}/files/{slot}", "/v1/attempts/1.1.1/files/out", ""),
                 ("/v1/attempts/{attempt}/differences/{other}", "/v1/attempts/1.1.1/differences/1.1.1", ""),
                 ("/v1/images", "/v1/images", ""),
-                ("/v1/images/show", "/v1/images/show?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
+                ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
+                ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
             ]
             var faults: [String] = []
             for (path, uri, _) in calls {

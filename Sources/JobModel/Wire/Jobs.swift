@@ -69,6 +69,8 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var revision: Int64
     /// By name. Absent where there are none.
     package var services: [String: ImageReferenceAndDigest]?
+    /// Sentences for the submitter; only in the answer to a submission.
+    package var warnings: [String]?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
@@ -103,7 +105,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision, services, verifies
+        case labels, shape, revision, services, verifies, warnings
     }
 }
 

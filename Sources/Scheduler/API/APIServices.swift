@@ -11,6 +11,7 @@ package struct APIServices: Sendable {
     let tokens: TokenTable
     let logs: LogFiles
     let trees: Trees
+    let linter: ImageLinter
     let archive: ImageArchive
     let puller: ImagePuller
     let submission: Submission

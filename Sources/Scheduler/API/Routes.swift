@@ -44,6 +44,7 @@ package enum Routes {
             + SessionRoutes(services: services).routes
             + WorkerRoutes(services: services).routes
             + ConfigurationRoutes(services: services).routes + ImageRoutes(services: services).routes
+            + ImageReportRoutes(services: services).routes
             + BlobRoutes(services: services).routes + UserRoutes(services: services).routes
             + RegistryRoutes(services: services).routes
     }

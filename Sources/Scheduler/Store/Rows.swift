@@ -53,6 +53,8 @@ package enum BookEntry: Sendable {
     case userRemoved(UserName)
     case imageSaved(ImageRow)
     case imageNamed(reference: String, Digest)
+    /// With who and when filled in.
+    case imageBuilt(Digest, BuildRecord)
 }
 
 /// A submission whose image is pinned and whose files are stored.

@@ -230,6 +230,12 @@ extension Store {
         case .imageNamed(let reference, let digest):
             try db.cachedStatement(sql: "INSERT OR REPLACE INTO image_names (reference, digest) VALUES (?, ?)")
                 .execute(arguments: [reference, digest.description])
+        case .imageBuilt(let digest, let record):
+            try db.cachedStatement(
+                sql: "INSERT OR IGNORE INTO image_builds (digest, recorded_at, built_by, record) VALUES (?, ?, ?, ?)"
+            ).execute(arguments: [
+                digest.description, record.recordedAt?.column ?? 0, record.builtBy ?? "", try Column.json(record),
+            ])
         }
     }
 }

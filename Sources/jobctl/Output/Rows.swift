@@ -179,7 +179,25 @@ extension ImageDocument: Row {
             ("platforms", platforms.joined(separator: " ")),
             ("stored", complete ? Render.time(createdAt) : "incomplete"),
             ("layers", layers.map(\.description).joined(separator: " ")),
-        ])
+        ]) + (builds ?? []).map { "\n\n" + $0.page }.joined()
+    }
+}
+
+extension BuildRecord {
+    /// How it was made, with the Dockerfile's text.
+    fileprivate var page: String {
+        Render.page([
+            ("built by", builtBy), ("recorded", recordedAt.map { Render.time($0) }), ("with", tool),
+            (
+                "base",
+                bases.isEmpty
+                    ? nil : bases.map { "\($0.reference)\($0.digest.map { " = \($0)" } ?? "")" }.joined(separator: ", ")
+            ),
+            ("arguments", Render.pairs(arguments)), ("context", contextDigest.description),
+            ("dockerfile", dockerfileDigest.description),
+        ]) + "\n\n"
+            + dockerfile.split(separator: "\n", omittingEmptySubsequences: false).map { "    \($0)" }
+            .joined(separator: "\n")
     }
 }
 
