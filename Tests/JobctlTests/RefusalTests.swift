@@ -22,7 +22,7 @@ import Testing
         "run --image busybox", "run --image busybox echo hello", "run --image busybox --", "run -- echo",
         "run --image b --bind input=weather -- x", "run --image b --cpus none -- x", "run --image b --gpus -1 -- x",
         "run --image b --env A -- x", "run --image b --file /x=nowhere -- x", "run --image b --retries -1 -- x",
-        "image import x", "image build nowhere -t a:1", "image build folder -t a:1", "image build folder -t Not|A",
+        "image import x",
         "image import nowhere.tar -t busybox:1", "image import spec.yaml -t Not|A|Name",
         "worker drain -x", "worker show a/b", "user add ada", "user add ada --uid -1 --gid 1",
         "user add ada --uid 1 --gid 1 --role king", "user add a/b --uid 1 --gid 1", "up --engine rkt",

@@ -48,7 +48,7 @@ struct Build {
                 ])
             try build()
             let record = BuildRecord(
-                dockerfile: dockerfile, contextDigest: context, bases: try Self.bases(of: dockerfile).map(base),
+                dockerfile: dockerfile, contextDigest: context, bases: Self.bases(of: dockerfile).map(base),
                 tool: try version(), arguments: arguments)
             return (scratch + "/image.tar", record)
         } catch {
