@@ -80,7 +80,9 @@ let package = Package(
         library("SchedulerClient", ["JobModel", asyncHTTPClient, nioCore, nioFoundationCompat, nioHTTP1, nioPosix]),
         library(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
-            resources: [.embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql")]
+            resources: [
+                .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"), .embedInCode("0003_image_builds.sql"),
+            ]
         ),
         library(
             "Scheduler",

@@ -69,6 +69,15 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (user, key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE image_builds (
+    digest TEXT NOT NULL REFERENCES images (digest) ON DELETE CASCADE,
+    recorded_at INTEGER NOT NULL,
+    built_by TEXT NOT NULL,
+    -- Dockerfile, digests of context and bases, tool: as JSON.
+    record TEXT NOT NULL,
+    PRIMARY KEY (digest, recorded_at, built_by)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE image_names (
     reference TEXT NOT NULL PRIMARY KEY,
     digest TEXT NOT NULL REFERENCES images (digest)

@@ -81,7 +81,11 @@ package struct SchedulerService: Sendable {
                 store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
                 uploadLimit: options.importLimit, tokens: tokens,
                 registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
-                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit), archive: archive,
+                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
+                trees: Trees(
+                    lists: try CompressedStore(directory: data + "/trees"),
+                    comparisons: try ComparisonFiles(directory: data + "/comparisons")),
+                linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
                 care: ArchiveCare(
                     store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
                 puller: puller,

@@ -72,10 +72,17 @@ package struct Submission: Sendable {
                 .refused, "job \(id) was a shell, which cannot be repeated: name the job that it looked at",
                 field: "$.source")
         }
-        var record = try old.rerun(
-            SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
-            owner: caller.identity,
-            queue: request.queue.flatMap(QueueName.init(rawValue:)), priority: request.priority)
+        let queue = request.queue.flatMap(QueueName.init(rawValue:))
+        var record: JobRecord
+        if request.verify == true {
+            record = try old.verification(
+                of: id, owner: caller.identity, queue: queue, priority: request.priority, task: request.task)
+            try mustHaveSucceeded(id, task: request.task)
+        } else {
+            record = try old.rerun(
+                SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
+                owner: caller.identity, queue: queue, priority: request.priority)
+        }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
@@ -162,6 +169,24 @@ package struct Submission: Sendable {
             let record = try store.record(of: id)
         else { throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source") }
         return (id, record)
+    }
+
+    /// What has no result cannot be compared.
+    private func mustHaveSucceeded(_ id: JobID, task: Int64?) throws {
+        guard let job = try store.job(id) else {
+            throw Problem(.notFound, "there is no job \(id)", field: "$.source")
+        }
+        var state = job.state.description
+        if let task, job.state != Open(.succeeded) {
+            let attempts = try store.attempts(AttemptQuery(job: id, limit: 1000, cursor: nil, task: task)).attempts
+            if attempts.contains(where: { $0.state == Open(.succeeded) }) { return }
+            state = attempts.last?.state.description ?? "not started"
+        }
+        guard state == JobState.succeeded.rawValue else {
+            let what = task.map { "the task \(id).\($0)" } ?? "job \(id)"
+            throw Problem(
+                .refused, "\(what) is \(state): only what has succeeded can be verified", field: "$.source")
+        }
     }
 
     /// The job that the same request made before; nil if there is none.

@@ -52,6 +52,13 @@ extension SchedulerClient {
         try await call(.GET, "/v1/configurations/\(Self.percentEncoded(source))")
     }
 
+    /// The runs of a configuration, one page, newest first.
+    package func runs(of source: String, limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> RunList {
+        try await call(
+            .GET, "/v1/configurations/\(Self.percentEncoded(source))/runs",
+            query: [("limit", limit.map(String.init)), ("cursor", cursor)], deadline: .minutes(2))
+    }
+
     package func images(limit: Int? = nil, cursor: String? = nil) async throws(Problem) -> ImageList {
         try await call(.GET, "/v1/images", query: [("limit", limit.map(String.init)), ("cursor", cursor)])
     }
@@ -59,6 +66,16 @@ extension SchedulerClient {
     /// - Parameter reference: a name or a digest.
     package func image(_ reference: String) async throws(Problem) -> ImageDocument {
         try await call(.GET, "/v1/images/show", query: [("reference", reference)])
+    }
+
+    /// What is wrong with an image. Reads all of its layers.
+    package func lint(_ reference: String) async throws(Problem) -> LintDocument {
+        try await call(.GET, "/v1/images/lint", query: [("reference", reference)], deadline: .hours(1))
+    }
+
+    /// Records how an image of the archive was made.
+    package func recordBuild(reference: String, _ record: BuildRecord) async throws(Problem) -> ImageDocument {
+        try await call(.POST, "/v1/images/builds", query: [("reference", reference)], body: try json(record))
     }
 
     /// Streams an archive to the scheduler, which understands root file system tars, `docker save` archives and OCI

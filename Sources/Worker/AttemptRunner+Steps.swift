@@ -10,6 +10,7 @@ extension AttemptRunner {
     func prepare() async throws(AttemptFailure) {
         report(.preparing)
         let (configuration, files) = (record.configuration, services.files)
+        let original = try await original()
         try await untilStop { () async throws(AttemptFailure) in
             try await self.engine(.imageError) { (engine) async throws(EngineError) in
                 try await engine.ensureImage(configuration.image)
@@ -31,9 +32,10 @@ extension AttemptRunner {
                 ContainerMount(
                     source: source, target: entry.path, readOnly: entry.mode == .ro,
                     volumeRoot: services.volumes.unmountedRoot(of: try location(of: slot), slot)))
-            if entry.mode == .ro { inputs[slot] = try await fingerprint(source, .volumeError) }
+            if entry.mode == .ro { inputs[slot] = try await fingerprint(source, slot, .volumeError) }
         }
         record.progress.inputs = inputs
+        if let original { try check(inputs, against: original) }
         try checkStop()
         let specification = try self.specification(mounts)
         record.progress.container = try await engine(.engineError) { (engine) async throws(EngineError) in
@@ -55,17 +57,20 @@ extension AttemptRunner {
 
     private func location(of slot: SlotName) throws(AttemptFailure) -> Binding {
         do {
-            return try record.job.record.location(of: slot, for: attempt.task)
+            return try record.job.record.source(of: slot, for: attempt.task)
         } catch {
             throw AttemptFailure(reason: .volumeError, message: error.message)
         }
     }
 
-    private func fingerprint(_ path: String, _ reason: EndReason) async throws(AttemptFailure) -> TreeFingerprint {
+    private func fingerprint(_ path: String, _ slot: SlotName, _ reason: EndReason) async throws(AttemptFailure)
+        -> TreeFingerprint
+    {
         let (fingerprints, level) = (services.fingerprints, record.job.record.fingerprint)
+        let list = TreeLists(folder: logFiles.folder).path(slot)
         return try await cancellable { () async throws(AttemptFailure) in
             do throws(VolumeError) {
-                return try await fingerprints.fingerprint(path, level: level)
+                return try await fingerprints.fingerprint(path, level: level, list: list)
             } catch {
                 throw AttemptFailure(reason: reason, message: error.description)
             }
@@ -245,8 +250,10 @@ extension AttemptRunner {
         } else {
             var outputs: [SlotName: TreeFingerprint] = [:]
             for slot in outputSlots {
-                outputs[slot] = try await fingerprint(try await staged(slot), .outputError)
+                outputs[slot] = try await fingerprint(try await staged(slot), slot, .outputError)
             }
+            if let original = try await original() { try await compare(outputs, with: original) }
+            await trees.ship(outputs) { await self.isSilent }
             var report = AttemptReport(attempt, .ending, exitCode: 0)
             report.outputs = outputs
             report.inputs = record.progress.inputs
@@ -254,6 +261,7 @@ extension AttemptRunner {
             say(report, isKept: true)
         }
         try await permission()
+        if record.job.record.verifies != nil { return }
         let (volumes, attempt, owner) = (services.volumes, self.attempt, record.job.record.owner)
         for slot in outputSlots {
             let binding = try location(of: slot)

@@ -18,6 +18,7 @@ struct RunnerServices: Sendable {
     let volumes: VolumeAccess
     let files: FileCache
     let fingerprints: Fingerprinter
+    let sentTrees = SentTrees()
     /// For mounts, publishing and cleaning: file servers may let them hang.
     let work = BlockingWork(width: 16)
     var logLimit = LogFiles.standardLimit
@@ -32,6 +33,7 @@ actor AttemptRunner {
     let attempt: AttemptID
     let logFiles: LogFiles
     let shipper: LogShipper
+    let trees: TreeShipper
     var record: JournalRecord
     /// The engine has been told to start it, by this agent or an earlier one: a stop goes to the engine from now on.
     var isStarted = false
@@ -60,6 +62,8 @@ actor AttemptRunner {
         logFiles = files
         shipper = LogShipper(
             files: logFiles, attempt: record.attempt, worker: services.worker, scheduler: services.scheduler)
+        trees = TreeShipper(
+            lists: TreeLists(folder: logFiles.folder), sent: services.sentTrees, scheduler: services.scheduler)
     }
 
     /// Begins to run. Call it once.
@@ -76,13 +80,14 @@ actor AttemptRunner {
     /// Station 7 of 8. Next: Sources/Worker/Engines/DockerEngine.swift
     /// 1. journal the order (the agent did) · 2. image · 3. files · 4. volumes · 5. fingerprint inputs · 6. create ·
     /// 7. start ·
-    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs · 11. ask to
-    /// publish, publish ·
+    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs, ship the lists of
+    /// trees · 11. ask to publish, publish (a verification compares instead) ·
     /// 12. report · 13. clean up when told to forget
     private func run() async {
         if let report = record.progress.report, report.state.isTerminal { return services.report(report) }
         let outcome = await self.outcome()
         await shipper.finish { await self.isSilent }
+        await trees.ship(record.progress.inputs ?? [:]) { await self.isSilent }
         var report = outcome.report(attempt)
         report.engine = services.engine.name
         report.startedAt = record.progress.exit?.startedAt ?? record.progress.startedWall

@@ -32,9 +32,11 @@ struct JobCtl: AsyncParsableCommand {
                 name: "Jobs",
                 subcommands: [
                     Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
-                    Hold.self, Release.self, Diff.self, Exec.self, Shell.self,
+                    Hold.self, Release.self, Diff.self, Verify.self, Exec.self, Shell.self,
                 ]),
-            CommandGroup(name: "Archive", subcommands: [ConfigCommand.self, ImageCommand.self, ArchiveCommand.self]),
+            CommandGroup(
+                name: "Archive",
+                subcommands: [ConfigCommand.self, History.self, ImageCommand.self, ArchiveCommand.self]),
             CommandGroup(
                 name: "Cluster",
                 subcommands: [Status.self, WorkerCommand.self, UserCommand.self, Up.self, Down.self, Completions.self]),

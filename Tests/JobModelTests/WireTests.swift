@@ -14,7 +14,7 @@ struct WireTests {
     private static let usage = Usage(cpuSeconds: 1.5, maxMemory: ByteCount(bytes: 1 << 20), wallSeconds: 2)
     private static let amounts = WorkerResources(
         cpus: CPUAmount(thousandths: 1500), memory: ByteCount(bytes: 8 << 30), gpus: ["GPU-0"])
-    private static let input = SlotName(rawValue: "input")!
+    static let input = SlotName(rawValue: "input")!
 
     static let job = JobDocument(
         id: JobID("42")!, name: "annual-temps", state: Open(.failed), reason: "1 of 4 tasks failed", owner: "ada",

@@ -5,10 +5,10 @@ import Testing
 
 @Suite("help") struct HelpTests {
     static let commands = [
-        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "exec",
-        "shell", "config",
-        "config list", "config show", "image", "image import", "image list", "image show", "archive", "archive status",
-        "archive gc", "archive verify", "status", "worker",
+        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "verify",
+        "exec", "shell", "config", "config list", "config show", "history", "image", "image import", "image build",
+        "image list", "image show", "image lint", "archive", "archive status", "archive gc", "archive verify", "status",
+        "worker",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "up", "down", "completions",
     ]

@@ -7,9 +7,10 @@ import Testing
 @Suite("output") struct OutputTests {
     static let calls = [
         "list", "show 42", "show 44", "show 45", "show 42.1", "show 44 --tasks", "show 44 --attempts", "wait 42",
-        "wait 42 44", "cancel 42 43", "hold 42", "release 42", "diff 42 43", "config list",
+        "wait 42 44", "cancel 42 43", "hold 42", "release 42", "diff 42 43", "verify 42", "history annual-temps",
+        "config list",
         "config show annual-temps@3",
-        "image list", "image show python:3.12", "status", "worker list",
+        "image list", "image show python:3.12", "image lint python:3.12", "status", "worker list",
         "worker show node7", "worker drain node7", "worker resume node7", "user list",
         "user add ada --uid 1001 --gid 1001", "user remove ada", "submit spec.yaml", "submit spec.yaml --wait",
         "rerun annual-temps --bind input=weather/2015", "rerun 42 --wait",

@@ -86,6 +86,13 @@ enum WireDocuments {
         mediaType: "application/vnd.oci.image.index.v1+json", size: ByteCount(bytes: 45 << 20),
         platforms: ["linux/amd64", "linux/arm64"], layers: [Digest(of: "layer")], createdAt: start, complete: true)
 
+    static let lint = LintDocument(
+        reference: "python:3.12", digest: imageDigest, platform: "linux/amd64",
+        findings: [
+            LintFinding(.secret, .error, "its environment holds what looks like a secret: API_KEY", "make a new one"),
+            LintFinding(.root, .note, "it runs as root elsewhere", "add 'USER 65532'"),
+        ], note: nil)
+
     static let user = UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: nil)
 
     static let status = StatusDocument(
@@ -110,6 +117,44 @@ enum WireDocuments {
             createdAt: start, imageReference: "docker.io/library/python:3.12", configuration: configuration)
     }
 
+    /// What differs between the jobs 42 and 43, or a verification of 42.
+    static func differences(_ second: String) throws -> AttemptDifferences {
+        let (x, y) = (try attempt("42.1.1"), try attempt(second, input: "2015"))
+        func entry(_ path: String, _ size: Int64, _ text: String) -> TreeEntry {
+            TreeEntry(path: Array(path.utf8), kind: .file, mode: 0o644, size: size, content: Digest(of: text).hex)
+        }
+        var output = TreeDifference(first: x.outputs["output"], second: y.outputs["output"])
+        output.files = [
+            FileDifference(EntryDifference(first: entry("means.gz", 120, "a"), second: entry("means.gz", 120, "b"))),
+            FileDifference(EntryDifference(first: nil, second: entry("tmp/new", 1 << 20, "c"))),
+        ]
+        output.files[0].firstDifference = 4
+        output.files[0].cause = DifferenceCause(.timestamp, "a time stamp in the gzip header: write it with 'gzip -n'")
+        output.total = 5
+        var input = TreeDifference(first: x.inputs["input"], second: y.inputs["input"])
+        input.note = "the files are not named: their list is not kept"
+        return AttemptDifferences(
+            first: x.id, second: y.id, inputs: ["input": input], outputs: ["output": output])
+    }
+
+    static func runs() throws -> RunList {
+        let runs = [again, done].map { job in
+            RunDocument(
+                job: job,
+                inputs: [
+                    "input": SlotHistory(
+                        binding: job.bindings["input"], treeDigest: Digest(of: "input"), trees: 1, files: 12,
+                        size: ByteCount(bytes: 12_345))
+                ],
+                outputs: [
+                    "output": SlotHistory(
+                        binding: "results", treeDigest: Digest(of: "output of \(job.id)"), trees: 1, files: 1,
+                        size: ByteCount(bytes: 7))
+                ], workers: ["node7"], wallSeconds: 87, cpuSeconds: 85.25, partial: false)
+        }
+        return RunList(runs: runs, next: "42")
+    }
+
     /// Server-sent events with one document, after which the stream ends.
     static func events(_ job: JobDocument) throws -> [UInt8] {
         Array("id: \(job.revision)\nevent: job\ndata: ".utf8) + (try WireJSON.encode(job)) + Array("\n\n".utf8)
@@ -128,13 +173,16 @@ enum WireDocuments {
             "GET /v1/jobs/45/attempts": try json(AttemptList(attempts: [], next: nil)),
             "GET /v1/attempts/42.1.1/logs/stdout": Array("1961\nmean 16.9959\n".utf8),
             "GET /v1/attempts/42.1.1/logs/stderr": Array("a warning\nno end of line".utf8),
+            "GET /v1/attempts/42.1.1/differences/43.1.1": try json(try differences("43.1.1")),
+            "GET /v1/configurations/annual-temps/runs": try json(try runs()),
             "GET /v1/workers": try json(WorkerList(workers: [worker], next: nil)),
             "GET /v1/workers/node7": try json(worker), "POST /v1/workers/node7/drain": try json(worker),
             "POST /v1/workers/node7/resume": try json(worker),
             "GET /v1/configurations": try json(ConfigurationList(configurations: [try configuration()], next: nil)),
             "GET /v1/configurations/annual-temps%403": try json(try configuration()),
             "GET /v1/images": try json(ImageList(images: [image], next: nil)), "GET /v1/images/show": try json(image),
-            "POST /v1/images/import": try json(image), "GET /v1/users": try json(UserList(users: [user], next: nil)),
+            "GET /v1/images/lint": try json(lint), "POST /v1/images/import": try json(image),
+            "GET /v1/users": try json(UserList(users: [user], next: nil)),
             "POST /v1/users": try json(
                 UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: "jobctl_once")),
             "DELETE /v1/users/ada": Array("{}".utf8), "GET /v1/status": try json(status),

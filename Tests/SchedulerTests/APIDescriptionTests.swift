@@ -101,8 +101,13 @@ private struct Description {
                 ("/v1/jobs/{id}/attempts", "/v1/jobs/1/attempts", ""),
                 ("/v1/workers", "/v1/workers", ""), ("/v1/workers/{name}", "/v1/workers/node1", ""),
                 ("/v1/configurations", "/v1/configurations", ""),
-                ("/v1/configurations/{source}", "/v1/configurations/full", ""), ("/v1/images", "/v1/images", ""),
-                ("/v1/images/show", "/v1/images/show?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
+                ("/v1/configurations/{source}", "/v1/configurations/full", ""),
+                ("/v1/configurations/{source}/runs", "/v1/configurations/full/runs", ""),
+                ("/v1/attempts/{attempt}/files/{slot}", "/v1/attempts/1.1.1/files/out", ""),
+                ("/v1/attempts/{attempt}/differences/{other}", "/v1/attempts/1.1.1/differences/1.1.1", ""),
+                ("/v1/images", "/v1/images", ""),
+                ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
+                ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
             ]
             var faults: [String] = []
             for (path, uri, _) in calls {
@@ -169,7 +174,9 @@ private struct Description {
         registration.volumes = Dictionary(
             uniqueKeysWithValues: ["in", "out"].map { (VolumeName(rawValue: $0)!, VolumeOffer(writable: true)) })
         let attempt = try #require(AttemptID("1.1.1"))
-        let tree = TreeFingerprint(treeDigest: Digest(of: "t"), level: .content, files: 1, bytes: ByteCount(bytes: 5))
+        let list = Array("f 644 5 \(Digest(of: "t").hex) t\0".utf8)
+        _ = try await api.call(.put, "/v1/trees/\(Digest(of: list))", as: .worker, body: list)
+        let tree = TreeFingerprint(treeDigest: Digest(of: list), level: .content, files: 1, bytes: ByteCount(bytes: 5))
         let report = AttemptReport(
             attempt: attempt, sequence: 1, state: .failed, reason: .signal, exitCode: 137, signal: 9, message: "killed",
             engine: "docker",

@@ -110,7 +110,9 @@ extension Route {
     /// The path with something in each place.
     var examplePath: String {
         path.replacing("{id}", with: "1").replacing("{name}", with: "someone").replacing("{attempt}", with: "1.1.1")
-            .replacing("{stream}", with: "stdout").replacing("{source}", with: "nothing").replacing(
+            .replacing("{stream}", with: "stdout").replacing("{other}", with: "1.1.1").replacing(
+                "{slot}", with: "input"
+            ).replacing("{source}", with: "nothing").replacing(
                 "{digest}", with: absentDigest
             )
             .replacing(

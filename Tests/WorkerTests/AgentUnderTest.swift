@@ -170,6 +170,44 @@ actor ModelScheduler: SchedulerConnection {
         return blob
     }
 
+    // MARK: Trees
+
+    private(set) var trees: [Digest: [UInt8]] = [:]
+    private(set) var treeCalls = 0
+    private(set) var comparisons: [AttemptID: OutputComparison] = [:]
+    /// What earlier attempts came to.
+    private(set) var results: [AttemptDocument] = []
+    /// Refuses every list.
+    var refusesTrees = false
+
+    func keepTree(_ digest: Digest, list: String) async throws(Problem) {
+        treeCalls += 1
+        try mustBeThere()
+        if refusesTrees { throw Problem(.badRequest, "is no list of a tree", field: "body") }
+        guard let data = FileManager.default.contents(atPath: list), Digest(of: data) == digest else {
+            throw Problem(.badRequest, "the list is something else", field: "body")
+        }
+        trees[digest] = Array(data)
+    }
+
+    func tree(_ digest: Digest) async throws(Problem) -> [UInt8] {
+        try mustBeThere()
+        guard let tree = trees[digest] else { throw Problem(.notFound, "there is no tree \(digest)") }
+        return tree
+    }
+
+    func attempts(of job: JobID, task: Int64?, limit: Int?, cursor: String?) async throws(Problem) -> AttemptList {
+        try mustBeThere()
+        return AttemptList(attempts: results.filter { $0.id.job == job && $0.id.task.index == task }, next: nil)
+    }
+
+    func keepComparison(worker: WorkerName, attempt: AttemptID, _ comparison: OutputComparison) async throws(Problem) {
+        try mustBeThere()
+        comparisons[attempt] = comparison
+    }
+
+    func keep(_ result: AttemptDocument) { results.append(result) }
+
     func spoil(_ digest: Digest) { blobs[digest] = Array("something else".utf8) }
 }
 
@@ -342,17 +380,17 @@ actor AgentUnderTest {
     nonisolated func attempt(
         _ steps: String..., job: Int64 = 42, task: Int64 = 1, slots: [(String, SlotMode, String)] = [],
         files: [String: ConfigurationFile] = [:], timeLimit: TimeSpan? = nil, grace: TimeSpan = .seconds(5),
-        image: PinnedImage? = nil
+        image: PinnedImage? = nil, verifies: Int64? = nil
     ) throws -> JournalRecord {
         try attempt(
             steps: steps, job: job, task: task, slots: slots, files: files, timeLimit: timeLimit, grace: grace,
-            image: image)
+            image: image, verifies: verifies)
     }
 
     nonisolated func attempt(
         steps: [String], job: Int64 = 42, task: Int64 = 1, slots: [(String, SlotMode, String)] = [],
         files: [String: ConfigurationFile] = [:], timeLimit: TimeSpan? = nil, grace: TimeSpan = .seconds(5),
-        image: PinnedImage? = nil
+        image: PinnedImage? = nil, verifies: Int64? = nil
     ) throws -> JournalRecord {
         var named: [SlotName: Slot] = [:]
         var bindings: [SlotName: Binding] = [:]
@@ -372,7 +410,7 @@ actor AgentUnderTest {
             configurationVersion: nil, imageReference: "busybox", image: configuration.image, resources: resources,
             slots: named, bindings: bindings, parameters: ["year": "2014"], shape: .array(first: 1, last: 100),
             labels: [:], constraints: [], retries: 0, timeLimit: timeLimit, grace: grace, fingerprint: .content,
-            rerunOf: nil)
+            rerunOf: nil, verifies: verifies.map { JobID(rawValue: $0) })
         let job = JobID(rawValue: job)
         let id = AttemptID(task: TaskID(job: job, index: task), number: 1)
         return JournalRecord(

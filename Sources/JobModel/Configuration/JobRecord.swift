@@ -84,13 +84,15 @@ package struct JobRecord: Hashable, Codable, Sendable {
     package var services: [ServiceImage] { storedServices ?? [] }
     /// Nil where there are none, so that their key is absent.
     private let storedServices: [ServiceImage]?
+    /// The job whose results this one checks; it publishes nothing.
+    package let verifies: JobID?
 
     package init(
         name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
         configurationVersion: ConfigurationVersion?, imageReference: String, image: PinnedImage, resources: Resources,
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
-        fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = []
+        fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil
     ) {
         self.name = name
         self.owner = owner
@@ -113,13 +115,14 @@ package struct JobRecord: Hashable, Codable, Sendable {
         self.fingerprint = fingerprint
         self.rerunOf = rerunOf
         storedServices = services.isEmpty ? nil : services
+        self.verifies = verifies
     }
 
     private enum CodingKeys: String, CodingKey {
         case name, owner, queue, priority, configuration, configurationVersion = "configuration_version"
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
-        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of"
+        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies
         case storedServices = "services"
     }
 }

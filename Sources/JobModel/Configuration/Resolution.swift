@@ -128,7 +128,7 @@ extension JobRecord {
             imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services)
+            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies)
     }
 }
 

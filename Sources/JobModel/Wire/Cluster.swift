@@ -108,6 +108,8 @@ package struct ImageDocument: Hashable, Codable, Sendable {
     package var createdAt: Timestamp
     /// Whether all its blobs are in the archive.
     package var complete: Bool
+    /// How it was made, the newest first; only where one image is shown, and only if that was recorded.
+    package var builds: [BuildRecord]?
 
     package init(
         digest: Digest, references: [String], mediaType: String, size: ByteCount, platforms: [String], layers: [Digest],
@@ -125,7 +127,7 @@ package struct ImageDocument: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case digest, references, mediaType = "media_type", size = "size_bytes", platforms, layers, createdAt =
-            "created_at", complete
+            "created_at", complete, builds
     }
 }
 

@@ -58,6 +58,8 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var parameters: [String: String]
     package var tasks: TaskCounts
     package var rerunOf: JobID?
+    /// The job whose results this one checks.
+    package var verifies: JobID?
     package var submittedAt: Timestamp
     package var startedAt: Timestamp?
     package var finishedAt: Timestamp?
@@ -67,13 +69,15 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var revision: Int64
     /// By name. Absent where there are none.
     package var services: [String: ImageReferenceAndDigest]?
+    /// Sentences for the submitter; only in the answer to a submission.
+    package var warnings: [String]?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
         configuration: ConfigurationReference, image: ImageReferenceAndDigest, bindings: [String: String],
         parameters: [String: String], tasks: TaskCounts, rerunOf: JobID?, submittedAt: Timestamp, startedAt: Timestamp?,
         finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64,
-        services: [String: ImageReferenceAndDigest]? = nil
+        services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil
     ) {
         self.id = id
         self.name = name
@@ -88,6 +92,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
         self.parameters = parameters
         self.tasks = tasks
         self.rerunOf = rerunOf
+        self.verifies = verifies
         self.submittedAt = submittedAt
         self.startedAt = startedAt
         self.finishedAt = finishedAt
@@ -100,7 +105,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision, services
+        case labels, shape, revision, services, verifies, warnings
     }
 }
 
@@ -239,12 +244,16 @@ package struct RerunRequest: Hashable, Codable, Sendable {
     package var hold: Bool
     /// Makes it a shell (``JobRecord/shell(configuration:task:)``): runs this instead, once, and publishes nothing.
     package var command: [String]?
-    /// Of a shell on an array: whose parameters and paths. Absent: the first.
+    /// Of a shell on an array: whose parameters and paths. Absent: the first. Of a verification: the only task that is
+    /// checked. Absent: all.
     package var task: Int64?
+    /// Makes it a verification (``JobRecord/verification(of:owner:queue:priority:task:)``): the same on the same data,
+    /// compared with what the job came to.
+    package var verify: Bool?
 
     package init(
         source: String, bindings: [String: String] = [:], parameters: [String: String] = [:], queue: String? = nil,
-        priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil
+        priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil, verify: Bool? = nil
     ) {
         self.source = source
         self.bindings = bindings
@@ -254,5 +263,6 @@ package struct RerunRequest: Hashable, Codable, Sendable {
         self.hold = hold
         self.command = command
         self.task = task
+        self.verify = verify
     }
 }

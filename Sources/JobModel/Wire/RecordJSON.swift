@@ -36,6 +36,7 @@ extension JobRecord {
             writer.member("shape") { $0.shape(shape) }
             writer.member("slots") { $0.map(slots) { $0.slot($1) } }
             if let timeLimit { writer.member("time_limit") { $0.seconds(timeLimit) } }
+            if let verifies { writer.member("verifies", verifies.rawValue) }
         }
         return writer.bytes
     }

@@ -19,25 +19,44 @@ extension RerunRequest {
             case "queue": queue = try reader.name(QueueName.self).rawValue
             case "priority": priority = try reader.integer(in: -SpecLimits.priority...SpecLimits.priority)
             case "hold":
-                guard case .scalar(let text, .bool) = reader.node.value else {
-                    throw reader.refusal("must be true or false, not \(reader.node.noun)")
-                }
-                hold = text == "true"
+                hold = try Self.flag(reader)
+            case "verify": verify = try Self.flag(reader)
             case "command": command = try Self.command(reader)
             case "task": task = Int64(try reader.integer(in: 0...Int.max))
             default:
                 throw reader.refusal(
-                    "is not a known key: use source, bindings, parameters, queue, priority, hold, command and task")
+                    "is not a known key: use source, bindings, parameters, queue, priority, hold, command, task and verify"
+                )
             }
         }
-        guard task == nil || command != nil else {
-            throw SpecError(location: root.node.location, path: "$.task", message: "is allowed only with a command")
+        guard task == nil || command != nil || verify == true else {
+            throw SpecError(
+                location: root.node.location, path: "$.task", message: "is allowed only with a command or with verify")
         }
+        if verify == true { try checkVerification(root) }
         guard !source.isEmpty else {
             throw SpecError(
                 location: root.node.location, path: "$.source",
                 message: "is required: a job id, NAME, NAME@VERSION or digest")
         }
+    }
+
+    /// A verification repeats: nothing of it can be another.
+    private func checkVerification(_ root: SpecReader) throws(SpecError) {
+        for (name, isGiven) in [
+            ("bindings", !bindings.isEmpty), ("parameters", !parameters.isEmpty), ("command", command != nil),
+        ] where isGiven {
+            throw SpecError(
+                location: root.node.location, path: "$.\(name)",
+                message: "is not allowed with verify, which runs the same on the same data: leave it out")
+        }
+    }
+
+    private static func flag(_ reader: SpecReader) throws(SpecError) -> Bool {
+        guard case .scalar(let text, .bool) = reader.node.value else {
+            throw reader.refusal("must be true or false, not \(reader.node.noun)")
+        }
+        return text == "true"
     }
 
     private static func command(_ reader: SpecReader) throws(SpecError) -> [String] {

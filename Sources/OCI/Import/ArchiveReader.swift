@@ -18,6 +18,8 @@ final class ArchiveReader {
         let name: String
         let size: Int64
         let isFile: Bool
+        /// Permission bits.
+        let mode: UInt32
         /// The target of a symbolic or hard link.
         let link: String?
     }
@@ -78,6 +80,7 @@ final class ArchiveReader {
         let link = archive_entry_symlink_utf8(entry) ?? archive_entry_hardlink_utf8(entry)
         return Entry(
             name: name, size: archive_entry_size(entry), isFile: archive_entry_filetype(entry) == 0o100000,
+            mode: UInt32(archive_entry_perm(entry)),
             link: link.map { String(cString: $0) })
     }
 

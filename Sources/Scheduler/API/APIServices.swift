@@ -14,6 +14,8 @@ package struct APIServices: Sendable {
     let tokens: TokenTable
     let registryTokens: RegistryTokens
     let logs: LogFiles
+    let trees: Trees
+    let linter: ImageLinter
     let archive: ImageArchive
     let care: ArchiveCare
     let puller: ImagePuller

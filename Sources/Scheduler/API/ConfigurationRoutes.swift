@@ -1,4 +1,4 @@
-// Configurations: list, and show by digest, name (its newest version) or name@version.
+// Configurations: list, show by digest, name (its newest version) or name@version, and all their runs.
 import Hummingbird
 import JobModel
 
@@ -9,6 +9,7 @@ struct ConfigurationRoutes {
         [
             Route(.get, "/v1/configurations", .reader, list),
             Route(.get, "/v1/configurations/{source}", .reader, show),
+            Route(.get, "/v1/configurations/{source}/runs", .reader, runs),
         ]
     }
 
@@ -29,10 +30,24 @@ struct ConfigurationRoutes {
         }
         return try .json(document)
     }
+
+    @Sendable private func runs(_ call: Call) async throws -> Response {
+        try call.allowQuery("limit", "cursor")
+        let source = try call.parameter("source", ConfigurationSource.expected) { ConfigurationSource($0) }
+        let limit = Int(try call.integer("limit", in: 1...100, otherwise: 50))
+        let cursor = try call.query("cursor")
+        guard try services.store.configurationDigest(of: source).map(services.store.configuration) ?? nil != nil else {
+            throw Problem(.notFound, "there is no configuration \(quoted(try call.text("source")))", field: "source")
+        }
+        return try .json(
+            try await services.files.run { [store = services.store] in
+                try store.runs(of: source, limit: limit, cursor: cursor)
+            })
+    }
 }
 
 /// How people name a configuration.
-enum ConfigurationSource: Hashable {
+package enum ConfigurationSource: Hashable, Sendable {
     case digest(Digest)
     /// Without a version: the newest.
     case name(ConfigurationName, version: Int?)

@@ -33,6 +33,8 @@ enum JobJSON {
             writer.member("state", job.state.description)
             writer.member("submitted_at", job.submittedAt.description)
             writer.member("tasks") { $0.counts(job.tasks) }
+            if let verifies = job.verifies { writer.member("verifies", verifies.rawValue) }
+            if let warnings = job.warnings { writer.member("warnings") { $0.array(warnings) { $0.string($1) } } }
         }
         return writer.bytes
     }

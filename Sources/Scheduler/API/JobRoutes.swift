@@ -26,7 +26,10 @@ struct JobRoutes {
         try call.allowQuery()
         let body = try await call.body(limit: ParsedSubmission.sizeLimit)
         let key = try call.header("Idempotency-Key", limit: IdempotencyKey.longest)
-        let document = try await services.submission.submit(body, by: try call.caller, key: key)
+        var document = try await services.submission.submit(body, by: try call.caller, key: key)
+        let image = PinnedImage(digest: document.image.digest, platform: nil)
+        let warnings = await services.linter.warnings(of: image, named: document.image.reference)
+        if !warnings.isEmpty { document.warnings = warnings }
         return .json(bytes: JobJSON.encode(document), status: .created)
     }
 

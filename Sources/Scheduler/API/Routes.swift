@@ -40,9 +40,11 @@ package enum Routes {
     package static func all(_ services: APIServices) -> [Route] {
         StatusRoutes(services: services).routes + JobRoutes(services: services).routes
             + EventRoutes(services: services).routes
-            + LogRoutes(services: services).routes + SessionRoutes(services: services).routes
+            + LogRoutes(services: services).routes + TreeRoutes(services: services).routes
+            + SessionRoutes(services: services).routes
             + WorkerRoutes(services: services).routes
             + ConfigurationRoutes(services: services).routes + ImageRoutes(services: services).routes
+            + ImageReportRoutes(services: services).routes
             + BlobRoutes(services: services).routes + ArchiveRoutes(services: services).routes
             + UserRoutes(services: services).routes
             + RegistryRoutes(services: services).routes

@@ -32,9 +32,12 @@ package struct Spool: Sendable {
     }
 
     /// The body of a call as a file.
+    /// - Parameter limit: nil for an import's.
     /// - Throws: ``Problem`` of kind `tooLarge` or `diskFull`; nothing is left of the file then.
-    func store(_ call: Call) async throws -> Spooled {
-        let problem = Problem(.tooLarge, "the body has more than the \(limit) that an import takes", field: "body")
+    func store(_ call: Call, limit given: ByteCount? = nil) async throws -> Spooled {
+        let limit = given ?? self.limit
+        let what = given == nil ? "an import" : "this call"
+        let problem = Problem(.tooLarge, "the body has more than the \(limit) that \(what) takes", field: "body")
         if let length = call.request.headers[.contentLength].flatMap({ Int64($0) }), length > limit.bytes {
             throw problem
         }

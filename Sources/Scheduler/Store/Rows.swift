@@ -72,6 +72,8 @@ package enum BookEntry: Sendable {
     /// with it: all or nothing.
     case imageKept(ImageRow, name: String?, manifests: [RegistryManifestRow])
     case imageUnnamed(reference: String)
+    /// With who and when filled in.
+    case imageBuilt(Digest, BuildRecord)
     /// A repository loses a manifest and every name that points to it.
     case manifestRemoved(repository: String, Digest)
     /// Nothing of the images is in the archive any more.

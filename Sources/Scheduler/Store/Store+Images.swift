@@ -15,6 +15,12 @@ extension Store {
                 .execute(arguments: [name, image.digest.description])
         case .imageUnnamed(let reference):
             try db.cachedStatement(sql: "DELETE FROM image_names WHERE reference = ?").execute(arguments: [reference])
+        case .imageBuilt(let digest, let record):
+            try db.cachedStatement(
+                sql: "INSERT OR IGNORE INTO image_builds (digest, recorded_at, built_by, record) VALUES (?, ?, ?, ?)"
+            ).execute(arguments: [
+                digest.description, record.recordedAt?.column ?? 0, record.builtBy ?? "", try Column.json(record),
+            ])
         case .manifestRemoved(let repository, let digest):
             try db.cachedStatement(sql: "DELETE FROM registry_manifests WHERE repository = ? AND digest = ?")
                 .execute(arguments: [repository, digest.description])

@@ -44,19 +44,25 @@ package final class Fingerprinter: Sendable {
 
     /// Fingerprints the file or folder at `path`, away from the threads that serve others. Ends early if the task is
     /// cancelled.
+    /// - Parameter list: where the lines are written that the digest is of; see ``TreeList``.
     /// - Throws: ``VolumeError`` if something cannot be read, is no file, folder or link, or changes while it is read.
-    package func fingerprint(_ path: String, level: FingerprintLevel) async throws(VolumeError) -> TreeFingerprint {
+    package func fingerprint(_ path: String, level: FingerprintLevel, list: String? = nil) async throws(VolumeError)
+        -> TreeFingerprint
+    {
         if level == .none {
             return TreeFingerprint(treeDigest: nil, level: .none, files: 0, bytes: ByteCount(bytes: 0))
         }
         let cancelled = CancellationFlag()
         let result: Result<TreeFingerprint, VolumeError> = await withTaskCancellationHandler {
             await work.result { () throws(VolumeError) in
-                var walk = try TreeWalk(root: path, level: level, cancelled: cancelled) {
+                let list = list.map { TreeList(path: $0) }
+                var walk = try TreeWalk(root: path, level: level, list: list, cancelled: cancelled) {
                     (file, path, seen, buffer) throws(VolumeError) in
                     try self.digest(of: file, path, seen, &buffer, cancelled)
                 }
-                return try walk.run()
+                let fingerprint = try walk.run()
+                list?.finish()
+                return fingerprint
             }
         } onCancel: {
             cancelled.set()
@@ -136,19 +142,22 @@ private struct TreeWalk: ~Copyable {
     private let cancelled: CancellationFlag
     private let digestOfFile: FileDigest
     private var lines = DigestBuilder()
+    private let list: TreeList?
     private var result: TreeFingerprint
     private var entries = 0
     private var buffer = [UInt8](repeating: 0, count: 1 << 18)
 
-    init(root: String, level: FingerprintLevel, cancelled: CancellationFlag, digestOfFile: @escaping FileDigest)
-        throws(VolumeError)
-    {
+    init(
+        root: String, level: FingerprintLevel, list: TreeList?, cancelled: CancellationFlag,
+        digestOfFile: @escaping FileDigest
+    ) throws(VolumeError) {
         // O_NONBLOCK: a FIFO must not hold the walk up. It is refused below.
         let file = open(root, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard file >= 0 else { throw failure("open", root) }
         self.root = Descriptor(owning: file)
         name = root
         self.level = level
+        self.list = list
         self.cancelled = cancelled
         self.digestOfFile = digestOfFile
         result = TreeFingerprint(treeDigest: nil, level: level, files: 0, bytes: ByteCount(bytes: 0))
@@ -206,6 +215,7 @@ private struct TreeWalk: ~Copyable {
         line += path
         line.append(0)
         lines.update(line)
+        list?.add(line)
         if !isFolder { result.files += 1 }
         if type == "f" { result.bytes.bytes += size }
     }
@@ -277,11 +287,12 @@ private struct TreeWalk: ~Copyable {
 }
 
 /// Set when nobody waits for a result any more.
-private final class CancellationFlag: Sendable {
-    private let isSet = Atomic<Bool>(false)
-    func set() { isSet.store(true, ordering: .relaxed) }
+final class CancellationFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
     func check() throws(VolumeError) {
-        if isSet.load(ordering: .relaxed) { throw VolumeError("the fingerprint was given up") }
+        if isSet { throw VolumeError("the fingerprint was given up") }
     }
 }
 

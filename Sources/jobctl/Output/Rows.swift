@@ -36,7 +36,8 @@ extension JobDocument: Row {
                 }
             ), ("bindings", Render.pairs(bindings)),
             ("parameters", Render.pairs(parameters)),
-            ("labels", Render.pairs(labels)), ("rerun of", rerunOf?.description),
+            ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
+            ("verifies", verifies?.description),
             (
                 "tasks",
                 "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
@@ -186,7 +187,25 @@ extension ImageDocument: Row {
             ("platforms", platforms.joined(separator: " ")),
             ("stored", complete ? Render.time(createdAt) : "incomplete"),
             ("layers", layers.map(\.description).joined(separator: " ")),
-        ])
+        ]) + (builds ?? []).map { "\n\n" + $0.page }.joined()
+    }
+}
+
+extension BuildRecord {
+    /// How it was made, with the Dockerfile's text.
+    fileprivate var page: String {
+        Render.page([
+            ("built by", builtBy), ("recorded", recordedAt.map { Render.time($0) }), ("with", tool),
+            (
+                "base",
+                bases.isEmpty
+                    ? nil : bases.map { "\($0.reference)\($0.digest.map { " = \($0)" } ?? "")" }.joined(separator: ", ")
+            ),
+            ("arguments", Render.pairs(arguments)), ("context", contextDigest.description),
+            ("dockerfile", dockerfileDigest.description),
+        ]) + "\n\n"
+            + dockerfile.split(separator: "\n", omittingEmptySubsequences: false).map { "    \($0)" }
+            .joined(separator: "\n")
     }
 }
 

@@ -70,7 +70,12 @@ extension Store {
     package func image(_ digest: Digest) throws -> ImageDocument? {
         try reading { db in
             try Row.fetchOne(db, sql: "SELECT * FROM images WHERE digest = ?", arguments: [digest.description]).map {
-                try Self.image($0, db)
+                var image = try Self.image($0, db)
+                let builds = try String.fetchAll(
+                    db, sql: "SELECT record FROM image_builds WHERE digest = ? ORDER BY recorded_at DESC LIMIT 10",
+                    arguments: [digest.description])
+                if !builds.isEmpty { image.builds = try builds.map { try Column.value(BuildRecord.self, $0) } }
+                return image
             }
         }
     }

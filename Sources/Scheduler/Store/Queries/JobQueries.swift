@@ -199,7 +199,7 @@ extension Store {
         }.map { JobID(rawValue: $0) }
     }
 
-    private static func document(_ row: Row) throws -> JobDocument {
+    static func document(_ row: Row) throws -> JobDocument {
         let record = try Column.value(JobRecord.self, row["record"])
         return JobDocument(id: JobID(rawValue: row["id"]), record: record, progress: try progress(row))
     }
@@ -240,7 +240,8 @@ extension JobDocument {
                 : Dictionary(
                     record.services.map {
                         ($0.name.rawValue, ImageReferenceAndDigest(reference: $0.reference, digest: $0.image.digest))
-                    }, uniquingKeysWith: { first, _ in first }))
+                    }, uniquingKeysWith: { first, _ in first }),
+            verifies: record.verifies)
     }
 }
 

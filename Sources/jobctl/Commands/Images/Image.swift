@@ -15,8 +15,9 @@ struct ImageCommand: AsyncParsableCommand {
               jobctl image
               jobctl image show busybox:1.36
             """,
-        subcommands: [ImageImport.self, ImageListCommand.self, ImageShow.self], defaultSubcommand: ImageListCommand.self
-    )
+        subcommands: [
+            ImageImport.self, ImageBuild.self, ImageListCommand.self, ImageShow.self, ImageLintCommand.self,
+        ], defaultSubcommand: ImageListCommand.self)
 }
 
 struct ImageImport: AsyncParsableCommand {

@@ -62,6 +62,7 @@ struct Run: AsyncParsableCommand {
         let request = try request()
         let client = try global.client()
         let job = try await client.submit(request, idempotencyKey: UUID().uuidString)
+        for warning in job.warnings ?? [] { printError("warning: \(warning)") }
         // allowed: the job's end is shown either way
         let interrupt = Interrupt { Task { _ = try? await client.cancel(job.id) } }
         defer { interrupt.stop() }

@@ -104,6 +104,7 @@ struct Submit: AsyncParsableCommand {
 /// What submit and rerun print.
 enum Submitted {
     static func show(_ job: JobDocument, wait: Bool, _ client: SchedulerClient, _ global: GlobalOptions) async throws {
+        for warning in job.warnings ?? [] { printError("warning: \(warning)") }
         if !wait {
             return try Render.one(job, quiet: job.id.description, global.format) {
                 "job \(job.id) (\(job.name)) is \(job.state)\nconfiguration \(job.configuration.digest)\nimage \(job.image.reference) = \(job.image.digest)"
