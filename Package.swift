@@ -81,7 +81,8 @@ let package = Package(
         library(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
             resources: [
-                .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"), .embedInCode("0003_image_builds.sql"),
+                .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
+                .embedInCode("0003_image_builds.sql"),
             ]
         ),
         library(

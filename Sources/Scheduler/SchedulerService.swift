@@ -62,41 +62,8 @@ package struct SchedulerService: Sendable {
     package init(options: SchedulerOptions, clock: any SchedulerClock = SystemClock(), logger: Logger) throws(Problem) {
         self.options = options
         self.logger = logger
-        let data = options.dataDirectory
         do {
-            try FileManager.default.createDirectory(
-                atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            let store = try Store.open(directory: data, logger: logger)
-            let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
-            let content = try ContentStore(directory: data + "/archive")
-            let registry = RegistryClient(
-                credentials: .standard(environment: ProcessInfo.processInfo.environment),
-                insecure: options.insecureRegistries)
-            let files = BlockingWork()
-            let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
-            let puller = ImagePuller(
-                store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
-            let tokens = TokenTable(try store.users())
-            services = APIServices(
-                store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
-                uploadLimit: options.importLimit, tokens: tokens,
-                registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
-                logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
-                trees: Trees(
-                    lists: try CompressedStore(directory: data + "/trees"),
-                    comparisons: try ComparisonFiles(directory: data + "/comparisons")),
-                linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
-                care: ArchiveCare(
-                    store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
-                puller: puller,
-                submission: Submission(
-                    store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                    files: files),
-                gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
-                spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
-                sessions: SessionBroker(patience: options.sessionPatience), files: files,
-                clock: clock,
-                startedAt: clock.now().wall)
+            services = try Self.open(options, clock, logger)
         } catch let failure as StoreFailure {
             throw Problem(failure)
         } catch let failure as OCIError {
@@ -104,8 +71,49 @@ package struct SchedulerService: Sendable {
         } catch let problem as Problem {
             throw problem
         } catch {
-            throw Problem(.internal, "the data folder \(quoted(data)) cannot be used: \(error.localizedDescription)")
+            throw Problem(
+                .internal,
+                "the data folder \(quoted(options.dataDirectory)) cannot be used: \(error.localizedDescription)")
         }
+    }
+
+    private static func open(_ options: SchedulerOptions, _ clock: any SchedulerClock, _ logger: Logger) throws
+        -> APIServices
+    {
+        let data = options.dataDirectory
+        try FileManager.default.createDirectory(
+            atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let store = try Store.open(directory: data, logger: logger)
+        let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
+        let content = try ContentStore(directory: data + "/archive")
+        let registry = RegistryClient(
+            credentials: .standard(environment: ProcessInfo.processInfo.environment),
+            insecure: options.insecureRegistries)
+        let files = BlockingWork()
+        let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
+        let puller = ImagePuller(
+            store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
+        let tokens = TokenTable(try store.users())
+        return APIServices(
+            store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
+            uploadLimit: options.importLimit, tokens: tokens,
+            registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
+            logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
+            trees: Trees(
+                lists: try CompressedStore(directory: data + "/trees"),
+                comparisons: try ComparisonFiles(directory: data + "/comparisons")),
+            linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
+            care: ArchiveCare(
+                store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
+            puller: puller,
+            submission: Submission(
+                store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
+                files: files),
+            gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
+            spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
+            sessions: SessionBroker(patience: options.sessionPatience), files: files,
+            clock: clock,
+            startedAt: clock.now().wall)
     }
 
     /// Everything that runs, in order: the loop, the puller, the first users, HTTP.

@@ -80,8 +80,8 @@ actor AttemptRunner {
     /// Station 7 of 8. Next: Sources/Worker/Engines/DockerEngine.swift
     /// 1. journal the order (the agent did) · 2. image · 3. files · 4. volumes · 5. fingerprint inputs · 6. create ·
     /// 7. start ·
-    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs, ship the lists of
-    /// trees · 11. ask to publish, publish (a verification compares instead) ·
+    /// 8. watch: logs, time limit, stop · 9. write down the exit · 10. ship logs, fingerprint outputs, ship the lists
+    /// of trees · 11. ask to publish, publish (a verification compares instead) ·
     /// 12. report · 13. clean up when told to forget
     private func run() async {
         if let report = record.progress.report, report.state.isTerminal { return services.report(report) }

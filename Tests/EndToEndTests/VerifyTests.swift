@@ -66,7 +66,8 @@ extension EndToEnd {
         func caught() async throws {
             let c = try c
             let shell = """
-                printf '\\037\\213\\010\\000%s\\000\\003same' $(cut -c1-8 /proc/sys/kernel/random/uuid | cut -c1-4) > /out/data.gz; \
+                printf '\\037\\213\\010\\000%s\\000\\003same' \
+                $(cut -c1-8 /proc/sys/kernel/random/uuid | cut -c1-4) > /out/data.gz; \
                 echo "job $JOBCTL_JOB_ID" > /out/id; echo same > /out/same; \
                 cat /proc/sys/kernel/random/uuid > /out/uuid; date +%s.%N > /out/when
                 """

@@ -1,4 +1,5 @@
-// What is wrong with an image, and how it was made, as the API and `-o json` show them. Fields are added, never renamed.
+// What is wrong with an image, and how it was made, as the API and `-o json` show them. Fields are added, never
+// renamed.
 
 package enum LintRule: String, Codable, Sendable, CaseIterable {
     case secret, volume, locale, setuid, root

@@ -1,5 +1,5 @@
-// One walk through an image's layers, bottom up, for what its rules ask: set-user-ID files, locales, os-release, and how
-// many files lie below each volume. Streams; nothing is unpacked. Bounded in bytes and entries.
+// One walk through an image's layers, bottom up, for what its rules ask: set-user-ID files, locales, os-release, and
+// how many files lie below each volume. Streams; nothing is unpacked. Bounded in bytes and entries.
 import Foundation
 import JobModel
 

@@ -1,5 +1,5 @@
-// Lints images of the archive: one at a time, for each reads all of its layers, and remembers the newest reports. What a
-// submitter should hear is found from the configuration alone, once an image.
+// Lints images of the archive: one at a time, for each reads all of its layers, and remembers the newest reports. What
+// a submitter should hear is found from the configuration alone, once an image.
 import JobModel
 import OCI
 import Synchronization
@@ -58,7 +58,8 @@ package actor ImageLinter {
     nonisolated func warnings(of image: PinnedImage, named reference: String) async -> [String] {
         if let known = warnings.withLock({ $0[image] }) { return known }
         guard content.size(of: image.digest) != nil else { return [] }
-        let found = try? await files.run { [content] in  // allowed: an image that cannot be read shows itself when it runs
+        // allowed: an image that cannot be read shows itself when it runs
+        let found = try? await files.run { [content] in
             ImageLint.urgent(try LintedImage(image.digest, platform: image.platform, in: content).configuration)
         }
         guard let found else { return [] }

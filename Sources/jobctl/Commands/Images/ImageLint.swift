@@ -9,8 +9,8 @@ struct ImageLintCommand: AsyncParsableCommand {
         discussion: """
             Looks at the configuration and all layers of an image in the archive: secrets
             in its environment or history, a VOLUME that hides data, a locale that is not
-            there, a base that nothing names by digest or that is out of support, set-user-ID
-            files, shell form, root. Examples:
+            there, a base that nothing names by digest or that is out of support,
+            set-user-ID files, shell form, root. Examples:
 
               jobctl image lint lab/stack:1
               jobctl image lint lab/stack:1 --strict && echo 'nothing to mend'
