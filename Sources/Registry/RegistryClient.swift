@@ -43,10 +43,14 @@ package struct RegistryClient: Sendable {
     ) async throws(OCIError) -> StoredImage {
         let session = try RegistrySession(client: self, reference: reference)
         let pull = ImagePull(session: session, store: store, platform: platform, progress: progress)
-        try await pull.image(digest, depth: 0)
-        let image = try inspectImage(digest, in: store)
-        guard image.isComplete else { throw OCIError.malformed(what: "the image \(reference)", why: "it is not whole") }
-        return image
+        // Garbage collection knows what a pinned manifest needs once it is here: what it took of a long pull before
+        // that comes once more, and stays.
+        for _ in 0..<2 {
+            try await pull.image(digest, depth: 0)
+            let image = try inspectImage(digest, in: store)
+            if image.isComplete { return image }
+        }
+        throw OCIError.malformed(what: "the image \(reference)", why: "it is not whole")
     }
 }
 

@@ -39,6 +39,8 @@ package struct SchedulerOptions: Sendable {
     package var publicURL: String?
     /// What was pushed or used within this time is not garbage yet.
     package var archiveGrace = Duration.seconds(3600)
+    /// An upload that nobody went on with for so long is given up.
+    package var uploadPatience = Duration.seconds(6 * 3600)
     package var logLimit = LogFiles.standardLimit
     /// How long a worker and a client may take to come to a session.
     package var sessionPatience = Duration.seconds(30)
@@ -90,12 +92,14 @@ package struct SchedulerService: Sendable {
             credentials: .standard(environment: ProcessInfo.processInfo.environment),
             insecure: options.insecureRegistries)
         let files = BlockingWork()
-        let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
+        let archive = ImageArchive(
+            store: store, loop: loop, content: content, files: files, clock: clock, publicURL: options.publicURL)
         let puller = ImagePuller(
             store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
         let tokens = TokenTable(try store.users())
         return APIServices(
-            store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
+            store: store, loop: loop, content: content,
+            uploads: BlobUploads(content: content, patience: options.uploadPatience),
             uploadLimit: options.importLimit, tokens: tokens,
             registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
             logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),

@@ -23,7 +23,9 @@ package struct Submission: Sendable {
         let parsed = try Self.parsed(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
         let wanted = parsed.spec.wantedImages
-        var images = try wanted.map { try archive.pinned($0.reference, platform: parsed.spec.platform) }
+        var images = try wanted.map {
+            try archive.pinned($0.reference, platform: parsed.spec.platform, field: $0.field)
+        }
         if images.contains(nil) {
             // A retry is answered before a tag is asked for again: its registry may be gone by now.
             if let known = try earlier(idempotency) { return known }

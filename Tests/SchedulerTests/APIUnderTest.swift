@@ -36,7 +36,7 @@ struct APIUnderTest: Sendable {
     static func with<Value: Sendable>(
         _ setup: TestingSetup = .router, directory given: String? = nil,
         importLimit: ByteCount? = nil, logLimit: ByteCount? = nil, sessionPatience: Duration? = nil,
-        archiveGrace: Duration? = nil,
+        archiveGrace: Duration? = nil, uploadPatience: Duration? = nil, publicURL: String? = nil,
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
         let directory =
@@ -54,6 +54,8 @@ struct APIUnderTest: Sendable {
         if let importLimit { options.importLimit = importLimit }
         if let logLimit { options.logLimit = logLimit }
         if let archiveGrace { options.archiveGrace = archiveGrace }
+        if let uploadPatience { options.uploadPatience = uploadPatience }
+        options.publicURL = publicURL
         if let sessionPatience { options.sessionPatience = sessionPatience }
         var logger = Logger(label: "test")
         logger.logLevel = .critical

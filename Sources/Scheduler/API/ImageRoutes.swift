@@ -26,12 +26,27 @@ struct ImageRoutes {
         return try .json(try services.archive.document(named: text))
     }
 
+    /// Who may push a name may import it, and nobody else: it decides what everybody's spec means by it.
+    private func mustAllow(_ reference: ImageReference, _ caller: Caller) throws(Problem) {
+        let own = services.archive.own(reference) ?? reference
+        do {
+            try RepositoryName("\(own.registry)/\(own.repository)").mustAllowPush(by: caller)
+        } catch {
+            let name = caller.name
+            throw Problem(
+                .forbidden,
+                "'\(name)' may not import \(quoted(own.name)): name it \(name)/… or \(RepositoryName.shared)/…, or ask an administrator",
+                field: "reference")
+        }
+    }
+
     @Sendable private func importImage(_ call: Call) async throws -> Response {
         try call.allowQuery("reference")
         let reference = try call.query("reference", "an image name: write NAME or NAME:TAG, in lower case") { text in
             ImageReference(text).flatMap { $0.digest == nil ? $0 : nil }
         }
         guard let reference else { throw Problem(.badRequest, "is required", field: "reference") }
+        try mustAllow(reference, call.caller)
         let spooled = try await services.spool.store(call)
         defer { spooled.remove() }
         return try .json(try await services.archive.importImage(from: spooled.path, as: reference), status: .created)
