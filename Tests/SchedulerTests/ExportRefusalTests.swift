@@ -76,7 +76,7 @@ import Testing
             }
         ),
         (
-            "a member twice", "should have",
+            "a member twice", "behind its end",
             { file in
                 file.members.append(file.members[4])
                 return Array(file.bytes.dropLast(1024))
@@ -126,14 +126,14 @@ import Testing
             }
         ),
         (
-            "a list that is gigantic", "jobctl-export.json: is larger than 32MiB",
+            "a list that is gigantic", "jobctl-export.json: is larger than 32 MiB",
             { file in
                 file.members[0].bytes += [UInt8](repeating: 0x20, count: 33 << 20)
                 return file.bytes
             }
         ),
         (
-            "a document that is gigantic", "is larger than 16MiB",
+            "a document that is gigantic", "is larger than 16 MiB",
             { file in
                 let name = try file.only("configurations/")
                 try file.replace(name, with: file[name] + [UInt8](repeating: 0x20, count: 17 << 20))
@@ -390,7 +390,8 @@ import Testing
             return try await api.export("sum")
         }
         try await APIUnderTest.with(importLimit: ByteCount(bytes: 4096)) { api in
-            #expect(try await api.importArchive(bytes).status == 413)
+            let answer = try await api.importArchive(bytes)
+            #expect(answer.status == 413)
         }
         try await APIUnderTest.with { api in
             var file = try ExportFile(bytes)

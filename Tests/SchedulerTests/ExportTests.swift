@@ -94,7 +94,8 @@ import Testing
             // What was imported is exported again, with all its runs.
             let again = try ExportFile(try await api.export("sum", as: .admin))
             let first = try ExportFile(bytes)
-            for name in first.names where !["jobctl-export.json", "ro-crate-metadata.json"].contains(name) {
+            for name in first.names where !["jobctl-export.json", "ro-crate-metadata.json", "README.md"].contains(name)
+            {
                 #expect(again[name] == first[name], "\(name)")
             }
             #expect(again.names.filter { $0.hasSuffix("/run.json") }.count == 2)
@@ -158,7 +159,7 @@ import Testing
             let version = try await api.importArchive(bytes)
             #expect(version.status == 409)
             #expect(try version.problem().detail.contains("the configuration 'sum@1' is sha256:"))
-            #expect(try await api.call(.get, "/v1/images").decoded(ImageList.self).images.map(\.references) == [])
+            #expect(try await api.call(.get, "/v1/images").decoded(ImageList.self).images.flatMap(\.references) == [])
             #expect(
                 try await api.call(.get, "/v1/configurations").decoded(ConfigurationList.self).configurations.count == 1
             )
@@ -200,8 +201,9 @@ import Testing
             _ = try await api.submit(pinnedSpec)
             let answer = try await api.call(.post, "/v1/archive/export", json: #"{"sources": ["sleep"]}"#)
             #expect(try answer.status == 422 && answer.problem().detail.contains("lacks \(absentDigest)"))
-            // Nothing is left in the spool.
-            #expect(try FileManager.default.contentsOfDirectory(atPath: api.directory + "/spool") == [])
+            try await eventually("nothing is left in the spool") {
+                try FileManager.default.contentsOfDirectory(atPath: api.directory + "/spool") == []
+            }
         }
     }
 
@@ -236,7 +238,10 @@ import Testing
     }
 
     /// Recommendations that an export does not follow, and why.
-    private static let known: [String] = []
+    private static let known = [
+        // A configuration is a file of the crate, and so has no address of its own.
+        "The SoftwareApplication id SHOULD be an absolute URI"
+    ]
 
     /// Formats are promises. This file was written by the first version and is never written again.
     @Test("an export of the first version is taken for ever")
@@ -253,7 +258,7 @@ import Testing
             #expect(result.configurations.map(\.names) == [["sum@1"]] && result.newRuns == 1)
             #expect(
                 result.configurations.map(\.digest.description)
-                    == ["sha256:0"])
+                    == ["sha256:a821125b699fa48791aa16bfc3a1f682a602f3ea232b670c9c2c922ff71a464e"])
             let rerun = try await api.call(.post, "/v1/reruns", json: #"{"source": "sum"}"#)
             #expect(rerun.status == 201, "\(rerun.text)")
             let run = try await api.call(.get, "/v1/configurations/sum/runs?limit=2").decoded(RunList.self).runs.last

@@ -52,7 +52,7 @@ struct ArchiveImporter: Sendable {
                     _ = try writer.commit(expecting: file.digest, size: file.size)
                 }
                 done.append(file.digest)
-            case .crate, .layout, .index, .configuration, .image, .run: continue
+            case .crate, .readme, .layout, .index, .configuration, .image, .run: continue
             }
             if ContinuousClock.now - touched > Self.touchInterval {
                 for digest in done { content.touch(digest) }
@@ -100,7 +100,7 @@ struct ArchiveImporter: Sendable {
             switch export.paths[index] {
             case .blob, .runFile:
                 guard services.content.size(of: file.digest) == file.size else { throw Self.deleted }
-            case .crate, .layout, .index, .configuration, .image, .run, .tree: continue
+            case .crate, .readme, .layout, .index, .configuration, .image, .run, .tree: continue
             }
         }
         var skipped: [String] = []
@@ -144,7 +144,13 @@ struct ArchiveImporter: Sendable {
         } catch {
             throw ExportReader.refusal("\(error)", "\(ExportPath.image(exported.digest))")
         }
-        guard image.isComplete else {
+        // Complete in the file, not only with what happens to be here.
+        let paths = Set(export.paths)
+        let isWhole = tree.contains { facts in
+            !facts.isIndex && facts.manifest.isContainerImage && paths.contains(.blob(facts.digest))
+                && facts.references.allSatisfy { paths.contains(.blob($0.digest)) }
+        }
+        guard image.isComplete, isWhole else {
             throw ExportReader.refusal("is not whole in the file", "\(ExportPath.image(exported.digest))")
         }
         let pins = export.configurations.flatMap { [$0.value.image] + $0.value.services.values.map(\.image) }

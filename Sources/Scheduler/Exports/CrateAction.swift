@@ -47,7 +47,7 @@ struct CrateAction: Sendable {
             ("object", .references(inputs.map(\.id))), ("result", .references(outputs.map(\.id) + logs)),
             (
                 "actionStatus",
-                .reference("http://schema.org/\(hasSucceeded ? "CompletedActionStatus" : "FailedActionStatus")")
+                .string("http://schema.org/\(hasSucceeded ? "CompletedActionStatus" : "FailedActionStatus")")
             ),
         ]
         if let time = attempt.startedAt { members.append(("startTime", .string(time.crateText))) }
@@ -81,7 +81,10 @@ struct CrateAction: Sendable {
 extension JSONValue {
     /// `{"@id": …}`
     static func reference(_ id: String) -> JSONValue { .object([("@id", .string(id))]) }
-    static func references(_ ids: [String]) -> JSONValue { .array(ids.map { reference($0) }) }
+    /// One alone is no list.
+    static func references(_ ids: [String]) -> JSONValue {
+        ids.count == 1 ? reference(ids[0]) : .array(ids.map { reference($0) })
+    }
 }
 
 extension Timestamp {

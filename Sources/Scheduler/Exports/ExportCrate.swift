@@ -48,7 +48,7 @@ struct ExportCrate: Sendable {
         }
         let data = Self.unique(actions.flatMap(\.data))
         let graph =
-            [Self.descriptor, .object(root)] + CrateProfile.all(isWorkflow).map(\.entity) + files.entities
+            [Self.descriptor(isWorkflow), .object(root)] + CrateProfile.all(isWorkflow).map(\.entity) + files.entities
             + configurations.flatMap { CrateConfiguration(document: $0, data: data).entities }
             + images.map { $0.entity(named: configurations) } + actions.map(\.entity) + data.map(\.entity)
             + persons(actions) + fixedEntities(origin)
@@ -63,10 +63,30 @@ struct ExportCrate: Sendable {
         ])
     }()
 
-    private static let descriptor = JSONValue.object([
-        ("@id", .string("ro-crate-metadata.json")), ("@type", .string("CreativeWork")),
-        ("conformsTo", .reference("https://w3id.org/ro/crate/1.1")), ("about", .reference("./")),
-    ])
+    private static func descriptor(_ isWorkflow: Bool) -> JSONValue {
+        let base = "https://w3id.org/ro/crate/1.1"
+        return .object([
+            ("@id", .string("ro-crate-metadata.json")), ("@type", .string("CreativeWork")),
+            ("conformsTo", .references(isWorkflow ? [base, CrateProfile.workflowCrate.id] : [base])),
+            ("about", .reference("./")),
+        ])
+    }
+
+    /// For whoever finds the file and knows nothing of it.
+    static func readme(_ configurations: [ConfigurationDocument], _ time: Timestamp) -> String {
+        """
+        # \(configurations.map(\.title).joined(separator: ", "))
+
+        This is an export of jobctl, written at \(time). It holds all that is needed to run what is named above again:
+        container images (`blobs/`, `index.json`: an OCI image layout), configurations (`configurations/`), and what is
+        known of the runs so far (`runs/`, `trees/`, and as an RO-Crate in `ro-crate-metadata.json`). The data that the
+        runs read and wrote is not in it; its digests are.
+
+            jobctl archive import FILE.tar
+            jobctl rerun \(configurations.first?.names.first.map { "\($0.name)" } ?? "CONFIGURATION")
+
+        """
+    }
 
     private func description(of configurations: [ConfigurationDocument]) -> String {
         let text =
@@ -153,6 +173,14 @@ private struct CrateFiles {
             let path = "\(member.path)"
             if let slash = path.firstIndex(of: "/") { folders.insert(String(path[...slash])) }
             switch member.path {
+            case .readme:
+                parts.append(path)
+                entities.append(
+                    .object([
+                        ("@id", .string(path)), ("@type", .string("File")), ("name", .string("What this is")),
+                        ("about", .reference("./")), ("encodingFormat", Self.format("text/markdown")),
+                        ("contentSize", .string(String(member.size))),
+                    ]))
             case .layout, .index:
                 parts.append(path)
                 entities.append(Self.file(path, "The images as an OCI image layout", "application/json", member.size))
@@ -179,23 +207,25 @@ private struct CrateFiles {
         }
         self.parts = parts
         self.entities =
-            entities + [
+            entities
+            + Self.formats.map { format in
                 .object([
-                    ("@id", .string("https://www.nationalarchives.gov.uk/PRONOM/fmt/817")),
-                    ("@type", .string("WebSite")),
-                    ("name", .string("JSON Data Interchange Format")),
-                ]),
-                .object([
-                    ("@id", .string("https://www.nationalarchives.gov.uk/PRONOM/x-fmt/111")),
-                    ("@type", .string("WebSite")),
-                    ("name", .string("Plain Text File")),
-                ]),
-            ]
+                    ("@id", .string(Self.registry + format.number)), ("@type", .string("WebSite")),
+                    ("name", .string(format.name)),
+                ])
+            }
     }
 
+    private static let registry = "https://www.nationalarchives.gov.uk/PRONOM/"
+    private static let formats = [
+        (type: "application/json", number: "fmt/817", name: "JSON Data Interchange Format"),
+        (type: "text/plain", number: "x-fmt/111", name: "Plain Text File"),
+        (type: "text/markdown", number: "fmt/1149", name: "Markdown"),
+    ]
+
     static func format(_ type: String) -> JSONValue {
-        let number = type == "application/json" ? "fmt/817" : "x-fmt/111"
-        return .array([.string(type), .reference("https://www.nationalarchives.gov.uk/PRONOM/\(number)")])
+        let known = formats.first { $0.type == type }
+        return .array([.string(type)] + (known.map { [.reference(registry + $0.number)] } ?? []))
     }
 
     private static func file(_ path: String, _ name: String, _ type: String, _ size: Int64?) -> JSONValue {

@@ -2,6 +2,7 @@
 //
 //     jobctl-export.json                        this list: version, configurations, path, digest and size of all else
 //     ro-crate-metadata.json                    provenance as a Process Run Crate (ExportCrate.swift)
+//     README.md                                 what it is and how to use it, for whoever finds it
 //     oci-layout, index.json                    the images, for every tool that reads layouts
 //     configurations/<hex>.json                 canonical, as its digest is taken over it
 //     images/<hex>.json                         names and build records of an image
@@ -85,6 +86,7 @@ struct ExportedRun: Codable, Hashable, Sendable {
 /// Where a member stands in an export. There are no other paths.
 enum ExportPath: Hashable, CustomStringConvertible {
     case crate
+    case readme
     case layout
     case index
     case configuration(Digest)
@@ -100,6 +102,7 @@ enum ExportPath: Hashable, CustomStringConvertible {
     var description: String {
         switch self {
         case .crate: "ro-crate-metadata.json"
+        case .readme: "README.md"
         case .layout: "oci-layout"
         case .index: "index.json"
         case .configuration(let digest): "configurations/\(digest.hex).json"
@@ -124,6 +127,7 @@ enum ExportPath: Hashable, CustomStringConvertible {
         var found: ExportPath?
         switch (parts.first, parts.count) {
         case ("ro-crate-metadata.json", 1): found = .crate
+        case ("README.md", 1): found = .readme
         case ("oci-layout", 1): found = .layout
         case ("index.json", 1): found = .index
         case ("configurations", 2): found = digest(parts[1], ".json").map { .configuration($0) }

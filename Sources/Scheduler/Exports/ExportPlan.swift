@@ -70,6 +70,7 @@ struct ExportPlanner {
     mutating func plan(in held: Spool.Held) throws -> ExportPlan {
         for (index, source) in request.sources.enumerated() { try add(source, field: "$.sources[\(index)]") }
         try addLayout()
+        try add(.readme, scratch: Array(ExportCrate.readme(configurations, time).utf8))
         let metadata = crate.document(
             configurations: configurations, members: members, origin: origin, by: caller.name, at: time)
         try add(.crate, scratch: WireJSON.encode(metadata, pretty: true))
@@ -93,7 +94,7 @@ struct ExportPlanner {
     private static func rank(_ path: ExportPath) -> Int {
         switch path {
         case .crate: 0
-        case .layout, .index: 1
+        case .readme, .layout, .index: 1
         case .configuration, .image: 2
         case .run, .runFile: 3
         case .tree: 4

@@ -16,7 +16,7 @@ extension ExportReader {
                 switch path {
                 case .configuration(let digest): try take(configuration: digest, bytes, paths)
                 case .image(let digest): try take(image: digest, bytes)
-                case .crate, .layout, .index, .run, .runFile, .tree, .blob: break
+                case .crate, .readme, .layout, .index, .run, .runFile, .tree, .blob: break
                 }
             } catch { throw Self.named(error, "\(path)") }
         }

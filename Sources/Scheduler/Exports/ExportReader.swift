@@ -128,7 +128,7 @@ struct ExportReader {
                 guard digest == file.digest else {
                     throw refusal("\(quoted(file.path)) has another digest than its name")
                 }
-            case .crate, .layout, .index, .image, .run, .runFile: break
+            case .crate, .readme, .layout, .index, .image, .run, .runFile: break
             }
             paths.append(path)
         }
@@ -182,7 +182,7 @@ struct ExportReader {
             switch export.paths[index] {
             case .tree: try checkTree(at: start, size: file.size)
             case .runFile(_, let job, ExportPath.attempts): try checkAttempts(of: job, at: start, size: file.size)
-            case .crate, .layout, .index, .configuration, .image, .run, .runFile, .blob: break
+            case .crate, .readme, .layout, .index, .configuration, .image, .run, .runFile, .blob: break
             }
         } catch let problem as Problem {
             throw Self.refusal(problem.description, file.path)
@@ -195,7 +195,7 @@ struct ExportReader {
     private mutating func isDocument(_ index: Int) throws -> Bool {
         switch export.paths[index] {
         case .configuration, .image, .run: break
-        case .crate, .layout, .index, .runFile, .tree, .blob: return false
+        case .crate, .readme, .layout, .index, .runFile, .tree, .blob: return false
         }
         let file = export.list.files[index]
         guard file.size <= ExportList.documentLimit else {

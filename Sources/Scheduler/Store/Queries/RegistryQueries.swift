@@ -105,8 +105,8 @@ extension Store {
         }
     }
 
-    /// What configurations and imported runs need: images and files, each with the name of every configuration that needs it, the newest
-    /// first: `annual-temps@3`, or its digest if it has no name.
+    /// What configurations need, images and files, each with the name of every configuration that needs it, the newest
+    /// first: `annual-temps@3`, or its digest if it has no name. And what imported runs brought.
     func pinned() throws -> [(digest: Digest, isImage: Bool, by: String)] {
         let name = """
             COALESCE((SELECT v.name || '@' || v.version FROM configuration_versions v WHERE v.digest = c.digest
