@@ -76,7 +76,7 @@ import Testing
             }
         ),
         (
-            "a member twice", "behind its end",
+            "a member twice", "where its end should be",
             { file in
                 file.members.append(file.members[4])
                 return Array(file.bytes.dropLast(1024))
@@ -330,7 +330,7 @@ import Testing
             "a list of a tree that is none", "is no list of a tree",
             { file in
                 let name = try #require(file.names.first { $0.hasPrefix("trees/") })
-                let bytes = Array("f 644 1 zz data".utf8) + [0]
+                let bytes = Array("no list at all".utf8)
                 try file.replace(name, with: bytes, as: "trees/\(Digest(of: bytes).hex).txt")
                 return file.bytes
             }

@@ -171,21 +171,27 @@ package final class BareScheduler: Sendable {
 
     /// Starts it, and waits until it answers. It ends with this process.
     package func start() async throws {
+        if let process {
+            try await eventually("the scheduler that was killed is gone") { Foundation.kill(process, 0) != 0 }
+        }
         unlink(folder + "/scheduler.address")
+        // Its shell stays with it: what is inherited from Foundation would let a shell that ended seem to run.
         let line = """
-            "$1" --data-dir "$2" --admin-token-file "$2.token" >>"$2.log" 2>&1 & s=$!; echo $s > "$2.pid"
-            ( while kill -0 $s && kill -0 $3; do sleep 1; done; kill -0 $3 || kill -9 $s ) >>"$2.log" 2>&1 &
+            "$1" --data-dir "$2" --admin-token-file "$2.token" & s=$!; echo $s > "$2.pid"
+            while kill -0 $s && kill -0 $3; do sleep 0.2; done; kill -0 $3 || kill -9 $s
             """
-        let result = try await runProcess(
-            "sh", ["-c", line, "start", programs + "/jobctl-scheduler", folder, "\(getpid())"])
-        guard result.exitCode == 0 else { throw ProcessFailure(description: "\(result)") }
+        let shell = Process()
+        shell.executableURL = URL(filePath: "/bin/sh")
+        shell.arguments = ["-c", line, "start", programs + "/jobctl-scheduler", folder, "\(getpid())"]
+        shell.environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": folder]
+        shell.standardOutput = FileHandle.nullDevice
+        shell.standardError = FileHandle.nullDevice
+        try shell.run()
         try await eventually("the scheduler of \(folder) answers") { try await self.jobctl(["status"]).exitCode == 0 }
     }
 
     package func kill() {
-        guard let process else { return }
-        Foundation.kill(process, SIGKILL)
-        unlink(folder + ".pid")
+        if let process { Foundation.kill(process, SIGKILL) }
     }
 
     package func jobctl(_ arguments: [String], input: String = "") async throws -> ProcessResult {
