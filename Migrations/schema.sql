@@ -42,6 +42,11 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_live ON attempts (job, task, number)
     WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
 
+CREATE TABLE cluster (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    origin TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE configuration_versions (
     name TEXT NOT NULL,
     version INTEGER NOT NULL CHECK (version >= 1),
@@ -94,6 +99,33 @@ CREATE TABLE images (
     is_complete INTEGER NOT NULL CHECK (is_complete = 0 OR is_complete = 1),
     created_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE imported_files (
+    origin TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL CHECK (size >= 0),
+    PRIMARY KEY (origin, job, path),
+    FOREIGN KEY (origin, job) REFERENCES imported_runs (origin, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE imported_runs (
+    -- Rises with the time at which the jobs of one import were submitted.
+    id INTEGER NOT NULL PRIMARY KEY,
+    origin TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    configuration TEXT NOT NULL REFERENCES configurations (digest),
+    -- Of the job when it was exported: a later export replaces an earlier one.
+    revision INTEGER NOT NULL,
+    -- The job, its record and its data, as JSON.
+    content TEXT NOT NULL,
+    imported_at INTEGER NOT NULL,
+    imported_by TEXT NOT NULL,
+    UNIQUE (origin, job)
+) STRICT;
+
+CREATE INDEX imported_runs_by_configuration ON imported_runs (configuration, id);
 
 CREATE TABLE jobs (
     id INTEGER NOT NULL PRIMARY KEY,

@@ -67,16 +67,24 @@ package struct Submission: Sendable {
         let (id, old) = try original(of: request.source)
         guard var configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(
-                .notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
+                .notFound, "the configuration \(old.configuration) of \(quoted(request.source)) is not in the store",
+                field: "$.source")
         }
         guard !old.isShell || request.command != nil else {
             throw Problem(
-                .refused, "job \(id) was a shell, which cannot be repeated: name the job that it looked at",
+                .refused,
+                "\(quoted(request.source)) was a shell, which cannot be repeated: name the job that it looked at",
                 field: "$.source")
         }
         let queue = request.queue.flatMap(QueueName.init(rawValue:))
         var record: JobRecord
         if request.verify == true {
+            guard let id else {
+                throw Problem(
+                    .refused,
+                    "\(quoted(request.source)) has not run on this cluster yet: 'jobctl rerun' it, then compare with 'jobctl history'",
+                    field: "$.source")
+            }
             record = try old.verification(
                 of: id, owner: caller.identity, queue: queue, priority: request.priority, task: request.task)
             try mustHaveSucceeded(id, task: request.task)
@@ -156,7 +164,8 @@ package struct Submission: Sendable {
     // MARK: reruns
 
     /// The job that a rerun repeats: itself, or the newest of the configuration that is named.
-    private func original(of text: String) throws -> (JobID, JobRecord) {
+    /// Without an id: a job of another cluster, whose record came with an import.
+    private func original(of text: String) throws -> (JobID?, JobRecord) {
         if let id = JobID(text) {
             guard let record = try store.record(of: id) else {
                 throw Problem(.notFound, "there is no job \(id)", field: "$.source")
@@ -167,10 +176,15 @@ package struct Submission: Sendable {
             throw Problem(
                 .badRequest, "\(quoted(text)) is not a job id, NAME, NAME@VERSION or digest", field: "$.source")
         }
-        guard let digest = try store.configurationDigest(of: source), let id = try store.newestJob(of: digest),
-            let record = try store.record(of: id)
-        else { throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source") }
-        return (id, record)
+        guard let digest = try store.configurationDigest(of: source) else {
+            throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source")
+        }
+        if let id = try store.newestJob(of: digest), let record = try store.record(of: id) { return (id, record) }
+        guard let record = try store.newestImportedRecord(of: digest) else {
+            throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source")
+        }
+        let names = try store.configuration(digest)?.names ?? []
+        return (nil, record.versioned(names.first { text.hasPrefix($0.name.rawValue) } ?? names.first))
     }
 
     /// What has no result cannot be compared.

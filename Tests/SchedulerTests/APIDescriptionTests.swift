@@ -142,6 +142,25 @@ private struct Description {
         #expect(faults == [])
     }
 
+    @Test("what an import answers, and the runs that it brought, are as described")
+    func imports() async throws {
+        let bytes = try await APIUnderTest.with { api in
+            try await api.runExported()
+            return try await api.export("sum")
+        }
+        let description = try Description()
+        try await APIUnderTest.with { api in
+            let answer = try await api.importArchive(bytes)
+            let runs = try await api.call(.get, "/v1/configurations/sum/runs")
+            for (answer, method, path) in [
+                (answer, "POST", "/v1/archive/import"), (runs, "GET", "/v1/configurations/{source}/runs"),
+            ] {
+                let value = try JSONParser.parse(answer.bytes).json
+                #expect(description.faults(value, try description.answer(method, path, answer.status)) == [])
+            }
+        }
+    }
+
     @Test("the golden wire documents of requests and orders are as described")
     func wire() throws {
         let description = try Description()

@@ -89,8 +89,9 @@ extension JobSpec {
 extension JobRecord {
     /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace
     /// the old ones.
+    /// - Parameter job: nil if the old one is another cluster's.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
-    package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?)
+    package func rerun(_ choices: SubmissionChoices, of job: JobID?, owner: Identity, queue: QueueName?, priority: Int?)
         throws(Problem) -> JobRecord
     {
         let axes = shape.axisNames

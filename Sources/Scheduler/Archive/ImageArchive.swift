@@ -158,6 +158,15 @@ package final class ImageArchive: Sendable {
         if image.isComplete { try await loop.send(.imageStored(image.digest)) }
     }
 
+    /// Writes down an import, whole, and tells whoever waits for its images.
+    /// - Precondition: the caller has the gate, and has looked since that its content is here.
+    func keepAlone(_ imported: ImportedArchive) async throws {
+        try await loop.record(.archiveImported(imported))
+        stored.withLock { $0.forget() }
+        self.imported.withLock { $0.forget() }
+        for image in imported.images { try await loop.send(.imageStored(image.row.digest)) }
+    }
+
     /// Writes down that something is gone.
     /// - Precondition: the caller has the gate.
     func forgetAlone(_ entry: BookEntry) async throws {

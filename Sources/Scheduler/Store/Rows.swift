@@ -78,6 +78,8 @@ package enum BookEntry: Sendable {
     case manifestRemoved(repository: String, Digest)
     /// Nothing of the images is in the archive any more.
     case imagesForgotten([Digest])
+    /// An import, whole. The Stepper decides about its names first.
+    case archiveImported(ImportedArchive)
 }
 
 /// A submission whose image is pinned and whose files are stored.

@@ -214,6 +214,7 @@ extension Store {
             ])
         case .userRemoved(let name):
             try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])
+        case .archiveImported(let archive): try write(archive, db)
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
         }
     }

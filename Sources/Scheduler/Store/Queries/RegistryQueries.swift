@@ -105,8 +105,8 @@ extension Store {
         }
     }
 
-    /// What configurations need: images and files, each with the name of every configuration that needs it, the newest
-    /// first: `annual-temps@3`, or its digest if it has no name.
+    /// What configurations need, images and files, each with the name of every configuration that needs it, the newest
+    /// first: `annual-temps@3`, or its digest if it has no name. And what imported runs brought.
     func pinned() throws -> [(digest: Digest, isImage: Bool, by: String)] {
         let name = """
             COALESCE((SELECT v.name || '@' || v.version FROM configuration_versions v WHERE v.digest = c.digest
@@ -125,6 +125,9 @@ extension Store {
                     UNION
                     SELECT json_extract(f.value, '$.digest'), 0, \(name), c.created_at
                     FROM configurations c, json_each(c.content, '$.files') f
+                    UNION
+                    SELECT i.digest, 0, 'job ' || i.job || ' of ' || i.origin, r.imported_at
+                    FROM imported_files i JOIN imported_runs r ON r.origin = i.origin AND r.job = i.job
                     ORDER BY 4 DESC, 3
                     """
             ).map { row in

@@ -1,11 +1,12 @@
 // jobctl archive status|gc|verify: what the archive holds and why, and whether it is whole. Administrators only.
+// Exports and imports have a file of their own.
 import ArgumentParser
 import JobModel
 import SchedulerClient
 
 struct ArchiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "archive", abstract: "Look after the archive (administrators only).",
+        commandName: "archive", abstract: "Look after the archive; export from it, import into it.",
         discussion: """
             The archive keeps what every configuration needs for ever. Images that were
             pushed or imported stay while a name or repository has them. Examples:
@@ -13,8 +14,15 @@ struct ArchiveCommand: AsyncParsableCommand {
               jobctl archive
               jobctl archive gc --dry-run
               jobctl archive verify
+              jobctl archive export annual-temps -o annual-temps.tar
+              jobctl archive import annual-temps.tar
+
+            All but 'export' are for administrators.
             """,
-        subcommands: [ArchiveStatusCommand.self, ArchiveCollect.self, ArchiveVerify.self],
+        subcommands: [
+            ArchiveStatusCommand.self, ArchiveCollect.self, ArchiveVerify.self, ArchiveExport.self,
+            ArchiveImportCommand.self,
+        ],
         defaultSubcommand: ArchiveStatusCommand.self)
 }
 
