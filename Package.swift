@@ -113,9 +113,11 @@ let package = Package(
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
         // Static through and through: it starts in a millisecond, and runs as a container's init whatever the image has.
+        // Its entry point looks first whether it is an init.
+        .target(name: "CRunnerEntry", dependencies: ["CLinux"]),
         .executableTarget(
-            name: "jobctl-runner", dependencies: ["RunnerCore", "CLinux"], swiftSettings: settings,
-            linkerSettings: [.unsafeFlags(["-static-executable"])]),
+            name: "jobctl-runner", dependencies: ["RunnerCore", "CLinux", "CRunnerEntry"], swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-e", "-Xlinker", "jc_entry"])]),
         program("jobctl-simulate", ["Simulation", "JobModel", argumentParser]),
         program(
             "jobctl-bench",
