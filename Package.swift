@@ -82,7 +82,7 @@ let package = Package(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
             resources: [
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
-                .embedInCode("0003_image_builds.sql"),
+                .embedInCode("0003_image_builds.sql"), .embedInCode("0004_pulls_and_retention.sql"),
             ]
         ),
         library(
@@ -135,7 +135,7 @@ let package = Package(
         tests(
             "SchedulerTests",
             [
-                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
+                "Scheduler", "JobModel", "SchedulingCore", "OCI", "Registry", "SchedulerClient", "Migrations", "Worker",
                 "TestSupport", asyncAlgorithms, asyncHTTPClient, grdb, hummingbird, hummingbirdTesting, logging,
                 serviceLifecycle,
             ], resources: [.copy("Golden")]),

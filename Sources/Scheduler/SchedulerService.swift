@@ -32,6 +32,13 @@ package struct SchedulerOptions: Sendable {
     package var firstUsers: [FirstUser] = []
     /// Registries as `HOST:PORT` that are spoken to over plain HTTP. Loopback addresses always are.
     package var insecureRegistries: [String] = []
+    /// By registry, in the order in which they are asked before it.
+    package var mirrors: [String: [RegistryMirror]] = [:]
+    /// By registry, hosts that its password may be sent to besides its own.
+    package var tokenServices: [String: [String]] = [:]
+    package var registryTimeouts = RegistryTimeouts()
+    /// How long images are kept for submissions that do not say so.
+    package var keep = KeepPolicies()
     package var policy = Policy()
     /// The largest image file, and the largest blob that is pushed.
     package var importLimit = ByteCount(bytes: 64 << 30)
@@ -88,11 +95,14 @@ package struct SchedulerService: Sendable {
         let content = try ContentStore(directory: data + "/archive")
         let registry = RegistryClient(
             credentials: .standard(environment: ProcessInfo.processInfo.environment),
-            insecure: options.insecureRegistries)
+            insecure: options.insecureRegistries, timeouts: options.registryTimeouts, mirrors: options.mirrors,
+            tokenServices: options.tokenServices
+        ) { logger.warning("A mirror is passed over", metadata: ["error": "\($0)"]) }
         let files = BlockingWork()
         let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
         let puller = ImagePuller(
-            store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
+            store: store, loop: loop, archive: archive, content: content, registry: registry, clock: clock,
+            logger: logger)
         let tokens = TokenTable(try store.users())
         return APIServices(
             store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
@@ -108,7 +118,7 @@ package struct SchedulerService: Sendable {
             puller: puller,
             submission: Submission(
                 store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                files: files),
+                keep: options.keep, files: files),
             gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
             spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
             sessions: SessionBroker(patience: options.sessionPatience), files: files,

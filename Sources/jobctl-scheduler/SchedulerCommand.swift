@@ -32,6 +32,24 @@ struct SchedulerCommand: AsyncParsableCommand {
     var insecureRegistry: [String] = []
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "Where else a registry's images can be had, asked before it. May be repeated, in order.",
+            valueName: "registry=host[:port][/prefix]"))
+    var mirror: [String] = []
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Another host that a registry's password may be sent to when it asks for that. May be repeated.",
+            valueName: "registry=host"))
+    var tokenService: [String] = []
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How long the archive keeps images for jobs that do not say so: always, on-success or never; for all queues or for one. May be repeated.",
+            valueName: "[queue=]policy"))
+    var keep: [String] = []
+    @Option(
+        name: .long,
         help:
             "Where clients reach this scheduler, as https://HOST[:PORT], if a proxy with TLS stands in front: registry clients then use the token flow there."
     )
@@ -63,6 +81,9 @@ struct SchedulerCommand: AsyncParsableCommand {
         var options = SchedulerOptions(dataDirectory: dataDir)
         (options.host, options.port) = try SchedulerOptions.address(listen)
         options.insecureRegistries = insecureRegistry
+        options.mirrors = try SchedulerOptions.mirrors(mirror)
+        options.tokenServices = try SchedulerOptions.tokenServices(tokenService)
+        options.keep = try SchedulerOptions.keepPolicies(keep)
         if let publicUrl { options.publicURL = try SchedulerOptions.publicURL(publicUrl) }
         if let file = adminTokenFile {
             let user = Caller(

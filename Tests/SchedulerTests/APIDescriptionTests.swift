@@ -106,6 +106,7 @@ private struct Description {
                 ("/v1/attempts/{attempt}/files/{slot}", "/v1/attempts/1.1.1/files/out", ""),
                 ("/v1/attempts/{attempt}/differences/{other}", "/v1/attempts/1.1.1/differences/1.1.1", ""),
                 ("/v1/images", "/v1/images", ""),
+                ("/v1/images/pulls", "/v1/images/pulls", ""),
                 ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
                 ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
             ]
@@ -183,7 +184,8 @@ private struct Description {
             startedAt: Timestamp("2026-11-24T13:30:00Z"), finishedAt: Timestamp("2026-11-24T13:31:00Z"),
             inputs: [SlotName(rawValue: "in")!: tree],
             outputs: [SlotName(rawValue: "out")!: tree],
-            usage: Usage(cpuSeconds: 1.5, maxMemory: ByteCount(bytes: 7), wallSeconds: 2))
+            usage: Usage(cpuSeconds: 1.5, maxMemory: ByteCount(bytes: 7), wallSeconds: 2),
+            imageManifest: Digest(of: "manifest"))
         for (sequence, live, reports) in [(1, [], []), (2, [attempt], [report])]
             as [(Int64, [AttemptID], [AttemptReport])]
         {

@@ -74,8 +74,8 @@ package struct ArchiveCare: Sendable {
             let result = ArchiveCollection(dryRun: dryRun, deleted: survey.unneededShare)
             guard !dryRun, !survey.unneeded.isEmpty else { return result }
             let gone = survey.unneeded.map(\.digest)
-            let images = try store.imageDigests()
-            let forgotten = gone.filter { images[$0] != nil }
+            let (images, manifests) = (try store.imageDigests(), try store.knownManifests())
+            let forgotten = gone.filter { images[$0] != nil || manifests.contains($0) }
             if !forgotten.isEmpty { try await archive.forgetAlone(.imagesForgotten(forgotten)) }
             try await files.runLong { for digest in gone { try content.remove(digest) } }
             return result

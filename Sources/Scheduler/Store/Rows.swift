@@ -62,6 +62,8 @@ package struct RegistryManifestRow: Hashable, Sendable {
     /// Nil for what was imported or pulled.
     package var pushedBy: UserName?
     package var createdAt: Timestamp
+    /// It came with a job's image, and stays as long as a configuration needs that.
+    package var isPulled = false
 }
 
 /// Rows beside the core's that go through the one writer.

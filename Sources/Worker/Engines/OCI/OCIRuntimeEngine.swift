@@ -78,8 +78,10 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     // MARK: Life of a container
 
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
-        try await roots.root(of: image).lease.release()
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
+        let (root, lease) = try await roots.root(of: image)
+        lease.release()
+        return root.manifest
     }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
