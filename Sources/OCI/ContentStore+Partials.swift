@@ -6,9 +6,14 @@ import JobModel
 extension ContentStore {
     func partialPath(of digest: Digest) -> String { "\(directory)/partial/\(digest.hex)" }
 
-    /// A writer that goes on where an earlier one of the same blob ended, or a plain one while another has it.
+    /// A writer that goes on where an earlier one of the same blob ended, or a plain one if another has it for more
+    /// than three seconds. Blocks.
     package func writer(resuming digest: Digest, size: Int64) throws(OCIError) -> BlobWriter {
-        if let writer = try BlobWriter(resuming: digest, limit: size, in: self) { return writer }
+        // One that was given up holds it until its connection has ended, a moment later.
+        for _ in 0..<100 {
+            if let writer = try BlobWriter(resuming: digest, limit: size, in: self) { return writer }
+            usleep(30_000)
+        }
         return try writer()
     }
 

@@ -1,4 +1,4 @@
-// The options that are about other registries and about what is kept of their images, from their texts.
+// The options that are about other registries and about what is kept how long, from their texts.
 import JobModel
 import Registry
 
@@ -51,6 +51,35 @@ extension SchedulerOptions {
             policies.byQueue[queue] = policy
         }
         return policies
+    }
+
+    /// Ages such as `90d`, sizes such as `100GiB`; nil for no limit.
+    package static func retention(
+        keepLogs: String?, logBudget: String?, keepManifests: String?, manifestBudget: String?
+    ) throws(Problem) -> RetentionPolicy {
+        var policy = RetentionPolicy()
+        policy.logs.age = try age(keepLogs, "--keep-logs")
+        policy.logs.budget = try size(logBudget, "--log-budget")
+        policy.manifests.age = try age(keepManifests, "--keep-manifests")
+        policy.manifests.budget = try size(manifestBudget, "--manifest-budget")
+        return policy
+    }
+
+    private static func age(_ text: String?, _ option: String) throws(Problem) -> TimeSpan? {
+        guard let text else { return nil }
+        guard let span = TimeSpan(text), span >= .minutes(60) else {
+            throw Problem(
+                .badRequest, "\(quoted(text)) must be a time of at least 1h, for example 90d", field: option)
+        }
+        return span
+    }
+
+    private static func size(_ text: String?, _ option: String) throws(Problem) -> ByteCount? {
+        guard let text else { return nil }
+        guard let size = ByteCount(text) else {
+            throw Problem(.badRequest, "\(quoted(text)) must be a size, for example 100GiB", field: option)
+        }
+        return size
     }
 
     private static func pairs(

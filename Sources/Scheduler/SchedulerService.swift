@@ -39,6 +39,7 @@ package struct SchedulerOptions: Sendable {
     package var registryTimeouts = RegistryTimeouts()
     /// How long images are kept for submissions that do not say so.
     package var keep = KeepPolicies()
+    package var retention = RetentionPolicy()
     package var policy = Policy()
     /// The largest image file, and the largest blob that is pushed.
     package var importLimit = ByteCount(bytes: 64 << 30)
@@ -104,18 +105,23 @@ package struct SchedulerService: Sendable {
             store: store, loop: loop, archive: archive, content: content, registry: registry, clock: clock,
             logger: logger)
         let tokens = TokenTable(try store.users())
+        let logs = try LogFiles(directory: data + "/logs", limit: options.logLimit)
+        let trees = Trees(
+            lists: try CompressedStore(directory: data + "/trees"),
+            comparisons: try ComparisonFiles(directory: data + "/comparisons"),
+            removed: { try store.treeRemoved($0) })
         return APIServices(
             store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
             uploadLimit: options.importLimit, tokens: tokens,
             registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
-            logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
-            trees: Trees(
-                lists: try CompressedStore(directory: data + "/trees"),
-                comparisons: try ComparisonFiles(directory: data + "/comparisons")),
+            logs: logs, trees: trees,
             linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
             care: ArchiveCare(
                 store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
             puller: puller,
+            retention: Retention(
+                store: store, loop: loop, logs: logs, trees: trees, files: files, policy: options.retention,
+                clock: clock, logger: logger),
             submission: Submission(
                 store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
                 keep: options.keep, files: files),
@@ -136,6 +142,7 @@ package struct SchedulerService: Sendable {
             services: [
                 services.loop, services.uploads,
                 ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
+                ServiceOnExecutor(service: services.retention, executor: globalConcurrentExecutor),
             ],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)

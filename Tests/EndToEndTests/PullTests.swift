@@ -83,7 +83,8 @@ extension EndToEnd {
                     resources: {cpus: 0.1, memory: 32MiB}
                     """)
                 try await eventually("half of the layer has come") {
-                    try await c.ok("show", id).contains("(5") && c.ok("image", "pulls").contains("pulling")
+                    let (job, pulls) = (try await c.ok("show", id), try await c.ok("image", "pulls"))
+                    return job.contains("(5") && pulls.contains("pulling")
                 }
                 try await c.kill(.scheduler)
                 isOpen.withLock { $0 = true }

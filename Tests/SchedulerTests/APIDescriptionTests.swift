@@ -109,6 +109,7 @@ private struct Description {
                 ("/v1/images/pulls", "/v1/images/pulls", ""),
                 ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
                 ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
+                ("/v1/archive", "/v1/archive", ""),
             ]
             var faults: [String] = []
             for (path, uri, _) in calls {
@@ -127,6 +128,7 @@ private struct Description {
                 ("POST", "/v1/jobs/{id}/cancel", "/v1/jobs/3/cancel", "", 200),
                 ("POST", "/v1/workers/{name}/drain", "/v1/workers/node1/drain", "", 200),
                 ("POST", "/v1/workers/{name}/resume", "/v1/workers/node1/resume", "", 200),
+                ("POST", "/v1/archive/gc", "/v1/archive/gc", "", 200),
                 ("POST", "/v1/users", "/v1/users", #"{"name": "eve", "role": "user", "uid": 7, "gid": 8}"#, 201),
             ] {
                 let answer = try await api.call(.post, uri, as: .admin, json: body)

@@ -55,9 +55,11 @@ package struct ArchiveCare: Sendable {
     }
 
     func status() async throws -> ArchiveStatus {
-        let survey = try await files.runLong { try self.survey() }
-        return ArchiveStatus(
+        let (survey, partials) = try await files.runLong { (try self.survey(), try content.partials()) }
+        var status = ArchiveStatus(
             pinned: survey.pinned, named: survey.kept, recent: survey.fresh, unneeded: survey.unneededShare)
+        status.partial = partials.reduce(into: ArchiveShare()) { $0.add($1) }
+        return status
     }
 
     /// Deletes what nothing needs, or says what it would delete.

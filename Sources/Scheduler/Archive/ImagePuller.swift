@@ -1,6 +1,6 @@
-// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, a few at a time, again after a
-// failure with a longer pause, and anew after a restart, where it broke off. A registry that asks for patience gets it,
-// without counting as a failure. When it gives up, the jobs that wait are held with the reason.
+// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, a few at a time, again after
+// a failure with a longer pause, and anew after a restart, where it broke off. A registry that asks for patience gets
+// it, without counting as a failure. When it gives up, the jobs that wait are held with the reason.
 import JobModel
 import Logging
 import OCI

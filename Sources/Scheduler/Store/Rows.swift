@@ -80,6 +80,17 @@ package enum BookEntry: Sendable {
     case manifestRemoved(repository: String, Digest)
     /// Nothing of the images is in the archive any more.
     case imagesForgotten([Digest])
+    /// The retention policy removed their output.
+    case logsRemoved([AttemptID], at: Timestamp)
+    /// The retention policy removed the lists behind them.
+    case treesRemoved([Digest], at: Timestamp)
+    case keysForgotten([SubmissionKey])
+}
+
+/// A submission's key, and whose.
+package struct SubmissionKey: Hashable, Sendable {
+    let user: UserName
+    let key: String
 }
 
 /// A submission whose image is pinned and whose files are stored.

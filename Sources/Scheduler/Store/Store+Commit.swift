@@ -216,6 +216,7 @@ extension Store {
         case .userRemoved(let name):
             try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
+        case .logsRemoved, .treesRemoved, .keysForgotten: try writeRemovals(entry, db)
         }
     }
 }

@@ -35,7 +35,7 @@ extension Store {
                         .execute(arguments: [digest.description])
                 }
             }
-        case .userSaved, .userRemoved: return
+        case .userSaved, .userRemoved, .logsRemoved, .treesRemoved, .keysForgotten: return
         }
     }
 

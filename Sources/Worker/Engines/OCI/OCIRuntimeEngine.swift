@@ -79,9 +79,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     // MARK: Life of a container
 
     package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
-        let (root, lease) = try await roots.root(of: image)
-        lease.release()
-        return root.manifest
+        try await roots.manifest(of: image)
     }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
