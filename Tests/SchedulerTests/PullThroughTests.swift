@@ -24,7 +24,8 @@ private struct ServedImage: Sendable {
             #"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}"#.utf8)
         manifest = Manifest.imageBytes(
             configuration: Descriptor(
-                mediaType: MediaType.configuration, digest: Digest(of: configuration), size: Int64(configuration.count)),
+                mediaType: MediaType.configuration, digest: Digest(of: configuration),
+                size: Int64(configuration.count)),
             layers: [Descriptor(mediaType: MediaType.layer, digest: Digest(of: layer), size: Int64(layer.count))])
     }
 
