@@ -83,6 +83,7 @@ let package = Package(
             resources: [
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
                 .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
+                .embedInCode("0005_pulls_and_retention.sql"),
             ]
         ),
         library(
@@ -137,7 +138,7 @@ let package = Package(
         tests(
             "SchedulerTests",
             [
-                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
+                "Scheduler", "JobModel", "SchedulingCore", "OCI", "Registry", "SchedulerClient", "Migrations", "Worker",
                 "TestSupport", asyncAlgorithms, asyncHTTPClient, grdb, hummingbird, hummingbirdTesting, logging,
                 serviceLifecycle,
             ], resources: [.copy("Golden")]),

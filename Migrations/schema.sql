@@ -31,7 +31,7 @@ CREATE TABLE attempts (
     wall_seconds REAL,
     -- Tree digests by slot, as JSON.
     inputs TEXT,
-    outputs TEXT,
+    outputs TEXT, image_manifest TEXT,
     PRIMARY KEY (job, task, number),
     FOREIGN KEY (job, task) REFERENCES tasks (job, task),
     -- Every attempt that ended has a reason, and a success has the proof of its exit code.
@@ -152,7 +152,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL,
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'),
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 
@@ -163,6 +163,14 @@ CREATE INDEX jobs_by_name ON jobs (name, id);
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 
 CREATE INDEX jobs_by_state ON jobs (state, id);
+
+CREATE TABLE log_removals (
+    job INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    removed_at INTEGER NOT NULL,
+    PRIMARY KEY (job, task, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE quarantine (
     kind TEXT NOT NULL,
@@ -184,7 +192,7 @@ CREATE TABLE registry_manifests (
     annotations TEXT,
     -- Null for what was imported or pulled.
     pushed_by TEXT,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, is_pulled INTEGER NOT NULL DEFAULT 0 CHECK (is_pulled = 0 OR is_pulled = 1),
     PRIMARY KEY (repository, digest)
 ) STRICT;
 
@@ -211,6 +219,11 @@ CREATE TABLE totals (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     content TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE tree_removals (
+    digest TEXT NOT NULL PRIMARY KEY,
+    removed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,

@@ -15,6 +15,8 @@ package struct Submission: Sendable {
     let archive: ImageArchive
     let puller: ImagePuller
     let registry: RegistryClient
+    /// For submissions that do not say how long images are kept.
+    let keep: KeepPolicies
     let files: BlockingWork
 
     /// Answers after the commit. The same key with the same request gives the same job again.
@@ -46,7 +48,8 @@ package struct Submission: Sendable {
                 uniqueKeysWithValues: zip(parsed.spec.services.map(\.name), images.dropFirst())))
         let json = configuration.canonicalJSON
         let record = try parsed.spec.record(
-            configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices)
+            configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices,
+            keep: keep)
         let isStored = try areStored(record)
         if !isStored {
             for (wanted, image) in zip(parsed.spec.wantedImages, images) {
@@ -93,6 +96,7 @@ package struct Submission: Sendable {
                 SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
                 owner: caller.identity, queue: queue, priority: request.priority)
         }
+        if let keep = request.keep { record.keep = keep }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
@@ -104,12 +108,13 @@ package struct Submission: Sendable {
     }
 
     private func accept(_ submission: AcceptedSubmission) async throws -> JobDocument {
-        let document = try await loop.submit(submission)
+        var document = try await loop.submit(submission)
         if !submission.imageIsStored {
             for (text, image) in submission.record.images {
                 guard let reference = ImageReference(text) else { continue }
                 puller.want(ImagePuller.Wanted(reference: reference, image: image))
             }
+            document.pulls = puller.pulls(for: document)
         }
         return document
     }

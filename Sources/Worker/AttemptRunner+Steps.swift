@@ -11,12 +11,13 @@ extension AttemptRunner {
         report(.preparing)
         let (configuration, files) = (record.configuration, services.files)
         let original = try await original()
-        try await untilStop { () async throws(AttemptFailure) in
+        record.progress.imageManifest = try await untilStop { () async throws(AttemptFailure) in
             try await self.engine(.imageError) { (engine) async throws(EngineError) in
-                try await engine.ensureImage(configuration.image)
+                let manifest = try await engine.ensureImage(configuration.image)
                 for (_, service) in configuration.services.sorted(by: { $0.key < $1.key }) {
                     try await engine.ensureImage(service.image)
                 }
+                return manifest
             }
         }
         var mounts: [ContainerMount] = []

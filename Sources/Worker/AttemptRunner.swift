@@ -84,7 +84,7 @@ actor AttemptRunner {
     /// of trees · 11. ask to publish, publish (a verification compares instead) ·
     /// 12. report · 13. clean up when told to forget
     private func run() async {
-        if let report = record.progress.report, report.state.isTerminal { return services.report(report) }
+        if let report = record.progress.report, report.state.isTerminal { return say(report) }
         let outcome = await self.outcome()
         await shipper.finish { await self.isSilent }
         await trees.ship(record.progress.inputs ?? [:]) { await self.isSilent }
@@ -310,6 +310,8 @@ actor AttemptRunner {
     func say(_ report: AttemptReport, isKept: Bool = false) {
         guard !isSilent else { return }
         if isKept { try? journal() }  // allowed: without the record, a crash ends as "lost", never as a success
+        var report = report
+        report.imageManifest = record.progress.imageManifest
         services.report(report)
     }
 

@@ -82,6 +82,13 @@ enum Given {
         try integer(text, in: -SpecLimits.priority...SpecLimits.priority)
     }
 
+    static func keep(_ text: String) throws -> KeepPolicy {
+        guard let policy = KeepPolicy(rawValue: text) else {
+            throw ValidationError("write always, on-success or never")
+        }
+        return policy
+    }
+
     static func integer(_ text: String, in range: ClosedRange<Int>) throws -> Int {
         guard let number = Int(text), range.contains(number) else {
             throw ValidationError("write a number from \(range.lowerBound) to \(range.upperBound)")

@@ -141,7 +141,7 @@ extension EndToEnd {
         }
 
         /// An image as an OCI layout whose `/marker` holds `marker`.
-        private static func image(_ marker: String, _ c: ClusterUnderTest) async throws -> String {
+        static func image(_ marker: String, _ c: ClusterUnderTest) async throws -> String {
             let tar = try await busyboxArchive(in: c.folder, marker: marker)
             let layout = "\(c.folder)/layout-\(marker)"
             let build = """

@@ -37,6 +37,7 @@ struct APIUnderTest: Sendable {
         _ setup: TestingSetup = .router, directory given: String? = nil,
         importLimit: ByteCount? = nil, logLimit: ByteCount? = nil, sessionPatience: Duration? = nil,
         archiveGrace: Duration? = nil, uploadPatience: Duration? = nil, publicURL: String? = nil,
+        options change: @Sendable (inout SchedulerOptions) -> Void = { _ in },
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
         let directory =
@@ -51,6 +52,7 @@ struct APIUnderTest: Sendable {
             options.firstUsers.append(
                 SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
         }
+        change(&options)
         if let importLimit { options.importLimit = importLimit }
         if let logLimit { options.logLimit = logLimit }
         if let archiveGrace { options.archiveGrace = archiveGrace }

@@ -129,10 +129,12 @@ package final class ImageArchive: Sendable {
     func keep(_ image: StoredImage, pulled reference: ImageReference) async throws {
         // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
         let name = reference.digest == nil ? "\(reference.name)@\(image.digest)" : reference.description
-        try await keep(image, as: name, in: "\(reference.registry)/\(reference.repository)")
+        try await keep(image, as: name, in: "\(reference.registry)/\(reference.repository)", isPulled: true)
     }
 
-    private func keep(_ image: StoredImage, as name: String, in repository: String) async throws {
+    private func keep(
+        _ image: StoredImage, as name: String, in repository: String, isPulled: Bool = false
+    ) async throws {
         try await gate.alone { [self] in
             let (image, tree) = try await files.run { [content] in
                 (try inspectImage(image.digest, in: content), try manifestTree(image.digest, in: content))
@@ -140,7 +142,11 @@ package final class ImageArchive: Sendable {
             guard image.isComplete else {
                 throw Problem(.unavailable, "blobs of the image were deleted while it was stored: try again")
             }
-            let manifests = tree.map { RegistryManifestRow($0, in: repository, by: nil, at: clock.now().wall) }
+            let manifests = tree.map { facts in
+                var row = RegistryManifestRow(facts, in: repository, by: nil, at: clock.now().wall)
+                row.isPulled = isPulled
+                return row
+            }
             try await keepAlone(image, as: name, manifests: manifests)
         }
     }

@@ -270,7 +270,7 @@ struct ExportPlanner {
         guard request.withoutLogs != true, attempt.state.value?.isTerminal == true else { return }
         for stream in LogStream.allCases {
             let key = LogKey(attempt: attempt.id, stream: stream)
-            guard let extent = logs.extent(of: key), extent.size > 0 else { continue }
+            guard let extent = try logs.extent(of: key), extent.size > 0 else { continue }
             var (offset, hash) = (Int64(0), DigestBuilder())
             while offset < extent.size {
                 let piece = try logs.read(key, from: offset, count: Int(min(1 << 20, extent.size - offset)))

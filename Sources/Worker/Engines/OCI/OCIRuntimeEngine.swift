@@ -80,8 +80,8 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     // MARK: Life of a container
 
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
-        try await roots.root(of: image).lease.release()
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
+        try await roots.manifest(of: image)
     }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {

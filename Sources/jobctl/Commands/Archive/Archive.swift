@@ -40,7 +40,10 @@ struct ArchiveStatusCommand: AsyncParsableCommand {
                     ("needed by configurations", status.pinned), ("needed by names and repositories", status.named),
                     ("not needed, but recent", status.recent),
                     ("not needed ('archive gc' deletes it)", status.unneeded),
-                ].map { [$0, String($1.blobs), $1.size.description] })
+                ].map { [$0, String($1.blobs), $1.size.description] }
+                    + (status.partial.map { [["begun, to be taken up", String($0.blobs), $0.size.description]] } ?? []))
+                + [("logs", status.logs), ("lists of files", status.manifests)]
+                .compactMap { name, share in share.map { "\n\(name): \($0.sentence)" } }.joined()
         }
     }
 }
@@ -50,7 +53,9 @@ struct ArchiveCollect: AsyncParsableCommand {
         commandName: "gc", abstract: "Delete what nothing needs.",
         discussion: """
             Never deletes what a configuration, a name or a repository needs, nor what was
-            pushed or used within the last hour. Pushes and pulls may go on meanwhile.
+            pushed or used within the last hour. Pushes and pulls may go on meanwhile. Logs
+            and lists of files go by the scheduler's retention policy (--keep-logs and so
+            on), which is applied every ten minutes and now.
             """)
     @Flag(help: "Only say what would be deleted.") var dryRun = false
     @OptionGroup var global: GlobalOptions
@@ -58,7 +63,14 @@ struct ArchiveCollect: AsyncParsableCommand {
     func run() async throws {
         let result = try await global.client().collectArchive(dryRun: dryRun)
         try Render.one(result, quiet: String(result.deleted.blobs), global.format) {
-            "\(dryRun ? "would delete" : "deleted") \(result.deleted.blobs) blobs, \(result.deleted.size)"
+            let verb = dryRun ? "would delete" : "deleted"
+            let blobs = "\(verb) \(result.deleted.blobs) blobs, \(result.deleted.size)"
+            let others = [("logs", result.logs), ("lists of files", result.manifests)].compactMap { name, share in
+                share.flatMap {
+                    $0.blobs == 0 ? nil : "\(verb) \($0.blobs) \(name), \($0.size), by the retention policy"
+                }
+            }
+            return ([blobs] + others).joined(separator: "\n")
         }
     }
 }
@@ -88,6 +100,14 @@ struct ArchiveVerify: AsyncParsableCommand {
         let result = whole
         try Render.one(result, quiet: String(result.damaged.count), global.format) { result.page }
         guard result.damaged.isEmpty else { throw ExitCode(ProblemKind.refused.exitCode) }
+    }
+}
+
+extension RetainedShare {
+    fileprivate var sentence: String {
+        let limits = [keep.map { "kept for \($0)" }, budget.map { "at most \($0)" }].compactMap(\.self)
+        let since = oldest.map { ", the oldest of \($0.day)" } ?? ""
+        return "\(files) files, \(size)\(since); " + (limits.isEmpty ? "kept for ever" : limits.joined(separator: ", "))
     }
 }
 
