@@ -134,6 +134,9 @@ extension Cluster {
             }
         }
         workers[slot].strangers = strangers
+        let runsStrangers = strangers.ids.contains { strangers[$0]?.hasEnded == false }
+        if workers[slot].runsStrangers, !runsStrangers { roomGrew() }
+        workers[slot].runsStrangers = runsStrangers
     }
 
     // MARK: drain and resume

@@ -19,6 +19,7 @@ struct RunnerServices: Sendable {
     let files: FileCache
     let fingerprints: Fingerprinter
     let sentTrees = SentTrees()
+    let lease = WorkerLease()
     /// For mounts, publishing and cleaning: file servers may let them hang.
     let work = BlockingWork(width: 16)
     var logLimit = LogFiles.standardLimit
