@@ -10,6 +10,12 @@ import NIOCore
 import Scheduler
 import TestSupport
 
+/// What a test wants to be otherwise than a scheduler's options are by default.
+struct OptionChange: Sendable {
+    let apply: @Sendable (inout SchedulerOptions) -> Void
+    init(_ apply: @escaping @Sendable (inout SchedulerOptions) -> Void) { self.apply = apply }
+}
+
 struct APIUnderTest: Sendable {
     /// Who calls. `ada` and `bob` have the role user.
     enum Who: String, CaseIterable { case ada, bob, admin, worker, nobody }
@@ -37,7 +43,7 @@ struct APIUnderTest: Sendable {
         _ setup: TestingSetup = .router, directory given: String? = nil,
         importLimit: ByteCount? = nil, logLimit: ByteCount? = nil, sessionPatience: Duration? = nil,
         archiveGrace: Duration? = nil, uploadPatience: Duration? = nil, publicURL: String? = nil,
-        options change: @Sendable (inout SchedulerOptions) -> Void = { _ in },
+        options change: OptionChange? = nil,
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
         let directory =
@@ -52,7 +58,7 @@ struct APIUnderTest: Sendable {
             options.firstUsers.append(
                 SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
         }
-        change(&options)
+        change?.apply(&options)
         if let importLimit { options.importLimit = importLimit }
         if let logLimit { options.logLimit = logLimit }
         if let archiveGrace { options.archiveGrace = archiveGrace }

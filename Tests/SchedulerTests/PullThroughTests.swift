@@ -138,7 +138,7 @@ extension APIUnderTest {
                 : image.reply(to: request)
         }
         defer { server.stop() }
-        try await APIUnderTest.with(options: { $0.registryTimeouts.patience = 1 }) { [image] api in
+        try await APIUnderTest.with(options: OptionChange { $0.registryTimeouts.patience = 1 }) { [image] api in
             let job = try await api.submit(image, at: server)
             try await eventually("the registry was asked again") { server.requests.count == 2 }
             try await eventually("it waits") { try await api.pulls().first?.state == .known(.waiting) }
@@ -190,7 +190,7 @@ extension APIUnderTest {
         let server = try ScriptedServer { [image] in image.reply(to: $0) }
         defer { server.stop() }
         let mirrors = try SchedulerOptions.mirrors(["registry.invalid=\(server.address)"])
-        try await APIUnderTest.with(options: { $0.mirrors = mirrors }) { [image] api in
+        try await APIUnderTest.with(options: OptionChange { $0.mirrors = mirrors }) { [image] api in
             let job = try await api.submit(#"{"name": "a", "image": "registry.invalid/app:1", "command": ["a"]}"#)
             #expect(job.image.digest == image.digest)
             try await eventually("the image is here") { try await api.has(image) }
@@ -207,7 +207,7 @@ extension APIUnderTest {
         }
         defer { server.stop() }
         let policies = try SchedulerOptions.keepPolicies(["scratch=never"])
-        try await APIUnderTest.with(archiveGrace: .zero, options: { $0.keep = policies }) { api in
+        try await APIUnderTest.with(archiveGrace: .zero, options: OptionChange { $0.keep = policies }) { api in
             var jobs: [JobDocument] = []
             for (image, more) in zip(
                 images,

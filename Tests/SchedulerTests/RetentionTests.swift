@@ -117,7 +117,7 @@ import Testing
         policy.logs.age = .zero
         policy.manifests.age = .zero
         let zero = policy
-        try await APIUnderTest.with(directory: directory, options: { $0.retention = zero }) { api in
+        try await APIUnderTest.with(directory: directory, options: OptionChange { $0.retention = zero }) { api in
             let before = try await api.call(.get, "/v1/jobs/1/attempts").bytes
             try await eventually("it would be removed") {
                 let trial = try await Self.collect(api, dryRun: true)
@@ -151,7 +151,7 @@ import Testing
         var policy = RetentionPolicy()
         policy.logs.age = .zero
         let zero = policy
-        try await APIUnderTest.with(options: { $0.retention = zero }) { api in
+        try await APIUnderTest.with(options: OptionChange { $0.retention = zero }) { api in
             try await Self.run(api, ends: false)
             let old = [FileAttributeKey.modificationDate: Date(timeIntervalSince1970: 1_000_000_000)]
             try FileManager.default.setAttributes(old, ofItemAtPath: api.directory + "/logs/1/1.1.stdout")
@@ -165,7 +165,7 @@ import Testing
         var policy = RetentionPolicy()
         policy.manifests.age = .minutes(60)
         let hour = policy
-        try await APIUnderTest.with(options: { $0.retention = hour }) { api in
+        try await APIUnderTest.with(options: OptionChange { $0.retention = hour }) { api in
             try await Self.run(api)
             let hex = Digest(of: Self.list).hex
             let path = "\(api.directory)/trees/\(hex.prefix(2))/\(hex).zst"
@@ -181,7 +181,7 @@ import Testing
         var policy = RetentionPolicy()
         policy.keys = .zero
         let zero = policy
-        try await APIUnderTest.with(options: { $0.retention = zero }) { api in
+        try await APIUnderTest.with(options: OptionChange { $0.retention = zero }) { api in
             func submit(_ key: String) async throws -> JobID {
                 try await api.call(
                     .post, "/v1/jobs", headers: [.init("Idempotency-Key")!: key], json: #"{"spec": \#(pinnedSpec)}"#
