@@ -204,6 +204,20 @@ extension World {
         plan(.agentStarts(agent), in: dice.pick([10, 1_000, 10_000, 40_000]))
     }
 
+    /// The scheduler takes it for an older life, as after a call of that life which came late: it stops everything and
+    /// ends, and whatever watches over it starts it again.
+    mutating func agentIsSuperseded(_ agent: Int, _ incarnation: String) {
+        guard agents[agent].isUp, agents[agent].worker.incarnation == incarnation else { return }
+        tally.saw(.superseded)
+        for id in agents[agent].worker.live {
+            agents[agent].kill(id)
+            agents[agent].worker.report(id, .lost, reason: .workerLost)
+        }
+        agents[agent].isUp = false
+        agents[agent].openCall = nil
+        plan(.agentStarts(agent), in: dice.pick([1_000, 10_000]))
+    }
+
     /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old
     /// journal.
     mutating func hostIsLost(_ agent: Int) {

@@ -107,6 +107,8 @@ extension World {
                 if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }
                 truth.cancelled.insert(job)
             }
+        case (.call(let agent, let incarnation, _, false), .refused(let problem)) where problem.field == "incarnation":
+            plan(.agentIsSuperseded(agent, incarnation: incarnation), in: delay())
         case (.call(let agent, let incarnation, let sequence, false), .refused):
             plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
         default: break

@@ -19,6 +19,7 @@ enum Happening {
     case outputIsPublished(Int, AttemptID, incarnation: String)
     case leaseIsChecked(Int)
     case agentNotices(Int)
+    case agentIsSuperseded(Int, incarnation: String)
     case agentStarts(Int)
     case fault
     case userSubmits(Int)
@@ -29,7 +30,8 @@ enum Happening {
     var needsAgent: Int? {
         switch self {
         case .agentCalls(let agent, _), .callTimesOut(let agent, _, _), .answerArrives(let agent, _, _, _),
-            .containerIsKilled(let agent, _, _), .outputIsPublished(let agent, _, _), .agentNotices(let agent):
+            .containerIsKilled(let agent, _, _), .outputIsPublished(let agent, _, _), .agentNotices(let agent),
+            .agentIsSuperseded(let agent, _):
             agent
         default: nil
         }
@@ -215,6 +217,7 @@ struct World {
         case .outputIsPublished(let agent, let id, let incarnation): try outputIsPublished(agent, id, incarnation)
         case .leaseIsChecked(let agent): leaseIsChecked(agent)
         case .agentNotices(let agent): agentNotices(agent)
+        case .agentIsSuperseded(let agent, let incarnation): agentIsSuperseded(agent, incarnation)
         case .agentStarts(let agent): agentStarts(agent)
         case .fault: fault()
         case .userSubmits(let index): userSubmits(index)
