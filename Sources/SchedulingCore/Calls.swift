@@ -48,7 +48,10 @@ extension Cluster {
         for id in worker.attempts.ids {
             guard let attempt = worker.attempts[id] else { continue }
             if attempt.isWaitingToStart {
-                guard worker.isRegistered, orders.start.count < policy.startsPerAnswer else { continue }
+                // It was chosen before it showed what it still runs.
+                guard worker.isRegistered, !worker.runsStrangers, orders.start.count < policy.startsPerAnswer else {
+                    continue
+                }
                 orders.start.append(StartOrder(attempt: id, gpus: attempt.row.gpus))
                 isNews = true
             } else if let reason = attempt.row.stopReason {

@@ -240,6 +240,9 @@ extension World {
         agents[agent].worker.restart()
         for id in agents[agent].worker.live {
             notice(id, on: agent)
+            if agents[agent].worker.attempts[id]?.stopReason != nil {
+                plan(.containerIsKilled(agent, id, host: agents[agent].host), in: dice.roll(0...1_000))
+            }
             if agents[agent].worker.attempts[id]?.mayPublish == true {
                 plan(
                     .outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500)

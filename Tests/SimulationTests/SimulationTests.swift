@@ -11,6 +11,8 @@ import Testing
         (5093, 400, ""),
         // A late call of an older life took the place of the newer one for ever.
         (612_796_053_243, 120, ""),
+        // New work that was chosen before the worker showed what it still ran; a stop that a restart forgot.
+        (3_001_198, 120, ""), (3_000_594, 120, ""),
         (89, 400, ""), (4711, 250, "agent-pauses=200,clock-drift=1000"),
     ]
 
