@@ -198,10 +198,15 @@ extension World {
     mutating func agentCrashes(_ agent: Int) {
         guard agents[agent].isUp else { return }
         tally.count(.agentCrash)
+        agentEnds(agent, startsIn: [10, 1_000, 10_000, 40_000])
+    }
+
+    /// Its process is gone; one that was up starts again after one of these times.
+    private mutating func agentEnds(_ agent: Int, startsIn delays: [Int64]) {
+        if agents[agent].isUp { plan(.agentStarts(agent), in: dice.pick(delays)) }
         agents[agent].isUp = false
         agents[agent].pausedUntil = 0
         agents[agent].openCall = nil
-        plan(.agentStarts(agent), in: dice.pick([10, 1_000, 10_000, 40_000]))
     }
 
     /// The scheduler takes it for an older life, as after a call of that life which came late: it stops everything and
@@ -213,20 +218,15 @@ extension World {
             agents[agent].kill(id)
             agents[agent].worker.report(id, .lost, reason: .workerLost)
         }
-        agents[agent].isUp = false
-        agents[agent].openCall = nil
-        plan(.agentStarts(agent), in: dice.pick([1_000, 10_000]))
+        agentEnds(agent, startsIn: [1_000, 10_000])
     }
 
     /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old
     /// journal.
     mutating func hostIsLost(_ agent: Int) {
-        if agents[agent].isUp { plan(.agentStarts(agent), in: dice.pick([100, 10_000, 90_000])) }
-        agents[agent].isUp = false
-        agents[agent].openCall = nil
+        agentEnds(agent, startsIn: [100, 10_000, 90_000])
         tally.count(.hostLost)
         agents[agent].host += 1
-        agents[agent].pausedUntil = 0
         agents[agent].containers = [:]
         if dice.chance(perMille: 400) {
             tally.count(.journalLost)
