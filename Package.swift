@@ -82,7 +82,7 @@ let package = Package(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
             resources: [
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
-                .embedInCode("0003_image_builds.sql"),
+                .embedInCode("0003_image_builds.sql"), .embedInCode("0004_queues.sql"),
             ]
         ),
         library(

@@ -9,6 +9,9 @@ import Testing
         "exec", "shell", "config", "config list", "config show", "history", "image", "image import", "image build",
         "image list", "image show", "image lint", "archive", "archive status", "archive gc", "archive verify", "status",
         "worker",
+        "queue", "queue list", "queue show", "queue add", "queue set", "queue remove", "share", "share list",
+        "share show",
+        "share set", "share remove",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "up", "down", "completions",
     ]
