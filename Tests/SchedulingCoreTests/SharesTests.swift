@@ -34,7 +34,7 @@ private let hour: Int64 = 3_600_000
     func extremes() {
         var use = FadingUse()
         use.add(1_000_000_000, from: 0, to: .max / 4, halfLife: 1)
-        use.add(1_000_000_000, from: 0, to: .max / 4, halfLife: .max / 16)
+        use.add(1_000_000_000, from: 0, to: 10 * TimeSpan.longest.milliseconds, halfLife: TimeSpan.longest.milliseconds)
         let before = use
         use.add(1000, from: 5, to: 5, halfLife: hour)
         #expect(use == before && use.amount > 0)
@@ -205,6 +205,6 @@ private let hour: Int64 = 3_600_000
         #expect(shareFactor(used: 0, weight: 1, total: 0, weights: 0) == 999)
         #expect(shareFactor(used: 50, weight: 1, total: 100, weights: 2) == 499)
         let factors = PriorityFactors(queue: 1, share: 2, age: 3, size: 4, job: 5)
-        #expect(factors.priority(PriorityWeights()) == 1000 + 2000 + 600 + 200 + 500)
+        #expect(factors.priority(PriorityWeights()) == 1000 + 2000 + 60 + 40 + 100)
     }
 }

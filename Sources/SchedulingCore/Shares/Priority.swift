@@ -37,9 +37,9 @@ package struct PriorityFactors: Hashable, Codable, Sendable {
 package struct PriorityWeights: Hashable, Codable, Sendable {
     package var queue: Int64 = 1000
     package var share: Int64 = 1000
-    package var age: Int64 = 200
-    package var size: Int64 = 50
-    package var job: Int64 = 100
+    package var age: Int64 = 20
+    package var size: Int64 = 10
+    package var job: Int64 = 20
 
     package init() {}
 }
