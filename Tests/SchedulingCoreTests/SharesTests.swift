@@ -35,7 +35,7 @@ private let hour: Int64 = 3_600_000
         var use = FadingUse()
         use.add(1_000_000_000, from: 0, to: .max / 4, halfLife: 1)
         use.add(1_000_000_000, from: 0, to: 10 * TimeSpan.longest.milliseconds, halfLife: TimeSpan.longest.milliseconds)
-        let before = use
+        let before = use  // a half-life that became longer: what is booked stays where it is
         use.add(1000, from: 5, to: 5, halfLife: hour)
         #expect(use == before && use.amount > 0)
     }

@@ -3,8 +3,8 @@
 // task; so backfill never delays it, and a large job never starves behind small ones.
 //
 // One promise at a time, kept until the job starts, can no longer run, or loses its worker. A run without a time limit
-// counts as without end: then the start is not known; after some patience nothing else is placed on that worker until it
-// is free.
+// counts as without end: then the start is not known; after some patience nothing else is placed on that worker until
+// it is free.
 import JobModel
 
 struct Reservation: Hashable, Sendable {

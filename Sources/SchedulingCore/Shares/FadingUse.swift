@@ -25,9 +25,10 @@ struct FadingUse: Hashable, Sendable {
         guard rate > 0, end > start else { return }
         var from = max(start, end - halfLife * Self.longestMemory)
         while from < end {
-            enter(from / halfLife)
-            let to = min(end, (epoch + 1) * halfLife)
-            let weight = Int128(2 * halfLife + from % halfLife + (to - epoch * halfLife))
+            let period = from / halfLife
+            enter(period)
+            let to = min(end, (period + 1) * halfLife)
+            let weight = Int128(2 * halfLife + from % halfLife + (to - period * halfLife))
             let cost = Int128(rate) * Int128(to - from) * weight / Int128(2 * halfLife) / 1000
             amount = Int64(min(Int128(amount) + cost, Int128(Self.most)))
             from = to
