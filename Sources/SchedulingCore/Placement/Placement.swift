@@ -1,6 +1,6 @@
 // One pass: gives room to tasks by priority (Shares/Priority.swift). What cannot start for want of room is blocked
-// until some worker grows, and then only compared with the workers that did: a pass costs what changed and what starts, not
-// what waits, and not all workers.
+// until some worker grows, and then only compared with the workers that did: a pass costs what changed and what
+// starts, not what waits, and not all workers.
 import HeapModule
 import JobModel
 
