@@ -9,14 +9,14 @@ struct ShareCommand: AsyncParsableCommand {
         discussion: """
             Examples:
 
-              jobctl share                                        who has used how much
-              jobctl share set group/physics --weight 300         three times a standard share
-              jobctl share set user/ada --group physics           Ada belongs to physics
-              jobctl share set user/ada --max-running 200         and runs 200 tasks at most
+              jobctl share                                who has used how much
+              jobctl share set group/physics --weight 300 three times a standard share
+              jobctl share set user/ada --group physics   Ada belongs to physics
+              jobctl share set user/ada --max-running 200 and runs 200 tasks at most
 
-            Groups share the cluster by their weights, and the users of a group share what
-            the group has by theirs. Who has used less than its share goes first; what was
-            used a week ago counts half.
+            Groups share the cluster by their weights, and the users of a group share
+            what the group has by theirs. Who has used less than its share goes first;
+            what was used a week ago counts half.
             """,
         subcommands: [ShareListCommand.self, ShareShow.self, ShareSet.self, ShareRemove.self],
         defaultSubcommand: ShareListCommand.self)
