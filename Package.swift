@@ -82,7 +82,8 @@ let package = Package(
             "Migrations", [], path: "Migrations", exclude: ["schema.sql"],
             resources: [
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
-                .embedInCode("0003_image_builds.sql"), .embedInCode("0004_queues.sql"),
+                .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
+                .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
             ]
         ),
         library(
@@ -113,9 +114,11 @@ let package = Package(
         program("jobctl-scheduler", ["Scheduler", "JobModel", argumentParser, logging]),
         program("jobctl-worker", ["Worker", argumentParser, logging]),
         // Static through and through: it starts in a millisecond, and runs as a container's init whatever the image has.
+        // Its entry point looks first whether it is an init.
+        .target(name: "CRunnerEntry", dependencies: ["CLinux"]),
         .executableTarget(
-            name: "jobctl-runner", dependencies: ["RunnerCore", "CLinux"], swiftSettings: settings,
-            linkerSettings: [.unsafeFlags(["-static-executable"])]),
+            name: "jobctl-runner", dependencies: ["RunnerCore", "CLinux", "CRunnerEntry"], swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-e", "-Xlinker", "jc_entry"])]),
         program("jobctl-simulate", ["Simulation", "JobModel", argumentParser]),
         program(
             "jobctl-bench",
@@ -135,7 +138,7 @@ let package = Package(
         tests(
             "SchedulerTests",
             [
-                "Scheduler", "JobModel", "SchedulingCore", "OCI", "SchedulerClient", "Migrations", "Worker",
+                "Scheduler", "JobModel", "SchedulingCore", "OCI", "Registry", "SchedulerClient", "Migrations", "Worker",
                 "TestSupport", asyncAlgorithms, asyncHTTPClient, grdb, hummingbird, hummingbirdTesting, logging,
                 serviceLifecycle,
             ], resources: [.copy("Golden")]),

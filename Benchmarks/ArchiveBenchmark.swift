@@ -7,7 +7,6 @@ import TestSupport
 
 struct ArchiveBenchmark {
     let settings: Settings
-    private static let rounds = 3
     private static let layers = 4
     private static let layerSize = 256 << 20
     private static let megabytes = Double(layers * layerSize) / 1e6
@@ -34,15 +33,21 @@ struct ArchiveBenchmark {
 
     private func hashing() async throws -> Figure {
         let piece = [UInt8](repeating: 7, count: 1 << 20)
+        // Processor time, as openssl counts it: what else runs on this machine takes nothing from either.
+        func processorSeconds() -> Double {
+            var time = timespec()
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+            return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        }
         func ours() -> Double {
             var builder = DigestBuilder()
-            let start = ContinuousClock.now
+            let start = processorSeconds()
             var count = 0.0
-            while ContinuousClock.now - start < .seconds(settings.seconds / 2) {
+            while processorSeconds() - start < settings.seconds / 2 {
                 builder.update(piece)
                 count += 1
             }
-            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            let seconds = processorSeconds() - start
             _ = builder.finish()
             return count * Double(piece.count) / 1e6 / seconds
         }
@@ -83,8 +88,8 @@ struct ArchiveBenchmark {
         var ours = Place(address: "127.0.0.1:\(scheduler.port)", password: scheduler.adminToken)
         var theirs = Place(address: "127.0.0.1:\(registry.port)", password: nil)
         let before = scheduler.residentMegabytes
-        for round in 1...Self.rounds {
-            Progress.say("round \(round) of \(Self.rounds)")
+        for round in 1...settings.rounds {
+            Progress.say("round \(round) of \(settings.rounds)")
             let image = try LargeImage(
                 in: settings.scratch.folder("image"), named: "round\(round)", layers: Self.layers, size: Self.layerSize)
             // Who comes first has the colder machine: they take turns.
@@ -106,7 +111,7 @@ struct ArchiveBenchmark {
             Figure(
                 name: "scheduler's memory at its highest", value: scheduler.highestMegabytes, unit: "MB",
                 baseline: .init(name: "before the first push", value: before),
-                note: "\(Self.rounds) GiB went in and out twice over"))
+                note: "\(settings.rounds) GiB went in and out twice over"))
         return figures
     }
 

@@ -23,12 +23,14 @@ struct MeasureCommand: AsyncParsableCommand {
     var parts: [Part] =
         []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
+    @Option(help: "How often an image goes in and out of the archive.") var rounds = 3
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
     @Option(help: "What runs containers, separated by commas: docker, crun, runc.") var engines = "docker,crun,runc"
     @Option(help: "Write the figures to this file as well, as JSON.") var json: String?
 
     func validate() throws {
         guard (0.1...600).contains(seconds) else { throw ValidationError("--seconds: use 0.1 to 600") }
+        guard (1...100).contains(rounds) else { throw ValidationError("--rounds: use 1 to 100") }
     }
 
     func run() async throws {
@@ -38,7 +40,7 @@ struct MeasureCommand: AsyncParsableCommand {
         defer { scratch.remove() }
         var report = Report(machine: try Machine.describe(diskOf: scratch.path))
         let settings = Settings(
-            scratch: scratch, seconds: seconds, engines: engines.split(separator: ",").map(String.init))
+            scratch: scratch, seconds: seconds, rounds: rounds, engines: engines.split(separator: ",").map(String.init))
         for part in parts.isEmpty ? Part.allCases : parts {
             Progress.say("== \(part.rawValue)")
             report.figures += try await figures(of: part, settings)
@@ -66,6 +68,7 @@ struct Settings: Sendable {
     let scratch: Scratch
     /// The length of one measurement.
     let seconds: Double
+    let rounds: Int
     let engines: [String]
 
     /// The folder of this program: the others lie beside it.

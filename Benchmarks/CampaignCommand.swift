@@ -8,21 +8,25 @@ struct CampaignCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "campaign", abstract: "Kill and run the engine oci many times, and count what is wrong or left.")
 
-    enum Part: String, CaseIterable, ExpressibleByArgument { case agent, runner, scheduler, all, endurance }
+    enum Part: String, CaseIterable, ExpressibleByArgument { case agent, runner, scheduler, all, archive, endurance }
 
-    @Argument(help: "agent, runner, scheduler, all (any of them), endurance; everything if none is given.") var parts:
-        [Part] = []
+    @Argument(
+        help:
+            "agent, runner, scheduler, all (any of them), archive (the scheduler while images come and garbage goes), endurance; everything if none is given."
+    ) var parts: [Part] = []
     @Option(help: "The OCI runtime: a name or a path.") var runtime = "crun"
     @Option(help: "How often the agent is killed.") var agentKills = 100
     @Option(help: "How often a runner is killed.") var runnerKills = 50
     @Option(help: "How often the scheduler is killed.") var schedulerKills = 50
     @Option(help: "How often any of them is killed, in turn and together.") var allKills = 50
+    @Option(help: "How often the scheduler is killed while its archive works, in all.") var archiveKills = 100
     @Option(help: "How many runs in a row.") var runs: Int64 = 10_000
     @Option(help: "The same seed gives the same pauses between kills.") var seed: UInt64 = 1
 
     func validate() throws {
         for (name, count) in [
             ("agent", agentKills), ("runner", runnerKills), ("scheduler", schedulerKills), ("all", allKills),
+            ("archive", archiveKills),
         ] {
             guard (1...100_000).contains(count) else { throw ValidationError("--\(name)-kills: use 1 to 100000") }
         }
@@ -37,6 +41,7 @@ struct CampaignCommand: AsyncParsableCommand {
             case .runner: isClean = try await kill(.runner, runnerKills) && isClean
             case .scheduler: isClean = try await kill(.scheduler, schedulerKills) && isClean
             case .all: isClean = try await kill(.all, allKills) && isClean
+            case .archive: isClean = try await killArchive() && isClean
             case .endurance: isClean = try await endure() && isClean
             }
         }
@@ -55,6 +60,28 @@ struct CampaignCommand: AsyncParsableCommand {
                 + "\(report.attempts) attempts, \(report.lost) lost with their runner")
         show(report.violations, report.leftovers, report.before, report.after)
         return report.isClean
+    }
+
+    /// The kills are shared out among what the archive does.
+    private func killArchive() async throws -> Bool {
+        let works = ArchiveCampaign.Work.allCases
+        var isClean = true
+        for (index, work) in works.enumerated() {
+            let kills = archiveKills / works.count + (index < archiveKills % works.count ? 1 : 0)
+            guard kills > 0 else { continue }
+            Progress.say("== kill -9 of the scheduler during \(work), seed \(seed)")
+            var campaign = ArchiveCampaign(work: work, kills: kills, seed: seed, programs: Settings.programs)
+            campaign.progress = { Progress.say("   \($0)") }
+            let report = try await campaign.run()
+            print("kill -9 of the scheduler during \(work) of its archive, seed \(seed)")
+            print(
+                "   \(report.kills) kills in \(Int(report.seconds)) s: \(report.interrupted) before the answer, "
+                    + "\(report.halfway) with half of it on disk; \(report.served) blobs served and hashed, "
+                    + "\(report.reruns) configurations run again")
+            show(report.violations, report.leftovers, report.before, report.after)
+            isClean = report.isClean && isClean
+        }
+        return isClean
     }
 
     private func endure() async throws -> Bool {

@@ -12,5 +12,9 @@ package let migrations: [Migration] = [
     Migration(name: "0001_initial", sql: String(decoding: PackageResources._001_initial_sql, as: UTF8.self)),
     Migration(name: "0002_registry", sql: String(decoding: PackageResources._002_registry_sql, as: UTF8.self)),
     Migration(name: "0003_image_builds", sql: String(decoding: PackageResources._003_image_builds_sql, as: UTF8.self)),
-    Migration(name: "0004_queues", sql: String(decoding: PackageResources._004_queues_sql, as: UTF8.self)),
+    Migration(name: "0004_exports", sql: String(decoding: PackageResources._004_exports_sql, as: UTF8.self)),
+    Migration(
+        name: "0005_pulls_and_retention",
+        sql: String(decoding: PackageResources._005_pulls_and_retention_sql, as: UTF8.self)),
+    Migration(name: "0006_queues", sql: String(decoding: PackageResources._006_queues_sql, as: UTF8.self)),
 ]

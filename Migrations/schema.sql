@@ -50,7 +50,7 @@ CREATE TABLE attempts (
     wall_seconds REAL,
     -- Tree digests by slot, as JSON.
     inputs TEXT,
-    outputs TEXT,
+    outputs TEXT, image_manifest TEXT,
     PRIMARY KEY (job, task, number),
     FOREIGN KEY (job, task) REFERENCES tasks (job, task),
     -- Every attempt that ended has a reason, and a success has the proof of its exit code.
@@ -60,6 +60,11 @@ CREATE TABLE attempts (
 
 CREATE INDEX attempts_live ON attempts (job, task, number)
     WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
+
+CREATE TABLE cluster (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    origin TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE configuration_versions (
     name TEXT NOT NULL,
@@ -114,6 +119,33 @@ CREATE TABLE images (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE imported_files (
+    origin TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL CHECK (size >= 0),
+    PRIMARY KEY (origin, job, path),
+    FOREIGN KEY (origin, job) REFERENCES imported_runs (origin, job)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE imported_runs (
+    -- Rises with the time at which the jobs of one import were submitted.
+    id INTEGER NOT NULL PRIMARY KEY,
+    origin TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    configuration TEXT NOT NULL REFERENCES configurations (digest),
+    -- Of the job when it was exported: a later export replaces an earlier one.
+    revision INTEGER NOT NULL,
+    -- The job, its record and its data, as JSON.
+    content TEXT NOT NULL,
+    imported_at INTEGER NOT NULL,
+    imported_by TEXT NOT NULL,
+    UNIQUE (origin, job)
+) STRICT;
+
+CREATE INDEX imported_runs_by_configuration ON imported_runs (configuration, id);
+
 CREATE TABLE jobs (
     id INTEGER NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
@@ -139,7 +171,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL,
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'),
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 
@@ -150,6 +182,14 @@ CREATE INDEX jobs_by_name ON jobs (name, id);
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 
 CREATE INDEX jobs_by_state ON jobs (state, id);
+
+CREATE TABLE log_removals (
+    job INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    removed_at INTEGER NOT NULL,
+    PRIMARY KEY (job, task, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE quarantine (
     kind TEXT NOT NULL,
@@ -171,7 +211,7 @@ CREATE TABLE registry_manifests (
     annotations TEXT,
     -- Null for what was imported or pulled.
     pushed_by TEXT,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, is_pulled INTEGER NOT NULL DEFAULT 0 CHECK (is_pulled = 0 OR is_pulled = 1),
     PRIMARY KEY (repository, digest)
 ) STRICT;
 
@@ -198,6 +238,11 @@ CREATE TABLE totals (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     content TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE tree_removals (
+    digest TEXT NOT NULL PRIMARY KEY,
+    removed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE users (
     name TEXT NOT NULL PRIMARY KEY,

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include "Containers.h"
-#include "Namespaces.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +10,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -87,13 +89,21 @@ static pid_t spawn(
     return error == 0 ? process : -error;
 }
 
-pid_t jc_spawn_detached(const char *program, char *const *argv) {
+/// The null device as standard streams, `fourth` as 3 and `fifth` as 4 unless they are negative, and nothing else.
+static void hand_over(posix_spawn_file_actions_t *actions, int fourth, int fifth) {
+    posix_spawn_file_actions_init(actions);
+    posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(actions, 0, 1);
+    posix_spawn_file_actions_adddup2(actions, 0, 2);
+    if (fifth >= 0) posix_spawn_file_actions_adddup2(actions, fifth, 4);
+    if (fourth >= 0) posix_spawn_file_actions_adddup2(actions, fourth, 3);
+    else posix_spawn_file_actions_addclose(actions, 3);
+    posix_spawn_file_actions_addclosefrom_np(actions, fifth >= 0 ? 5 : 4);
+}
+
+pid_t jc_spawn_detached(const char *program, char *const *argv, int fifth) {
     posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&actions, 0, 1);
-    posix_spawn_file_actions_adddup2(&actions, 0, 2);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    hand_over(&actions, -1, fifth);
     return spawn(program, argv, environ, &actions, 1, POSIX_SPAWN_SETSID);
 }
 
@@ -105,19 +115,49 @@ pid_t jc_spawn_with(
     posix_spawn_file_actions_adddup2(&actions, output, 1);
     posix_spawn_file_actions_adddup2(&actions, errors, 2);
     posix_spawn_file_actions_adddup2(&actions, fourth, 3);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+    // 4 may be the program itself; it is closed when the program begins.
+    posix_spawn_file_actions_addclosefrom_np(&actions, 5);
     return spawn(program, argv, environment, &actions, 0, 0);
 }
 
-pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth) {
+pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth, int fifth) {
     posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&actions, 0, 1);
-    posix_spawn_file_actions_adddup2(&actions, 0, 2);
-    posix_spawn_file_actions_adddup2(&actions, fourth, 3);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+    hand_over(&actions, fourth, fifth);
     return spawn(program, argv, environ, &actions, 1, 0);
+}
+
+// MARK: A program in memory
+
+enum { every_seal = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+static int copy_into(int memory, const char *path) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -errno;
+    ssize_t size;
+    while ((size = sendfile(memory, file, NULL, 1 << 24)) > 0 || (size < 0 && errno == EINTR)) {}
+    int error = size < 0 ? -errno : 0;
+    close(file);
+    if (error < 0) return error;
+    return result(fcntl(memory, F_ADD_SEALS, every_seal));
+}
+
+int jc_sealed_copy(const char *path) {
+    const unsigned executable = 0x10;  // MFD_EXEC, of Linux 6.3
+    int memory = memfd_create("jobctl-runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING | executable);
+    if (memory < 0) memory = memfd_create("jobctl-runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (memory < 0) return -errno;
+    int copied = copy_into(memory, path);
+    char name[32];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", memory);
+    // What is open for writing is not executed.
+    int file = copied < 0 ? copied : result(open(name, O_RDONLY | O_CLOEXEC));
+    close(memory);
+    return file;
+}
+
+int jc_take_sealed(int file) {
+    if (fcntl(file, F_GET_SEALS) != every_seal) return 0;
+    return fcntl(file, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 int jc_die_with_parent(int notice) {
@@ -220,169 +260,4 @@ int jc_init_receive(int socket, struct jc_init_message *message) {
     ssize_t size = recv(socket, message, sizeof *message, MSG_DONTWAIT);
     if (size < 0) return errno == EINTR ? -EAGAIN : -errno;
     return size == (ssize_t)sizeof *message ? 0 : -EPIPE;
-}
-
-// MARK: Process 1
-
-enum { channel = 3 };
-
-/// Whether somebody listens.
-static int tell(int32_t kind, int32_t value) {
-    struct jc_init_message message = {kind, value};
-    ssize_t size;
-    while ((size = send(channel, &message, sizeof message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {}
-    return size == (ssize_t)sizeof message;
-}
-
-/// Replaces the child by the program. The errno that it returns by the pipe is the whole story of a failure.
-static void become(char *const *argv, const struct jc_user *user, int failure) {
-    struct jc_init_message message = {jc_init_broken, 0};
-    if (user) {
-        // The init itself stays outside, where the runtime finds it for a second program.
-        int result = jc_become_user(user);
-        if (result >= 0) result = jc_filter_calls();
-        if (result < 0) {
-            message.value = -result;
-            ssize_t told = write(failure, &message, sizeof message);
-            _exit(told == (ssize_t)sizeof message ? 127 : 126);
-        }
-    }
-    sigset_t none;
-    sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    setpgid(0, 0);
-    execvp(argv[0], argv);
-    message = (struct jc_init_message){jc_init_failed, errno};
-    ssize_t written = write(failure, &message, sizeof message);
-    _exit(written == (ssize_t)sizeof message ? 127 : 126);
-}
-
-static pid_t start(char *const *argv, const struct jc_user *user) {
-    int failure[2];
-    if (pipe2(failure, O_CLOEXEC) != 0) {
-        tell(jc_init_broken, errno);
-        _exit(126);
-    }
-    pid_t program = fork();
-    if (program < 0) {
-        tell(jc_init_broken, errno);
-        _exit(126);
-    }
-    if (program == 0) become(argv, user, failure[1]);
-    close(failure[1]);
-    struct jc_init_message message;
-    ssize_t size;
-    while ((size = read(failure[0], &message, sizeof message)) < 0 && errno == EINTR) {}
-    close(failure[0]);
-    if (size == (ssize_t)sizeof message) {
-        tell(message.kind, message.value);
-        _exit(message.value == ENOENT ? 127 : 126);
-    }
-    return program;
-}
-
-/// The health checks of a service, one after the other until one says that it can be used.
-struct probe {
-    const struct jc_health *health;
-    /// 0 while none runs.
-    pid_t process;
-    /// When the next one begins, or the one that runs has taken too long; -1 when there is nothing to do any more.
-    int64_t moment;
-    int is_late;
-    int32_t failures;
-};
-
-static void end_probe(struct probe *probe, int status) {
-    int is_late = probe->is_late;
-    // What it started in its group goes with it.
-    kill(-probe->process, SIGKILL);
-    probe->process = 0;
-    probe->is_late = 0;
-    probe->moment = -1;
-    if (!is_late && WIFEXITED(status) && WEXITSTATUS(status) == 0) tell(jc_init_healthy, 0);
-    else if (++probe->failures >= probe->health->retries) tell(jc_init_unhealthy, is_late ? -1 : status);
-    else probe->moment = jc_boot_milliseconds() + probe->health->interval;
-}
-
-static void keep_time(struct probe *probe) {
-    if (probe->moment < 0 || jc_boot_milliseconds() < probe->moment) return;
-    if (probe->process > 0) {
-        probe->is_late = 1;
-        probe->moment = -1;
-        kill(-probe->process, SIGKILL);
-        kill(probe->process, SIGKILL);
-        return;
-    }
-    probe->moment = jc_boot_milliseconds() + probe->health->timeout;
-    probe->process = fork();
-    if (probe->process == 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        for (int number = 0; null >= 0 && number < 3; number++) dup2(null, number);
-        sigset_t none;
-        sigemptyset(&none);
-        for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        setpgid(0, 0);
-        execvp(probe->health->argv[0], probe->health->argv);
-        _exit(errno == ENOENT ? 127 : 126);
-    }
-    if (probe->process < 0) probe->process = 0;
-}
-
-/// Ends with the program, after it has told how the program ended.
-static void reap(pid_t program, struct probe *probe) {
-    int status;
-    pid_t process;
-    while ((process = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (process == probe->process) end_probe(probe, status);
-        if (process != program) continue;
-        tell(jc_init_ended, status);
-        _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-    }
-}
-
-void jc_init_main(char *const *argv, const struct jc_health *health, const struct jc_user *user) {
-    prctl(PR_SET_NAME, "jobctl-init", 0, 0, 0);
-    // Nobody in the container may look into this process or speak for it.
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    fcntl(channel, F_SETFD, FD_CLOEXEC);
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    int signals = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
-    // The filter forbids what the program needs to become the user: then each installs its own.
-    int filtered = user ? 0 : jc_filter_calls();
-    if (signals < 0 || filtered < 0) {
-        tell(jc_init_broken, signals < 0 ? errno : -filtered);
-        _exit(126);
-    }
-    // A program that nobody watches over is not started.
-    if (!tell(jc_init_ready, 0)) _exit(137);
-    pid_t program = start(argv, user);
-    if (user && (filtered = jc_renounce()) < 0) {
-        tell(jc_init_broken, -filtered);
-        _exit(126);
-    }
-    struct pollfd wanted[2] = {{.fd = signals, .events = POLLIN}, {.fd = channel}};
-    struct probe probe = {.health = health, .moment = -1};
-    if (health && health->argv) probe.moment = jc_boot_milliseconds();
-    else if (health) tell(jc_init_healthy, 0);
-    for (;;) {
-        reap(program, &probe);
-        keep_time(&probe);
-        int64_t left = probe.moment < 0 ? -1 : probe.moment - jc_boot_milliseconds();
-        if (poll(wanted, 2, probe.moment < 0 ? -1 : left < 0 ? 0 : left > 60000 ? 60000 : (int)left) < 0) continue;
-        // Whoever watched over this container is gone: nobody would record its end.
-        if (wanted[1].revents) _exit(137);
-        for (int number; (number = jc_signal_next(signals)) != 0;) {
-            if (number != SIGCHLD) kill(program, number);
-        }
-    }
-}
-
-void jc_join_main(char *const *argv, const struct jc_user *user) {
-    if ((user && jc_become_user(user) < 0) || jc_filter_calls() < 0) _exit(126);
-    execvp(argv[0], argv);
-    _exit(errno == ENOENT ? 127 : 126);
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "Seccomp.h"
 #include "Containers.h"
+#include "RawCalls.h"
 
 #include <errno.h>
 #include <linux/audit.h>
@@ -10,8 +11,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <stddef.h>
 
 #if defined(__x86_64__)
 #define NATIVE AUDIT_ARCH_X86_64
@@ -22,6 +22,8 @@
 #else
 #error "the filter of system calls is not written for this architecture"
 #endif
+
+BEGIN_RAW
 
 enum { longest_program = 4096 };
 
@@ -105,9 +107,13 @@ static void filter(struct program *program, const uint8_t verdicts[highest_numbe
     size_t count = 0;
     for (uint32_t number = 0; number < highest_number; number++) {
         if (count > 0 && segments[count - 1].verdict == verdicts[number]) continue;
-        segments[count++] = (struct segment){number, verdicts[number]};
+        segments[count].start = number;
+        segments[count++].verdict = verdicts[number];
     }
-    if (segments[count - 1].verdict != unknown) segments[count++] = (struct segment){highest_number, unknown};
+    if (segments[count - 1].verdict != unknown) {
+        segments[count].start = highest_number;
+        segments[count++].verdict = unknown;
+    }
     load(program, offsetof(struct seccomp_data, nr));
     search(program, segments, 0, count - 1);
 }
@@ -131,7 +137,12 @@ int jc_filter_calls(void) {
     if (jc_compatible_verdicts(compatible)) part(&program, AUDIT_ARCH_I386, compatible);
     answer(&program, SECCOMP_RET_KILL_PROCESS);
     if (program.is_too_long) return -E2BIG;
-    struct sock_fprog filter = {.len = (unsigned short)program.length, .filter = program.code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -errno;
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0 ? (int)program.length : -errno;
+    struct sock_fprog filter;
+    filter.len = (unsigned short)program.length;
+    filter.filter = program.code;
+    long result = raw5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (result == 0) result = raw3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
+    return result == 0 ? (int)program.length : (int)result;
 }
+
+END_RAW

@@ -1,5 +1,6 @@
 // A blob on its way into the content store: temporary file, verify, fsync, rename, fsync of the folder, in this
 // order. A writer that fails or is dropped leaves nothing behind; a crash leaves a file that the next start removes.
+// A writer that resumes is the exception: what it wrote stays, and whoever comes next for the same blob goes on there.
 import CLinux
 import Glibc
 import JobModel
@@ -8,6 +9,8 @@ import JobModel
 package final class BlobWriter {
     private let store: ContentStore
     private let temporary: String
+    /// What was written stays when the writer is given up, for the next one of the same blob.
+    private let isResumable: Bool
     /// -1 once the writer is done.
     private var file: Int32
     private var digest = DigestBuilder()
@@ -19,9 +22,56 @@ package final class BlobWriter {
 
     init(store: ContentStore) throws(OCIError) {
         self.store = store
+        isResumable = false
         temporary = "\(store.incoming)/\(getpid())-\(UInt64.random(in: 0 ... .max))"
         file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw OCIError.storage(operation: "write to \(store.incoming)", errno: errno) }
+    }
+
+    /// Goes on where an earlier writer of the same blob ended, in this process or one before, after hashing what it
+    /// left. Blocks for as long as that takes.
+    /// - Parameter limit: the blob's size; what is longer on disk is not its beginning, and is thrown away.
+    /// - Returns: nil if another writer has the blob at this moment.
+    init?(resuming blob: Digest, limit: Int64, in store: ContentStore) throws(OCIError) {
+        self.store = store
+        isResumable = true
+        temporary = store.partialPath(of: blob)
+        let file = open(temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw OCIError.storage(operation: "write to \(temporary)", errno: errno) }
+        self.file = file
+        // Goes with the descriptor: nobody has to be told when its owner is killed.
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            self.file = -1
+            return nil
+        }
+        try hashAgain(limit: limit)
+    }
+
+    private func hashAgain(limit: Int64) throws(OCIError) {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+        defer { buffer.deallocate() }
+        while size <= limit {
+            let count = read(file, buffer.baseAddress, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            // What cannot be read is not worth keeping: it is fetched again.
+            guard count >= 0 else { break }
+            if count == 0 {
+                handedOver = size
+                return
+            }
+            digest.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            size += Int64(count)
+        }
+        try startOver()
+    }
+
+    /// Throws away what is there; the next byte written is the first.
+    package func startOver() throws(OCIError) {
+        guard file >= 0, ftruncate(file, 0) == 0, lseek(file, 0, SEEK_SET) == 0 else {
+            throw OCIError.storage(operation: "begin a blob anew", errno: errno)
+        }
+        (digest, size, handedOver) = (DigestBuilder(), 0, 0)
     }
 
     deinit { abandon() }
@@ -64,10 +114,12 @@ package final class BlobWriter {
         defer { abandon() }
         let found = digest.finish()
         if let expectedSize, expectedSize != size {
+            unlink(temporary)
             let what = "the blob \(expected ?? found)"
             throw OCIError.mismatch(what: what, expected: "\(expectedSize) bytes", found: "\(size) bytes")
         }
         if let expected, expected != found {
+            unlink(temporary)
             throw OCIError.mismatch(what: "the blob", expected: "\(expected)", found: "\(found)")
         }
         let folder = store.folder(of: found)
@@ -83,11 +135,11 @@ package final class BlobWriter {
         return found
     }
 
-    /// Gives the blob up. Harmless after a commit.
+    /// Gives the blob up; what was written stays if it can be resumed. Harmless after a commit.
     package func abandon() {
         guard file >= 0 else { return }
+        if !isResumable { unlink(temporary) }
         close(file)
         file = -1
-        unlink(temporary)
     }
 }

@@ -48,22 +48,28 @@ package struct CompressedStore: Sendable {
         return try CompressedReader(path: path(of: digest))
     }
 
-    /// Removes what is older than a time and is not wanted.
-    /// - Parameter before: seconds since 1970, of the last write.
-    /// - Returns: how many were removed.
-    package func remove(olderThan before: Int64, unless isWanted: (Digest) throws -> Bool) throws -> Int {
-        var removed = 0
+    /// Every file with its size on disk and the second of its last use, in no order.
+    /// - Parameter body: returns false to end.
+    package func each(_ body: (Digest, Int64, Int64) throws -> Bool) throws {
         for name in try listing(of: directory) where name.utf8.count == 2 {
             for file in try listing(of: directory + "/" + name) where file.hasSuffix(".zst") {
-                let path = "\(directory)/\(name)/\(file)"
                 var information = stat()
-                guard let digest = Digest("sha256:" + file.dropLast(4)), stat(path, &information) == 0,
-                    Int64(information.st_mtim.tv_sec) < before, try !isWanted(digest)
+                guard let digest = Digest("sha256:" + file.dropLast(4)), stat(path(of: digest), &information) == 0
                 else { continue }
-                if unlink(path) == 0 { removed += 1 }
+                guard try body(digest, Int64(information.st_size), Int64(information.st_mtim.tv_sec)) else { return }
             }
         }
-        return removed
+    }
+
+    /// Notes that somebody relies on it.
+    package func touch(_ digest: Digest) { _ = utimensat(AT_FDCWD, path(of: digest), nil, 0) }
+
+    /// - Returns: false if it is not here.
+    @discardableResult
+    package func remove(_ digest: Digest) throws(OCIError) -> Bool {
+        if unlink(path(of: digest)) == 0 { return true }
+        guard errno == ENOENT else { throw OCIError.storage(operation: "delete a compressed file", errno: errno) }
+        return false
     }
 }
 

@@ -18,10 +18,11 @@ package struct ContentStore: Sendable {
     package let directory: String
     var incoming: String { directory + "/incoming" }
 
-    /// Opens or makes the store, and removes what crashed writers left. One process at a time may have it open.
+    /// Opens or makes the store, and removes what crashed writers left, but for the beginnings of blobs that can be
+    /// resumed. One process at a time may have it open.
     package init(directory: String) throws(OCIError) {
         self.directory = directory
-        for folder in ["", "/blobs", "/blobs/sha256", "/incoming"] { try makeFolder(directory + folder) }
+        for folder in ["", "/blobs", "/blobs/sha256", "/incoming", "/partial"] { try makeFolder(directory + folder) }
         for name in try listing(of: incoming) { unlink(incoming + "/" + name) }
     }
 

@@ -20,6 +20,8 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
     case denied(registry: String)
     /// The registry cannot be reached, is too slow or answers nonsense. Trying again later may help.
     case unreachable(registry: String, why: String)
+    /// The registry asks to be left alone for a while.
+    case busy(registry: String, why: String, seconds: Int)
     /// The archive of the scheduler cannot be reached, or the connection breaks again and again.
     case archiveUnreachable(why: String)
     /// Whoever asked has given up.
@@ -37,6 +39,8 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
         case .denied(let registry):
             "the registry \(registry) wants other credentials: run 'docker login \(registry)' as the scheduler's user"
         case .unreachable(let registry, let why): "the registry \(registry) cannot be reached: \(why)"
+        case .busy(let registry, let why, let seconds):
+            "the registry \(registry) asks to wait for \(seconds) s: \(why)"
         case .archiveUnreachable(let why): "the scheduler's archive cannot be reached: \(why)"
         case .cancelled: "it was given up"
         }
@@ -45,7 +49,7 @@ package enum OCIError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Whether the same call may succeed later without anybody doing anything.
     package var isTransient: Bool {
         switch self {
-        case .unreachable, .archiveUnreachable, .cancelled: true
+        case .unreachable, .busy, .archiveUnreachable, .cancelled: true
         case .blobMissing, .mismatch, .tooLarge, .malformed, .refused, .storage, .notFound, .denied: false
         }
     }

@@ -17,21 +17,25 @@ final class CollectedBody: BodyReceiver {
 
 /// A blob on its way to the store, through as many answers as it takes.
 final class BlobBody: BodyReceiver {
-    private let store: ContentStore
     private let descriptor: Descriptor
     private let registry: String
     private let progress: @Sendable (Int64) -> Void
     private let writer: Mutex<BlobWriter>
+    /// What an earlier try, perhaps of an earlier process, had left.
+    let resumedFrom: Int64
 
+    /// Hashes what an earlier try left of the blob: blocks for as long as that takes.
     init(
         _ descriptor: Descriptor, of registry: String, into store: ContentStore,
         progress: @escaping @Sendable (Int64) -> Void
     ) throws(OCIError) {
-        self.store = store
         self.descriptor = descriptor
         self.registry = registry
         self.progress = progress
-        writer = Mutex(try store.writer())
+        let writer = try store.writer(resuming: descriptor.digest, size: descriptor.size)
+        resumedFrom = writer.size
+        self.writer = Mutex(writer)
+        progress(resumedFrom)
     }
 
     var offset: Int64 { writer.withLock { $0.size } }
@@ -48,7 +52,7 @@ final class BlobBody: BodyReceiver {
             }
         default:
             // It does not know ranges and begins anew; so does the blob.
-            try locked { [store] (writer) throws(OCIError) in writer = try store.writer() }
+            try locked { (writer) throws(OCIError) in try writer.startOver() }
             progress(-here)
         }
     }
@@ -57,6 +61,7 @@ final class BlobBody: BodyReceiver {
         let bytes = Array(piece)  // A copy of libcurl's buffer: raw memory may not cross into the lock's region.
         try locked { (writer) throws(OCIError) in
             guard writer.size + Int64(bytes.count) <= descriptor.size else {
+                try writer.startOver()
                 let found = "more than \(descriptor.size) bytes"
                 let what = "the blob \(descriptor.digest)"
                 throw OCIError.mismatch(what: what, expected: "\(descriptor.size) bytes", found: found)

@@ -4,28 +4,15 @@
 import CCurl
 import Dispatch
 import Foundation
+import Glibc
 import JobModel
 import OCI
 import Synchronization
 
-/// How long the outside world may take.
-package struct RegistryTimeouts: Hashable, Sendable {
-    /// Seconds to connect, TLS included.
-    package var connect = 15
-    /// Seconds in which less than ``slowest`` a second may come before the transfer is given up.
-    package var stall = 30
-    /// Bytes a second.
-    package var slowest = 512
-    /// Seconds for the whole of a manifest or a token.
-    package var small = 60
-    /// Seconds that a call waits in sum where a registry asks for it, or between tries.
-    package var patience = 60.0
-    package init() {}
-}
-
 /// A request to the outside world.
 struct CurlRequest: Sendable {
     let address: WebAddress
+    let rule: AddressRule
     /// `Name: value`.
     var headers: [String] = []
     /// A file with a certificate authority that counts besides the system's.
@@ -54,6 +41,8 @@ enum CurlFailure: Error, Sendable {
     case transport(String, isBroken: Bool, isTimeout: Bool)
     case bodyTooLarge
     case cancelled
+    /// The name turned out to be an address that the request's rule forbids.
+    case address(String)
     /// The receiver refused the body.
     case refused(OCIError)
 }
@@ -70,7 +59,7 @@ protocol BodyReceiver: AnyObject, Sendable {
 
 enum CurlTransfer {
     static func run(_ request: CurlRequest, into receiver: any BodyReceiver) async throws(CurlFailure) -> CurlResponse {
-        let state = TransferState(limit: request.bodyLimit, receiver: receiver)
+        let state = TransferState(request, receiver: receiver)
         let result = await withTaskCancellationHandler {
             await onOwnThread { perform(request, state) }
         } onCancel: {
@@ -145,7 +134,19 @@ enum CurlTransfer {
             TransferState.of(context)?.isCancelled.load(ordering: .relaxed) == false ? 0 : 1
         }
         _ = jc_curl_setopt_pointer(handle, CURLOPT_XFERINFODATA, context)
+        _ = jc_curl_setopt_socket(handle) { context, _, address in
+            guard let address, let state = TransferState.of(context) else { return -1 }
+            return state.socket(for: &address.pointee)
+        }
+        _ = jc_curl_setopt_pointer(handle, CURLOPT_OPENSOCKETDATA, context)
     }
+
+    /// Behind a proxy the address that is connected to is the proxy's, and the proxy's operator judges the rest.
+    fileprivate static let hasProxy: Bool = {
+        let environment = ProcessInfo.processInfo.environment
+        return ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+            .contains { environment[$0]?.isEmpty == false }
+    }()
 }
 
 /// What the C callbacks of one transfer write to. Only the transfer's thread touches it, but for the flag.
@@ -158,18 +159,30 @@ private final class TransferState: Sendable {
 
     let isCancelled = Atomic(false)
     private let limit: Int64
+    private let rule: AddressRule?
     private let receiver: any BodyReceiver
     private let progress = Mutex(Progress())
     private static let mostHeaders = 200
     private static let longestErrorBody = 4096
 
-    init(limit: Int64, receiver: any BodyReceiver) {
-        self.limit = limit
+    init(_ request: CurlRequest, receiver: any BodyReceiver) {
+        limit = request.bodyLimit
+        rule = CurlTransfer.hasProxy && !request.address.isLoopback ? nil : request.rule
         self.receiver = receiver
     }
 
     static func of(_ context: UnsafeMutableRawPointer?) -> TransferState? {
         context.map { Unmanaged<TransferState>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// A socket for an address that may be connected to, -1 for any other.
+    func socket(for address: inout curl_sockaddr) -> Int32 {
+        let why = withUnsafePointer(to: &address.addr) { rule?.refusal(of: $0) }
+        guard let why else {
+            return Glibc.socket(address.family, address.socktype | Int32(SOCK_CLOEXEC.rawValue), address.protocol)
+        }
+        progress.withLock { $0.failure = $0.failure ?? .address(why) }
+        return -1
     }
 
     /// Returns how many bytes were taken; fewer than offered end the transfer.
@@ -225,7 +238,8 @@ private final class TransferState: Sendable {
 
     func result(_ code: CURLcode, _ words: String) -> Result<CurlResponse, CurlFailure> {
         progress.withLock { progress in
-            if let failure = progress.failure { return .failure(failure) }
+            // One forbidden address among several of a name is passed over, if another answered.
+            if let failure = progress.failure, code != CURLE_OK { return .failure(failure) }
             if isCancelled.load(ordering: .relaxed) { return .failure(.cancelled) }
             if code == CURLE_OK || (code == CURLE_WRITE_ERROR && progress.head.status >= 300) {
                 return .success(progress.head)

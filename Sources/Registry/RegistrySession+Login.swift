@@ -1,11 +1,10 @@
 // Answers a registry's challenge: basic, or Docker's token flow (distribution's "Token Authentication
 // Specification").
 //
-// Which token service may have the password? A registry may name one on any host (Docker Hub's is auth.docker.io),
-// and the registry itself was trusted with the password, so its word is good, as long as nobody on the wire could
-// have put it in its mouth or can read the answer: over https always, over plain http only where the registry speaks
-// plain http too and the service is on the same host. Any other service is asked for an anonymous token. Only the
-// registry's own challenge counts, never one from where it redirects to.
+// Which token service may have the password? One on the registry's own host; over https also one beside it (GitLab's
+// registry.example.org and gitlab.example.org), Docker Hub's, and those that the operator named. Any other is asked for
+// an anonymous token, and if that opens nothing, the refusal says which host wanted the password. Only the registry's
+// own challenge counts, never one from where it redirects to.
 import Foundation
 import JobModel
 import OCI
@@ -13,14 +12,14 @@ import OCI
 extension RegistrySession {
     /// The Authorization header that answers one of `challenges`.
     func logIn(_ challenges: [String]) async throws(OCIError) -> String {
-        let (credentials, registry) = (client.credentials, reference.registry)
+        let (credentials, registry) = (client.credentials, registry)
         let login = await CurlTransfer.onOwnThread { credentials.login(for: registry) }
         let parsed = challenges.map(Challenge.init)
         if let bearer = parsed.first(where: { $0.scheme == "bearer" }) {
             return "Bearer " + (try await token(bearer.parameters, login))
         }
         guard parsed.contains(where: { $0.scheme == "basic" }), let basic = login?.basic else {
-            throw OCIError.denied(registry: reference.registry)
+            throw OCIError.denied(registry: registry)
         }
         return "Basic " + basic
     }
@@ -29,7 +28,10 @@ extension RegistrySession {
         guard let realm = challenge["realm"].flatMap({ WebAddress($0) }) else {
             throw unreachable("its challenge names no token service")
         }
-        let request = tokenRequest(realm, challenge, mayHavePassword(realm) ? login : nil)
+        try check(realm)
+        let isTrusted = mayHavePassword(realm)
+        if login != nil, !isTrusted { withheld.withLock { $0 = realm.host } }
+        let request = tokenRequest(realm, challenge, isTrusted ? login : nil)
         let body = CollectedBody()
         let response: CurlResponse
         do throws(CurlFailure) {
@@ -39,13 +41,17 @@ extension RegistrySession {
             case .transport(let why, _, _): throw unreachable("its token service \(realm.host) fails: \(why)")
             case .bodyTooLarge: throw unreachable("its token service \(realm.host) answers too much")
             case .cancelled: throw unreachable("the call was given up")
+            case .address(let why): throw refused(why)
             case .refused(let error): throw error
             }
         }
         switch response.status {
         case 200: break
-        case 400..<500 where response.status != 429: throw OCIError.denied(registry: reference.registry)
-        default: throw unreachable("its token service \(realm.host) answers \(response.status)")
+        case 400..<500 where response.status != 429: throw denied()
+        default:
+            let why = "its token service \(realm.host) answers \(response.status)"
+            guard let seconds = response.retryAfter else { throw unreachable(why) }
+            throw OCIError.busy(registry: registry, why: why, seconds: min(seconds, Patience.longest))
         }
         guard let json = try? parseJSON(body.bytes, limit: 1 << 20, named: ""),  // allowed: told as no token
             case .string(let token) = json[key: "token"] ?? json[key: "access_token"], !token.isEmpty,
@@ -55,16 +61,22 @@ extension RegistrySession {
     }
 
     private func mayHavePassword(_ realm: WebAddress) -> Bool {
-        realm.scheme == "https" || (base.scheme == "http" && realm.host == base.host)
+        if realm.host == base.host { return realm.scheme == "https" || base.scheme == "http" }
+        guard realm.scheme == "https" else { return false }
+        if registry == "docker.io", realm.host == "auth.docker.io" { return true }
+        if client.tokenServices[registry]?.contains(realm.host) == true { return true }
+        return isBesideRegistry(realm.host, base.host)
     }
 
     private func tokenRequest(_ realm: WebAddress, _ challenge: [String: String], _ login: RegistryLogin?)
         -> CurlRequest
     {
-        var items = [("scope", challenge["scope"] ?? "repository:\(reference.repository):pull")]
+        var items = [("scope", challenge["scope"] ?? "repository:\(repository):pull")]
         if let service = challenge["service"] { items.append(("service", service)) }
         func request(_ address: WebAddress) -> CurlRequest {
-            CurlRequest(address: address, bodyLimit: 1 << 20, timeouts: client.timeouts, isSmall: true)
+            CurlRequest(
+                address: address, rule: rule(for: address), bodyLimit: 1 << 20, timeouts: client.timeouts,
+                isSmall: true)
         }
         // An identity token is an OAuth refresh token, and goes into the body, never into an address.
         if let token = login?.identityToken {
@@ -87,6 +99,19 @@ extension RegistrySession {
             value.addingPercentEncoding(withAllowedCharacters: unreserved).map { "\(name)=\($0)" }
         }.joined(separator: "&")
     }
+}
+
+/// Whether a host is the parent of the registry's domain name or below that parent. What is shared by strangers is
+/// no parent: `org`, `co.uk`.
+package func isBesideRegistry(_ host: String, _ registry: String) -> Bool {
+    let labels = registry.split(separator: ".", omittingEmptySubsequences: false)
+    guard labels.count >= 3, labels.last?.allSatisfy(\.isLetter) == true else { return false }
+    let parent = labels.dropFirst()
+    if parent.count == 2, let country = parent.last, let kind = parent.first, country.count == 2, kind.count <= 3 {
+        return false
+    }
+    let name = parent.joined(separator: ".")
+    return host == name || host.hasSuffix("." + name)
 }
 
 /// `Bearer realm="…",service="…"` (RFC 9110, section 11.2), names in lower case.

@@ -1,6 +1,7 @@
 // One registry for the length of one call: which scheme, which login, which redirects, when to try again. Credentials
 // go to the registry that they were given for (and to its token service, RegistrySession+Login.swift), never along a
 // redirect.
+import Foundation
 import JobModel
 import OCI
 import Synchronization
@@ -9,19 +10,34 @@ final class RegistrySession: Sendable {
     let reference: ImageReference
     let client: RegistryClient
     let base: WebAddress
+    /// As messages and logins name it: the reference's registry, or its mirror.
+    let registry: String
+    /// What the reference's repository is called here.
+    let repository: String
     /// The certificate file of a registry that has an authority of its own.
     let authority: String?
     /// The Authorization header that the registry accepted.
     private let authorization = Mutex<String?>(nil)
+    /// The host that wanted the password and did not get it.
+    let withheld = Mutex<String?>(nil)
 
     private static let mostRedirects = 5
     private static let tries = 5
     /// So much of a blob makes a broken connection forgotten.
     private static let goodProgress: Int64 = 1 << 20
 
-    init(client: RegistryClient, reference: ImageReference) throws(OCIError) {
+    /// - Parameter mirror: nil for the registry itself.
+    init(client: RegistryClient, reference: ImageReference, mirror: RegistryMirror?) throws(OCIError) {
         self.client = client
         self.reference = reference
+        if let mirror {
+            (registry, base) = (mirror.host, mirror.address)
+            repository = (mirror.prefix.isEmpty ? "" : mirror.prefix + "/") + reference.repository
+            authority = client.certificates.authority(of: mirror.host)
+            return
+        }
+        registry = reference.registry
+        repository = reference.repository
         let host = reference.registry == "docker.io" ? "registry-1.docker.io" : reference.registry
         let name = host.split(separator: ":").first.map(String.init) ?? host
         authority = client.certificates.authority(of: host)
@@ -33,6 +49,21 @@ final class RegistrySession: Sendable {
         }
         self.base = base
     }
+
+    /// What may be connected to. A host that the operator named (a mirror, an insecure registry) may be anywhere.
+    func rule(for address: WebAddress) -> AddressRule {
+        let isNamed =
+            client.insecure.contains(registry) || client.mirrors.values.contains { $0.contains { $0.host == registry } }
+        let isOwn = address.hasOrigin(of: base)
+        return AddressRule(allowsLoopback: isOwn || base.isLoopback, isTrusted: isOwn && isNamed)
+    }
+
+    /// - Throws: ``OCIError/refused(what:why:)`` for an address that no registry may lead to.
+    func check(_ address: WebAddress) throws(OCIError) {
+        if let why = rule(for: address).refusal(of: address.host) { throw refused(why) }
+    }
+
+    func refused(_ why: String) -> OCIError { .refused(what: "the registry \(registry)", why: why) }
 
     /// What is fetched.
     struct Item {
@@ -48,9 +79,10 @@ final class RegistrySession: Sendable {
     /// A GET that logs in where it must, follows redirects, goes on where a connection broke, and tries again after
     /// 429 and 5xx as long as the client has patience.
     func get(_ item: Item, into receiver: any BodyReceiver) async throws(OCIError) -> CurlResponse {
-        guard let start = WebAddress("/v2/\(reference.repository)/\(item.path)", relativeTo: base) else {
+        guard let start = WebAddress("/v2/\(repository)/\(item.path)", relativeTo: base) else {
             throw unreachable("\(quoted(item.path)) is no path")
         }
+        try check(start)
         var address = start
         var redirects = 0
         var isLoggedIn = false
@@ -77,26 +109,35 @@ final class RegistrySession: Sendable {
             case 301, 302, 303, 307, 308:
                 redirects += 1
                 address = try redirect(response, from: address, redirects)
+                try check(address)
             case 401 where !isLoggedIn && address.hasOrigin(of: base):
                 isLoggedIn = true
                 let header = try await logIn(response.challenges)
                 authorization.withLock { $0 = header }
             case 401 where address.hasOrigin(of: base), 403 where address.hasOrigin(of: base):
-                throw OCIError.denied(registry: reference.registry)
+                throw denied()
             case 404: throw OCIError.notFound(reference: item.what)
             case 429, 500..<600:
-                try await wait(&patience, asked: response.headers["retry-after"], sentence(response, address))
+                try await wait(&patience, asked: response.retryAfter, sentence(response, address))
                 (address, redirects) = (start, 0)
             default: throw unreachable(sentence(response, address))
             }
         }
     }
 
-    func unreachable(_ why: String) -> OCIError { .unreachable(registry: reference.registry, why: why) }
+    func unreachable(_ why: String) -> OCIError { .unreachable(registry: registry, why: why) }
+
+    func denied() -> OCIError {
+        guard let host = withheld.withLock({ $0 }) else { return .denied(registry: registry) }
+        return refused(
+            "it wants its password to be sent to \(quoted(host)), another host; if that is its token service, start "
+                + "the scheduler with --token-service \(registry)=\(host)")
+    }
 
     private func request(_ item: Item, _ address: WebAddress, _ receiver: any BodyReceiver) -> CurlRequest {
         var request = CurlRequest(
-            address: address, bodyLimit: item.limit, timeouts: client.timeouts, isSmall: item.isSmall)
+            address: address, rule: rule(for: address), bodyLimit: item.limit, timeouts: client.timeouts,
+            isSmall: item.isSmall)
         if address.hasOrigin(of: base) { request.authority = authority }
         if !item.accept.isEmpty { request.headers.append("Accept: " + item.accept.joined(separator: ", ")) }
         if receiver.offset > 0 { request.headers.append("Range: bytes=\(receiver.offset)-") }
@@ -114,6 +155,7 @@ final class RegistrySession: Sendable {
             return why
         case .bodyTooLarge: throw OCIError.tooLarge(what: item.what, limit: item.limit)
         case .cancelled: throw unreachable("the call was given up")
+        case .address(let why): throw refused(why)
         case .refused(let error): throw error
         }
     }
@@ -133,49 +175,36 @@ final class RegistrySession: Sendable {
         return target
     }
 
-    private func wait(_ patience: inout Patience, asked: String?, _ why: String) async throws(OCIError) {
-        guard let pause = patience.pause(asked: asked) else { throw unreachable(why) }
-        do {
-            try await Task.sleep(for: .seconds(pause))
-        } catch {
-            throw unreachable("the call was given up")
+    private func wait(_ patience: inout Patience, asked: Int?, _ why: String) async throws(OCIError) {
+        switch patience.pause(asked: asked) {
+        case .giveUp: throw unreachable(why)
+        case .tooLong(let seconds): throw OCIError.busy(registry: registry, why: why, seconds: seconds)
+        case .wait(let pause):
+            do {
+                try await Task.sleep(for: .seconds(pause))
+            } catch {
+                throw unreachable("the call was given up")
+            }
         }
     }
 
     /// `it answers 429: You have reached your pull rate limit`.
     private func sentence(_ response: CurlResponse, _ address: WebAddress) -> String {
-        let who = address.hasOrigin(of: base) ? "it answers" : "\(address.host), to which it redirects, answers"
-        let asked = response.headers["retry-after"].map { ", try again after \(quoted($0))" } ?? ""
+        // What another host says is not repeated: it may be one that only the scheduler can reach.
+        guard address.hasOrigin(of: base) else {
+            return "\(address.host), to which it redirects, answers \(response.status)"
+        }
         guard let json = try? parseJSON(response.errorBody, limit: 4096, named: ""),  // allowed: the words are an extra
             case .array(let errors) = json[key: "errors"], case .string(let words) = errors.first?[key: "message"],
             !words.isEmpty
-        else { return "\(who) \(response.status)\(asked)" }
-        return "\(who) \(response.status): \(quoted(words))\(asked)"
+        else { return "it answers \(response.status)" }
+        return "it answers \(response.status): \(quoted(words))"
     }
 }
 
-/// How often and how long one call waits before it tries again.
-struct Patience {
-    private var seconds: Double
-    private let tries: Int
-    private var count = 0
-
-    init(seconds: Double, tries: Int) {
-        self.seconds = seconds
-        self.tries = tries
+extension CurlResponse {
+    /// Seconds that it asks to wait.
+    var retryAfter: Int? {
+        Registry.retryAfter(headers["retry-after"], date: headers["date"], now: Date().timeIntervalSince1970)
     }
-
-    /// Seconds to wait now; nil if it is not worth it.
-    /// - Parameter asked: the value of `Retry-After`, in seconds (RFC 9110, section 10.2.3). A date counts as nothing.
-    mutating func pause(asked: String?) -> Double? {
-        count += 1
-        guard count < tries else { return nil }
-        let doubled = 0.1 * Double(1 << min(count, 10))
-        let pause = asked.flatMap { Int32($0) }.map { Double(max(0, $0)) } ?? doubled
-        guard pause <= seconds else { return nil }
-        seconds -= pause
-        return pause
-    }
-
-    mutating func renew() { count = 0 }
 }

@@ -16,6 +16,11 @@ package enum RuntimeOptions {
         case .youki: []
         }
     }
+
+    /// `NAME=value`, of the runtime itself. runc works on one thread as well, and need not make others.
+    package static func environment(_ kind: RuntimeKind) -> [String] {
+        ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] + (kind == .runc ? ["GOMAXPROCS=1"] : [])
+    }
 }
 
 package struct AttemptDescription: Hashable, Sendable {

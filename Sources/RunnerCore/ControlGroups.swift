@@ -10,7 +10,13 @@ package struct ControlGroups: Hashable, Sendable {
 
     package static let root = "/sys/fs/cgroup"
     package static let isUnified = access(root + "/cgroup.controllers", F_OK) == 0
-    private static let hierarchies: [String] = isUnified ? [root] : folders(in: root).map { root + "/" + $0 }
+    private static let hierarchies: [String] = isUnified ? [root] : hierarchies(below: root)
+
+    /// What covers a hierarchy is none: a runtime may write there what it likes, also the numbers of processes that are
+    /// long gone.
+    package static func hierarchies(below root: String) -> [String] {
+        folders(in: root).map { root + "/" + $0 }.filter { access($0 + "/cgroup.procs", F_OK) == 0 }
+    }
 
     package struct Figures: Hashable, Sendable {
         package var cpuMicroseconds: Int64

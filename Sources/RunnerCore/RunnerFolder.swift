@@ -8,13 +8,16 @@ package struct RunnerFolder: Hashable, Sendable {
     package let path: String
     package init(path: String) { self.path = path }
 
-    /// ``AttemptDescription``. The runner holds its lock for as long as it lives.
+    /// ``AttemptDescription``. The runner holds its lock for as long as it lives, and marks it as begun.
     package var description: String { path + "/attempt" }
+    /// The description's mode once a runner has begun: an attempt is started once. A mode costs less than a file.
+    package static let begunMode: mode_t = 0o700
+    package static func isBegun(_ mode: mode_t) -> Bool { mode & mode_t(S_IXUSR) != 0 }
     /// ``EndRecord``.
     package var end: String { path + "/end" }
     /// ``StopOrder``. Whoever writes it sends the runner SIGTERM.
     package var stop: String { path + "/stop" }
-    /// There once a runner has begun: an attempt is started once.
+    /// There once the program has written something.
     package var stdout: String { path + "/stdout" }
     package var stderr: String { path + "/stderr" }
     /// What the runner complained of, if it did.
@@ -42,6 +45,10 @@ package struct RunnerFolder: Hashable, Sendable {
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a
     /// container.
     package static let join = "--join"
+    /// As ``join``, on a terminal of the program's own: the size follows, `ROWS:COLUMNS`. Descriptor 3 is a socket,
+    /// over which the other side of the terminal is handed. A runtime's own terminal would have the runtime between:
+    /// runc 1.1.5 keeps the last output back on a busy host.
+    package static let joinOnTerminal = "--join-on-terminal"
     /// The init's first argument where it looks after a service: then come interval, timeout, retries and the number
     /// of the words that follow for the health check, these words, and the program.
     package static let health = "--health"

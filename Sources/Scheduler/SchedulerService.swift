@@ -32,6 +32,14 @@ package struct SchedulerOptions: Sendable {
     package var firstUsers: [FirstUser] = []
     /// Registries as `HOST:PORT` that are spoken to over plain HTTP. Loopback addresses always are.
     package var insecureRegistries: [String] = []
+    /// By registry, in the order in which they are asked before it.
+    package var mirrors: [String: [RegistryMirror]] = [:]
+    /// By registry, hosts that its password may be sent to besides its own.
+    package var tokenServices: [String: [String]] = [:]
+    package var registryTimeouts = RegistryTimeouts()
+    /// How long images are kept for submissions that do not say so.
+    package var keep = KeepPolicies()
+    package var retention = RetentionPolicy()
     package var policy = Policy()
     /// The largest image file, and the largest blob that is pushed.
     package var importLimit = ByteCount(bytes: 64 << 30)
@@ -39,6 +47,8 @@ package struct SchedulerOptions: Sendable {
     package var publicURL: String?
     /// What was pushed or used within this time is not garbage yet.
     package var archiveGrace = Duration.seconds(3600)
+    /// An upload that nobody went on with for so long is given up.
+    package var uploadPatience = Duration.seconds(6 * 3600)
     package var logLimit = LogFiles.standardLimit
     /// How long a worker and a client may take to come to a session.
     package var sessionPatience = Duration.seconds(30)
@@ -88,27 +98,37 @@ package struct SchedulerService: Sendable {
         let content = try ContentStore(directory: data + "/archive")
         let registry = RegistryClient(
             credentials: .standard(environment: ProcessInfo.processInfo.environment),
-            insecure: options.insecureRegistries)
+            insecure: options.insecureRegistries, timeouts: options.registryTimeouts, mirrors: options.mirrors,
+            tokenServices: options.tokenServices
+        ) { logger.warning("A mirror is passed over", metadata: ["error": "\($0)"]) }
         let files = BlockingWork()
-        let archive = ImageArchive(store: store, loop: loop, content: content, files: files, clock: clock)
+        let archive = ImageArchive(
+            store: store, loop: loop, content: content, files: files, clock: clock, publicURL: options.publicURL)
         let puller = ImagePuller(
-            store: store, loop: loop, archive: archive, content: content, registry: registry, logger: logger)
+            store: store, loop: loop, archive: archive, content: content, registry: registry, clock: clock,
+            logger: logger)
         let tokens = TokenTable(try store.users())
+        let logs = try LogFiles(directory: data + "/logs", limit: options.logLimit)
+        let trees = Trees(
+            lists: try CompressedStore(directory: data + "/trees"),
+            comparisons: try ComparisonFiles(directory: data + "/comparisons"),
+            removed: { try store.treeRemoved($0) })
         return APIServices(
-            store: store, loop: loop, content: content, uploads: BlobUploads(content: content),
+            store: store, loop: loop, content: content,
+            uploads: BlobUploads(content: content, patience: options.uploadPatience),
             uploadLimit: options.importLimit, tokens: tokens,
             registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
-            logs: try LogFiles(directory: data + "/logs", limit: options.logLimit),
-            trees: Trees(
-                lists: try CompressedStore(directory: data + "/trees"),
-                comparisons: try ComparisonFiles(directory: data + "/comparisons")),
+            logs: logs, trees: trees,
             linter: ImageLinter(content: content, files: files, clock: clock), archive: archive,
             care: ArchiveCare(
                 store: store, content: content, archive: archive, files: files, grace: options.archiveGrace),
             puller: puller,
+            retention: Retention(
+                store: store, loop: loop, logs: logs, trees: trees, files: files, policy: options.retention,
+                clock: clock, logger: logger),
             submission: Submission(
                 store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                files: files),
+                keep: options.keep, files: files),
             gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
             spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
             sessions: SessionBroker(patience: options.sessionPatience), files: files,
@@ -126,6 +146,7 @@ package struct SchedulerService: Sendable {
             services: [
                 services.loop, services.uploads,
                 ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
+                ServiceOnExecutor(service: services.retention, executor: globalConcurrentExecutor),
             ],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)

@@ -106,6 +106,12 @@ package struct Stepper {
             case .done: return .done
             case .refused(let refusal): return .refused(Problem(refusal))
             }
+        case .entry(.archiveImported(let archive)):
+            switch catalog.take(archive) {
+            case .success(let decided): draft.commit.entries.append(.archiveImported(decided))
+            case .failure(let problem): return .refused(problem)
+            }
+            return .done
         case .entry(let entry):
             draft.commit.entries.append(entry)
             return .done
@@ -181,9 +187,53 @@ extension StoredCatalog {
         versions[name]?.byDigest[digest] = next
         return (ConfigurationVersion(name: name, version: next), true)
     }
+
+    /// Takes the configurations of an import, with those of their names that are free. A name and version that means
+    /// something else here stays what it is.
+    mutating func take(_ archive: ImportedArchive) -> Result<ImportedArchive, Problem> {
+        var archive = archive
+        for index in archive.configurations.indices {
+            let digest = archive.configurations[index].digest
+            archive.configurations[index].names.removeAll { wanted in
+                guard let known = versions[wanted.name] else { return false }
+                // Its number here may be another: the name means these bytes already.
+                return known.byDigest[digest] != nil
+            }
+            for wanted in archive.configurations[index].names {
+                guard let other = versions[wanted.name]?.byDigest.first(where: { $0.value == wanted.version }) else {
+                    continue
+                }
+                guard archive.skipsConflicts else {
+                    return .failure(
+                        Problem.taken(configuration: "\(wanted)", here: other.key, imported: digest))
+                }
+                archive.configurations[index].names.removeAll { $0 == wanted }
+            }
+        }
+        for configuration in archive.configurations {
+            configurations.insert(configuration.digest)
+            for version in configuration.names {
+                var known = versions[version.name] ?? .init()
+                known.byDigest[configuration.digest] = version.version
+                known.newest = max(known.newest, version.version)
+                versions[version.name] = known
+            }
+        }
+        return .success(archive)
+    }
 }
 
 extension Problem {
+    /// A name of an import that means other bytes here.
+    static func taken(_ noun: String = "configuration", configuration name: String, here: Digest, imported: Digest)
+        -> Problem
+    {
+        Problem(
+            .conflict,
+            "the \(noun) \(quoted(name)) is \(here) here and \(imported) in the file: nothing was imported; with --skip-conflicts names that are taken stay as they are, and what is imported runs by its digest",
+            field: "names")
+    }
+
     private static func condition(_ state: AttemptState?) -> String {
         switch state {
         case nil: "does not run any more"

@@ -15,6 +15,8 @@ package struct Submission: Sendable {
     let archive: ImageArchive
     let puller: ImagePuller
     let registry: RegistryClient
+    /// For submissions that do not say how long images are kept.
+    let keep: KeepPolicies
     let files: BlockingWork
 
     /// Answers after the commit. The same key with the same request gives the same job again.
@@ -23,7 +25,9 @@ package struct Submission: Sendable {
         let parsed = try Self.parsed(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
         let wanted = parsed.spec.wantedImages
-        var images = try wanted.map { try archive.pinned($0.reference, platform: parsed.spec.platform) }
+        var images = try wanted.map {
+            try archive.pinned($0.reference, platform: parsed.spec.platform, field: $0.field)
+        }
         if images.contains(nil) {
             // A retry is answered before a tag is asked for again: its registry may be gone by now.
             if let known = try earlier(idempotency) { return known }
@@ -44,7 +48,8 @@ package struct Submission: Sendable {
                 uniqueKeysWithValues: zip(parsed.spec.services.map(\.name), images.dropFirst())))
         let json = configuration.canonicalJSON
         let record = try parsed.spec.record(
-            configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices)
+            configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices,
+            keep: keep)
         let isStored = try areStored(record)
         if !isStored {
             for (wanted, image) in zip(parsed.spec.wantedImages, images) {
@@ -65,16 +70,24 @@ package struct Submission: Sendable {
         let (id, old) = try original(of: request.source)
         guard var configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(
-                .notFound, "the configuration \(old.configuration) of job \(id) is not in the store", field: "$.source")
+                .notFound, "the configuration \(old.configuration) of \(quoted(request.source)) is not in the store",
+                field: "$.source")
         }
         guard !old.isShell || request.command != nil else {
             throw Problem(
-                .refused, "job \(id) was a shell, which cannot be repeated: name the job that it looked at",
+                .refused,
+                "\(quoted(request.source)) was a shell, which cannot be repeated: name the job that it looked at",
                 field: "$.source")
         }
         let queue = request.queue.flatMap(QueueName.init(rawValue:))
         var record: JobRecord
         if request.verify == true {
+            guard let id else {
+                throw Problem(
+                    .refused,
+                    "\(quoted(request.source)) has not run on this cluster yet: 'jobctl rerun' it, then compare with 'jobctl history'",
+                    field: "$.source")
+            }
             record = try old.verification(
                 of: id, owner: caller.identity, queue: queue, priority: request.priority, task: request.task)
             try mustHaveSucceeded(id, task: request.task)
@@ -83,6 +96,7 @@ package struct Submission: Sendable {
                 SubmissionChoices(bindings: request.bindings, parameters: request.parameters), of: id,
                 owner: caller.identity, queue: queue, priority: request.priority)
         }
+        if let keep = request.keep { record.keep = keep }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
@@ -94,12 +108,13 @@ package struct Submission: Sendable {
     }
 
     private func accept(_ submission: AcceptedSubmission) async throws -> JobDocument {
-        let document = try await loop.submit(submission)
+        var document = try await loop.submit(submission)
         if !submission.imageIsStored {
             for (text, image) in submission.record.images {
                 guard let reference = ImageReference(text) else { continue }
                 puller.want(ImagePuller.Wanted(reference: reference, image: image))
             }
+            document.pulls = puller.pulls(for: document)
         }
         return document
     }
@@ -154,7 +169,8 @@ package struct Submission: Sendable {
     // MARK: reruns
 
     /// The job that a rerun repeats: itself, or the newest of the configuration that is named.
-    private func original(of text: String) throws -> (JobID, JobRecord) {
+    /// Without an id: a job of another cluster, whose record came with an import.
+    private func original(of text: String) throws -> (JobID?, JobRecord) {
         if let id = JobID(text) {
             guard let record = try store.record(of: id) else {
                 throw Problem(.notFound, "there is no job \(id)", field: "$.source")
@@ -165,10 +181,15 @@ package struct Submission: Sendable {
             throw Problem(
                 .badRequest, "\(quoted(text)) is not a job id, NAME, NAME@VERSION or digest", field: "$.source")
         }
-        guard let digest = try store.configurationDigest(of: source), let id = try store.newestJob(of: digest),
-            let record = try store.record(of: id)
-        else { throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source") }
-        return (id, record)
+        guard let digest = try store.configurationDigest(of: source) else {
+            throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source")
+        }
+        if let id = try store.newestJob(of: digest), let record = try store.record(of: id) { return (id, record) }
+        guard let record = try store.newestImportedRecord(of: digest) else {
+            throw Problem(.notFound, "no job has run the configuration \(quoted(text))", field: "$.source")
+        }
+        let names = try store.configuration(digest)?.names ?? []
+        return (nil, record.versioned(names.first { text.hasPrefix($0.name.rawValue) } ?? names.first))
     }
 
     /// What has no result cannot be compared.

@@ -63,6 +63,9 @@ extension SchedulerClient {
         try await call(.GET, "/v1/images", query: [("limit", limit.map(String.init)), ("cursor", cursor)])
     }
 
+    /// Images on their way from their registries.
+    package func imagePulls() async throws(Problem) -> ImagePullList { try await call(.GET, "/v1/images/pulls") }
+
     /// - Parameter reference: a name or a digest.
     package func image(_ reference: String) async throws(Problem) -> ImageDocument {
         try await call(.GET, "/v1/images/show", query: [("reference", reference)])

@@ -35,6 +35,8 @@ struct Worker: Sendable {
     var sessions = SessionNews.none
     /// What it has beside `attempts`: ended ones that it has not forgotten, and those that should not be.
     var strangers = Table<AttemptID, Stranger>()
+    /// One of the strangers has not ended.
+    var runsStrangers = false
 
     /// Uptime of the last sign of life.
     var lastContact: Int64
@@ -60,7 +62,8 @@ struct Worker: Sendable {
 
     var row: WorkerRow { WorkerRow(name: name, registration: registration, isDraining: isDraining) }
 
-    var takesWork: Bool { isRegistered && !isDraining && !isUnreachable && !isLost }
+    /// What was given up and still runs holds room that nobody counts: nothing new until it is gone.
+    var takesWork: Bool { isRegistered && !isDraining && !isUnreachable && !isLost && !runsStrangers }
 
     var state: WorkerState {
         if isLost { return .lost }

@@ -138,6 +138,10 @@ extension Cluster {
             }
         }
         workers[slot].strangers = strangers
+        let runsStrangers = strangers.ids.contains { strangers[$0]?.hasEnded == false }
+        guard workers[slot].runsStrangers != runsStrangers else { return }
+        workers[slot].runsStrangers = runsStrangers
+        workerChanged(slot)
     }
 
     // MARK: drain and resume

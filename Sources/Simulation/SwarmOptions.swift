@@ -3,25 +3,43 @@
 import JobModel
 import SchedulingCore
 
-package struct SwarmOptions: Sendable, CustomStringConvertible {
-    package var workers: Int64
-    package var jobs: Int64
+package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
+    package var workers: Int64 = 1
+    package var jobs: Int64 = 1
     /// In thousandths of all messages.
-    package var loss: Int64
-    package var duplication: Int64
+    package var loss: Int64 = 0
+    package var duplication: Int64 = 0
     /// The longest delay of a message in milliseconds.
-    package var delay: Int64
+    package var delay: Int64 = 0
     /// In thousandths of all steps.
-    package var schedulerCrashes: Int64
+    package var schedulerCrashes: Int64 = 0
+    package var schedulerPauses: Int64 = 0
     /// In thousandths of all faults.
-    package var agentCrashes: Int64
-    package var hostLosses: Int64
-    package var partitions: Int64
+    package var agentCrashes: Int64 = 0
+    package var agentPauses: Int64 = 0
+    package var hostLosses: Int64 = 0
+    package var partitions: Int64 = 0
+    /// Jumps of the scheduler's wall clock, in both directions.
+    package var clockJumps: Int64 = 0
+    /// How far an agent's clock may be off at the end of a lease, in thousandths of what the policy allows.
+    package var clockDrift: Int64 = 0
     /// In thousandths of all containers.
-    package var failures: Int64
-    package var engineErrors: Int64
+    package var failures: Int64 = 0
+    package var engineErrors: Int64 = 0
     /// In thousandths of all acts of users.
-    package var commands: Int64
+    package var commands: Int64 = 0
+
+    /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
+    package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
+        [
+            ("workers", \.workers, 1), ("jobs", \.jobs, 1), ("loss", \.loss, 0), ("duplication", \.duplication, 0),
+            ("delay", \.delay, 0), ("scheduler-crashes", \.schedulerCrashes, 0),
+            ("scheduler-pauses", \.schedulerPauses, 0), ("agent-crashes", \.agentCrashes, 0),
+            ("agent-pauses", \.agentPauses, 0), ("host-losses", \.hostLosses, 0), ("partitions", \.partitions, 0),
+            ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
+            ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0),
+        ]
+    }
 
     package init(_ dice: inout Dice) {
         func some(_ dice: inout Dice, _ most: Int64) -> Int64 { dice.chance(perMille: 300) ? 0 : dice.roll(1...most) }
@@ -37,12 +55,37 @@ package struct SwarmOptions: Sendable, CustomStringConvertible {
         failures = some(&dice, 300)
         engineErrors = some(&dice, 60)
         commands = some(&dice, 400)
+        schedulerPauses = some(&dice, 20)
+        agentPauses = some(&dice, 200)
+        clockJumps = some(&dice, 100)
+        clockDrift = some(&dice, 1_000)
     }
 
     package var description: String {
-        "workers \(workers), jobs \(jobs), loss \(loss), duplication \(duplication), delay \(delay), scheduler crashes \(schedulerCrashes), "
-            + "agent crashes \(agentCrashes), host losses \(hostLosses), partitions \(partitions), failures \(failures), "
-            + "engine errors \(engineErrors), commands \(commands)"
+        Self.table.map { "\($0.name)=\(self[keyPath: $0.path])" }.joined(separator: ",")
+    }
+
+    /// What is given takes the place of what was drawn.
+    package func setting(_ values: [String: Int64]) -> SwarmOptions {
+        var options = self
+        for (name, path, least) in Self.table {
+            if let value = values[name] { options[keyPath: path] = max(least, value) }
+        }
+        return options
+    }
+
+    /// Reads `loss=0,jobs=3`, as ``description`` prints it.
+    /// - Returns: nil if it is not that.
+    package static func values(_ text: String) -> [String: Int64]? {
+        var values: [String: Int64] = [:]
+        for part in text.split(separator: ",") {
+            let pair = part.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+            guard pair.count == 2, let value = Int64(pair[1]), (0...1_000_000).contains(value),
+                table.contains(where: { $0.name == pair[0] })
+            else { return nil }
+            values[pair[0]] = value
+        }
+        return values
     }
 
     /// Short times, so that leases end within a history.
@@ -57,16 +100,4 @@ package struct SwarmOptions: Sendable, CustomStringConvertible {
         policy.longestRetryBackoff = .seconds(20)
         return policy
     }
-}
-
-/// A fault put in on purpose: the checkers must find it.
-package enum Mutant: String, Sendable, CaseIterable {
-    /// Replies and orders leave before the commit, and a crash takes the commit away.
-    case answersBeforeCommit = "answers-before-commit"
-    /// Agents believe that their lease is five times as long as it is.
-    case agentsOutliveTheirLease = "agents-outlive-their-lease"
-    /// An agent calls an attempt successful that ended with another exit code.
-    case falseSuccess = "false-success"
-    /// A repeated submission is sent without its key.
-    case retriesWithoutKey = "retries-without-key"
 }

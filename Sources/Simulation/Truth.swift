@@ -18,6 +18,23 @@ struct Truth {
 
     var attemptCount: Int { attempts.count }
 
+    /// Whether the scheduler has given it up without proof of how it ended.
+    func isLost(_ id: AttemptID) -> Bool { attempts[id]?.state == .lost }
+
+    func isRunning(_ job: JobID) -> Bool { attempts.contains { $0.key.job == job && $0.value.state == .running } }
+
+    /// How the attempt before this one ended.
+    func attemptBefore(_ id: AttemptID) -> AttemptState? {
+        attempts[AttemptID(task: id.task, number: id.number - 1)]?.state
+    }
+
+    /// A worker lets the world see an output.
+    func published(_ id: AttemptID) throws {
+        if let state = attempts[id]?.state, state.isTerminal {
+            throw Violation("\(id) publishes its output after it ended as \(state)")
+        }
+    }
+
     mutating func take(_ changes: [Change]) throws {
         for change in changes {
             switch change {

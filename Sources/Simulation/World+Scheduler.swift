@@ -24,15 +24,21 @@ extension World {
     private mutating func planStep(in delay: Int64) {
         guard !stepIsPlanned else { return }
         stepIsPlanned = true
-        plan(.schedulerSteps, in: delay)
+        plan(.schedulerSteps, in: max(delay, schedulerPausedUntil - now))
     }
 
     mutating func schedulerSteps() throws {
         stepIsPlanned = false
         guard var stepper else { return }
+        if !isHealing, dice.chance(perMille: options.schedulerPauses) {
+            tally.count(.schedulerPause)
+            schedulerPausedUntil = now + dice.pick([2_000, 20_000, 90_000])
+            return planStep(in: 0)
+        }
         let batch = inbox
         inbox = []
         steps += 1
+        for mail in batch { look(at: mail.envelope) }
         // The mutant lets a crash take back what was answered: the disk of before the step is what the next life finds.
         let isTakenBack = mutant == .answersBeforeCommit && !isHealing && dice.chance(perMille: 20)
         if isTakenBack { try copyDatabase(to: "\(folder)/before") }
@@ -45,7 +51,10 @@ extension World {
             return try crash(leaving: "\(folder)/before")
         }
         let crashes = !isHealing && dice.chance(perMille: options.schedulerCrashes)
-        if crashes, dice.chance(perMille: 500) { return try crash(leaving: nil) }
+        if crashes, dice.chance(perMille: 500) {
+            if !result.changes.isEmpty { tally.saw(.crashBetweenCommitAndAnswer) }
+            return try crash(leaving: nil)
+        }
         deliver(result, to: batch)
         if crashes { return try crash(leaving: nil) }
         planWake(stepper)
@@ -61,9 +70,19 @@ extension World {
     private func check(_ stepper: Stepper) throws {
         let findings = Invariants.check(stepper.cluster)
         guard findings.isEmpty else { throw Violation("the books disagree: " + findings.joined(separator: "; ")) }
+        if steps % 8 == 0 { try compareWithStore(stepper) }
+    }
+
+    func compareWithStore(_ stepper: Stepper) throws {
         guard try stepper.store.load() == stepper.cluster.image() else {
             throw Violation("what a restart would load is not what is in memory")
         }
+    }
+
+    /// What comes in may be late.
+    private mutating func look(at envelope: Envelope) {
+        guard case .event(.workerSynced(_, let request)) = envelope else { return }
+        for report in request.reports where truth.isLost(report.attempt) { tally.saw(.reportAfterTheEnd) }
     }
 
     private mutating func deliver(_ result: StepResult, to batch: [Mail]) {
@@ -82,8 +101,12 @@ extension World {
         switch (sender, reply) {
         case (.submission(let index), .submitted(let document)):
             if !isLost() { acknowledge(index, document.id) }
+            submissions[index].wasAnswered = true
         case (.cancel(let job), .done):
-            if !isLost() { truth.cancelled.insert(job) }
+            if !isLost() {
+                if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }
+                truth.cancelled.insert(job)
+            }
         case (.call(let agent, let incarnation, let sequence, false), .refused):
             plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
         default: break
@@ -91,6 +114,7 @@ extension World {
     }
 
     private mutating func acknowledge(_ index: Int, _ id: JobID) {
+        if submissions[index].wasAnswered { tally.saw(.submissionAnsweredTwice) }
         if let known = submissions[index].acknowledged, known != id {
             truth.complaint = "\(submissions[index].name) is job \(known) and job \(id)"
         }
@@ -99,7 +123,10 @@ extension World {
 
     private mutating func answer(_ name: WorkerName, _ incarnation: String, _ sequence: Int64, _ orders: SyncOrders?) {
         guard let agent = agents.firstIndex(where: { $0.worker.name == name }) else { return }
-        guard !isLost(), agents[agent].partitionedUntil <= now else { return }
+        guard agents[agent].partitionedUntil <= now, !isLost() else { return }
+        // The worst moment to stand still is when something new has been allowed.
+        let isNew = orders.map { !$0.start.isEmpty || !$0.publish.isEmpty } ?? false
+        if isNew, !isHealing, dice.chance(perMille: options.agentPauses / 3) { pause(agent) }
         plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, orders), in: delay())
     }
 
@@ -107,6 +134,11 @@ extension World {
 
     /// Everything in memory is gone. What is on disk, or in `copy`, is what the next life finds.
     private mutating func crash(leaving copy: String?) throws {
+        tally.count(.schedulerCrash)
+        if let stepper {
+            if copy == nil { try compareWithStore(stepper) }
+            if !stepper.cluster.image().attempts.isEmpty { tally.saw(.restartWithLiveAttempts) }
+        }
         let next = "\(folder)/\(generation + 1)"
         if let copy {
             try FileManager.default.moveItem(atPath: copy, toPath: next)

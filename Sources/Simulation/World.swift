@@ -18,11 +18,22 @@ enum Happening {
     case containerIsKilled(Int, AttemptID, host: Int)
     case outputIsPublished(Int, AttemptID, incarnation: String)
     case leaseIsChecked(Int)
+    case agentNotices(Int)
     case agentStarts(Int)
     case fault
     case userSubmits(Int)
     case userActs
     case imageArrives(Digest)
+
+    /// The agent without which it cannot happen: while that stands still, it waits.
+    var needsAgent: Int? {
+        switch self {
+        case .agentCalls(let agent, _), .callTimesOut(let agent, _, _), .answerArrives(let agent, _, _, _),
+            .containerIsKilled(let agent, _, _), .outputIsPublished(let agent, _, _), .agentNotices(let agent):
+            agent
+        default: nil
+        }
+    }
 }
 
 /// An envelope on its way to the scheduler, and who waits for the reply.
@@ -42,6 +53,8 @@ struct Container {
     var code: Int
     /// The exit code, once it has ended.
     var exit: Int?
+    /// SIGKILL's.
+    static let killed = 137
 }
 
 struct Agent {
@@ -52,13 +65,19 @@ struct Agent {
     var containers: [AttemptID: Container] = [:]
     var openCall: Int64?
     var callSentAt: Int64 = 0
+    /// The newest call that has reached the scheduler.
+    var newestArrival: (incarnation: String, sequence: Int64) = ("", 0)
     /// When the agent stops everything by itself, unless it is answered.
     var leaseEnds: Int64?
     var partitionedUntil: Int64 = 0
+    /// It stands still, as after a SIGSTOP; its containers and their runners do not.
+    var pausedUntil: Int64 = 0
+    /// How much later than it should it thinks that a lease ends, in milliseconds.
+    var drift: Int64 = 0
 
     /// Ends a container that has not ended by itself.
     mutating func kill(_ id: AttemptID) {
-        if let container = containers[id], container.exit == nil { containers[id]?.exit = 137 }
+        if let container = containers[id], container.exit == nil { containers[id]?.exit = Container.killed }
     }
 }
 
@@ -68,6 +87,8 @@ struct Submission {
     var accepted: AcceptedSubmission
     var acknowledged: JobID?
     var wasSent = false
+    /// The scheduler has answered it, whether or not that arrived.
+    var wasAnswered = false
 }
 
 struct World {
@@ -82,6 +103,7 @@ struct World {
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
+    var tally = Tally()
     var steps = 0
     var isHealing = false
 
@@ -91,6 +113,9 @@ struct World {
     var uptimeOffset: Int64 = 1_000_000
     var inbox: [Mail] = []
     var stepIsPlanned = false
+    var schedulerPausedUntil: Int64 = 0
+    /// How wrong the scheduler's wall clock is.
+    var wallOffset: Int64 = 0
     var plannedWake = Int64.max
 
     var agents: [Agent] = []
@@ -98,16 +123,18 @@ struct World {
     private var agenda: [(time: Int64, order: Int, what: Happening)] = []
     private var order = 0
 
-    init(seed: UInt64, mutant: Mutant?, trace: (@Sendable (String) -> Void)?, folder: String) {
+    init(seed: UInt64, settings: [String: Int64], mutant: Mutant?, trace: (@Sendable (String) -> Void)?, folder: String)
+    {
         self.trace = trace
         dice = Dice(seed: seed)
-        options = SwarmOptions(&dice)
+        options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
         self.folder = folder
     }
 
     var instant: Instant {
-        Instant(uptime: now + uptimeOffset, wall: Timestamp(millisecondsSinceEpoch: 1_764_000_000_000 + now))
+        Instant(
+            uptime: now + uptimeOffset, wall: Timestamp(millisecondsSinceEpoch: 1_764_000_000_000 + now + wallOffset))
     }
 
     // MARK: the clock
@@ -132,7 +159,10 @@ struct World {
         try startScheduler()
         for number in 1...Int(options.workers) {
             let worker = SimulatedWorker(name: "w\(number)", cpus: Int(dice.roll(2...6)), endsAtOnce: false)
-            agents.append(Agent(worker: worker))
+            var agent = Agent(worker: worker)
+            let drift = policy.clockDrift.milliseconds * options.clockDrift / 1_000
+            agent.drift = dice.roll(-drift...drift)
+            agents.append(agent)
             plan(.agentCalls(number - 1, incarnation: worker.incarnation), in: dice.roll(0...500))
         }
         planUsers()
@@ -144,8 +174,10 @@ struct World {
     private mutating func heal() throws {
         isHealing = true
         let began = now
+        schedulerPausedUntil = 0
         for index in agents.indices {
             agents[index].partitionedUntil = 0
+            agents[index].pausedUntil = 0
             if !agents[index].isUp { plan(.agentStarts(index), in: 0) }
         }
         for index in submissions.indices where submissions[index].acknowledged == nil {
@@ -165,6 +197,10 @@ struct World {
         guard let next = agenda.popLast() else { throw Violation("nothing is planned: everything stands still") }
         now = next.time
         trace?("\(now) \(next.what)")
+        if let agent = next.what.needsAgent, agents[agent].pausedUntil > now {
+            // What has waited together comes in any order.
+            return plan(next.what, in: agents[agent].pausedUntil - now + dice.roll(0...20))
+        }
         switch next.what {
         case .schedulerSteps: try schedulerSteps()
         case .schedulerStarts: if stepper == nil { try startScheduler() }
@@ -176,8 +212,9 @@ struct World {
             try answerArrives(agent, incarnation, sequence, orders)
         case .containerExits(let agent, let id, let host): containerExits(agent, id, host)
         case .containerIsKilled(let agent, let id, let host): containerIsKilled(agent, id, host)
-        case .outputIsPublished(let agent, let id, let incarnation): outputIsPublished(agent, id, incarnation)
+        case .outputIsPublished(let agent, let id, let incarnation): try outputIsPublished(agent, id, incarnation)
         case .leaseIsChecked(let agent): leaseIsChecked(agent)
+        case .agentNotices(let agent): agentNotices(agent)
         case .agentStarts(let agent): agentStarts(agent)
         case .fault: fault()
         case .userSubmits(let index): userSubmits(index)
@@ -192,14 +229,30 @@ struct World {
         if dice.chance(perMille: options.agentCrashes) { agentCrashes(index) }
         if dice.chance(perMille: options.hostLosses) { hostIsLost(index) }
         if dice.chance(perMille: options.partitions) {
+            tally.count(.partition)
             let end = now + dice.pick([3_000, 15_000, 90_000, 150_000])
             agents[index].partitionedUntil = max(agents[index].partitionedUntil, end)
+        }
+        if dice.chance(perMille: options.agentPauses) { pause(index) }
+        if dice.chance(perMille: options.clockJumps) {
+            tally.count(.clockJump)
+            wallOffset = dice.pick([-86_400_000, -3_600_000, -5_000, 0, 5_000, 3_600_000, 86_400_000])
         }
         plan(.fault, in: dice.roll(500...5_000))
     }
 
+    mutating func pause(_ agent: Int) {
+        tally.count(.agentPause)
+        let end = now + dice.pick([500, 5_000, 55_000, 70_000, 150_000])
+        agents[agent].pausedUntil = max(agents[agent].pausedUntil, end)
+    }
+
     /// Whether a message is lost on its way.
-    mutating func isLost() -> Bool { !isHealing && dice.chance(perMille: options.loss) }
+    mutating func isLost() -> Bool {
+        guard !isHealing, dice.chance(perMille: options.loss) else { return false }
+        tally.count(.messageLost)
+        return true
+    }
 
     /// How long a message takes.
     mutating func delay() -> Int64 { isHealing ? dice.roll(0...5) : dice.roll(0...options.delay) }
@@ -223,6 +276,7 @@ struct World {
 
     private func checkEnd() throws {
         guard let stepper else { throw Violation("the scheduler is down at the end") }
+        try compareWithStore(stepper)
         for view in stepper.cluster.workerViews(at: instant) {
             guard view.live.isEmpty, view.free.cpus == view.registration.cpus else {
                 throw Violation(

@@ -32,8 +32,6 @@ package actor Agent {
     private var postponed: [AttemptRunner] = []
     /// The newest report of each attempt that no answer has acknowledged.
     private var unacknowledged: [AttemptID: AttemptReport] = [:]
-    /// When the worker's own lease ends, in milliseconds of the boot-time clock. Nil before the first answer.
-    private var leaseEnd: Int64?
     private var journaledLeaseEnd: Int64 = 0
     private var interval = TimeSpan.seconds(10)
     private var wakeUp: CheckedContinuation<Void, Never>?
@@ -263,11 +261,12 @@ package actor Agent {
             logger.error("a journal record cannot be read: the attempt is lost", metadata: ["attempt": "\(attempt)"])
         }
         let live = Set(records.map(\.attempt))
-        leaseEnd = services.journal.leaseEnd
+        let lease = services.lease
+        lease.end = services.journal.leaseEnd
         // Nobody has promised to wait for what was started without a lease on record. What another boot started has
         // ended.
-        if leaseEnd == nil, records.contains(where: \.mayRun) { leaseEnd = jc_boot_milliseconds() }
-        let isLeased = leaseEnd.map { $0 > jc_boot_milliseconds() } ?? false
+        if lease.end == nil, records.contains(where: \.mayRun) { lease.end = jc_boot_milliseconds() }
+        let isLeased = lease.end != nil && !lease.isOver
         for container in try await retried("the engine cannot list containers yet", services.engine.list) {
             if let attempt = container.attempt, live.contains(attempt) { continue }
             try await retried("a container of no attempt cannot be removed yet") { () async throws(EngineError) in
@@ -299,7 +298,7 @@ package actor Agent {
     // MARK: Lease
 
     private func renewLease(_ end: Int64) {
-        leaseEnd = end
+        services.lease.end = end
         // An agent that starts again may think that it ends this much too early, never too late.
         guard end - journaledLeaseEnd > 5_000 || end < journaledLeaseEnd else { return }
         do throws(JournalFailure) {
@@ -314,7 +313,7 @@ package actor Agent {
     private func watchLease() async throws {
         while true {
             try await Task.sleep(for: .seconds(1))
-            guard let end = leaseEnd, jc_boot_milliseconds() > end else { continue }
+            guard services.lease.isOver else { continue }
             for attempt in runners.keys { tell(attempt) { await $0.stop(.workerLost) } }
         }
     }

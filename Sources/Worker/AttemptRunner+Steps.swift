@@ -11,12 +11,13 @@ extension AttemptRunner {
         report(.preparing)
         let (configuration, files) = (record.configuration, services.files)
         let original = try await original()
-        try await untilStop { () async throws(AttemptFailure) in
+        record.progress.imageManifest = try await untilStop { () async throws(AttemptFailure) in
             try await self.engine(.imageError) { (engine) async throws(EngineError) in
-                try await engine.ensureImage(configuration.image)
+                let manifest = try await engine.ensureImage(configuration.image)
                 for (_, service) in configuration.services.sorted(by: { $0.key < $1.key }) {
                     try await engine.ensureImage(service.image)
                 }
+                return manifest
             }
         }
         var mounts: [ContainerMount] = []
@@ -130,6 +131,7 @@ extension AttemptRunner {
             record.progress.startedWall = Timestamp(
                 millisecondsSinceEpoch: Int64(Date().timeIntervalSince1970 * 1000))
             try journal()
+            try checkLease()
         }
         // An earlier life may have been killed between the journal and the engine. After a reboot nothing is started
         // again.
@@ -143,6 +145,12 @@ extension AttemptRunner {
         report(.running)
         // One that came while the engine was starting it.
         if record.progress.stopReason != nil { stopContainer() }
+    }
+
+    /// The agent may have stood still, with its host or alone, since it was told that it may go on.
+    private func checkLease() throws(AttemptFailure) {
+        guard services.lease.isOver else { return }
+        throw AttemptFailure(reason: .workerLost, message: "the worker's lease has ended")
     }
 
     private func report(_ state: AttemptState) {
@@ -261,6 +269,7 @@ extension AttemptRunner {
             say(report, isKept: true)
         }
         try await permission()
+        try checkLease()
         if record.job.record.verifies != nil { return }
         let (volumes, attempt, owner) = (services.volumes, self.attempt, record.job.record.owner)
         for slot in outputSlots {

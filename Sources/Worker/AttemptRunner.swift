@@ -19,6 +19,7 @@ struct RunnerServices: Sendable {
     let files: FileCache
     let fingerprints: Fingerprinter
     let sentTrees = SentTrees()
+    let lease = WorkerLease()
     /// For mounts, publishing and cleaning: file servers may let them hang.
     let work = BlockingWork(width: 16)
     var logLimit = LogFiles.standardLimit
@@ -84,7 +85,7 @@ actor AttemptRunner {
     /// of trees · 11. ask to publish, publish (a verification compares instead) ·
     /// 12. report · 13. clean up when told to forget
     private func run() async {
-        if let report = record.progress.report, report.state.isTerminal { return services.report(report) }
+        if let report = record.progress.report, report.state.isTerminal { return say(report) }
         let outcome = await self.outcome()
         await shipper.finish { await self.isSilent }
         await trees.ship(record.progress.inputs ?? [:]) { await self.isSilent }
@@ -310,6 +311,8 @@ actor AttemptRunner {
     func say(_ report: AttemptReport, isKept: Bool = false) {
         guard !isSilent else { return }
         if isKept { try? journal() }  // allowed: without the record, a crash ends as "lost", never as a success
+        var report = report
+        report.imageManifest = record.progress.imageManifest
         services.report(report)
     }
 

@@ -17,6 +17,8 @@ struct AttemptProgress: Codable, Sendable {
     var boot: String?
     var startedWall: Timestamp?
     var inputs: [SlotName: TreeFingerprint]?
+    /// The manifest of the task's image for this host.
+    var imageManifest: Digest?
     var stopReason: EndReason?
     var exit: ExitRecord?
     var usage: Usage?

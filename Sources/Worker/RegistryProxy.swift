@@ -124,7 +124,7 @@ package final class RegistryProxy: Service, ImageSource {
     }
 
     /// A manifest of the archive; nil if it cannot be had.
-    private func manifest(_ digest: Digest) async -> [UInt8]? {
+    package func manifest(_ digest: Digest) async -> [UInt8]? {
         var call = HTTPClientRequest(url: scheduler + "/v2/archive/manifests/" + digest.description)
         call.headers.add(name: "Authorization", value: "Bearer " + token)
         for type in ["oci.image.manifest.v1", "oci.image.index.v1"] {

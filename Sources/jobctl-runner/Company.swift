@@ -29,7 +29,9 @@ struct Company {
     private static let bridge = "jobctl0"
 
     /// Makes the network, starts the services' runners in it, and takes this process into the task's part of it.
-    init(_ folder: RunnerFolder, _ company: AttemptDescription.Company) throws(FileFailure) {
+    init(
+        _ folder: RunnerFolder, _ company: AttemptDescription.Company, runtimeIsSealed: Bool
+    ) throws(FileFailure) {
         hub = jc_network_make()
         try check(hub, "the private network")
         try check(jc_network_enter(hub), "the private network")
@@ -38,7 +40,7 @@ struct Company {
         for (place, name) in company.services.enumerated() {
             let network = try network("service\(place)", PrivateNetwork.hidden.service(place))
             try check(jc_network_enter(network), "the private network")
-            members.append(try Self.member(name, folder.service(name)))
+            members.append(try Self.member(name, folder.service(name), runtime: runtimeIsSealed ? runtimeFile : -1))
             try check(jc_network_enter(hub), "the private network")
             close(network)
         }
@@ -54,12 +56,14 @@ struct Company {
         return network
     }
 
-    private static func member(_ name: String, _ folder: RunnerFolder) throws(FileFailure) -> Member {
+    private static func member(
+        _ name: String, _ folder: RunnerFolder, runtime: Int32
+    ) throws(FileFailure) -> Member {
         var pipe: [Int32] = [-1, -1]
         try check(jc_pipe(&pipe), "the service '\(name)'")
         var arguments = [strdup("jobctl-runner"), strdup(folder.path), nil]
         defer { for pointer in arguments { free(pointer) } }
-        let process = jc_spawn_companion("/proc/self/exe", &arguments, pipe[1])
+        let process = jc_spawn_companion("/proc/self/exe", &arguments, pipe[1], runtime)
         close(pipe[1])
         try check(process, "the service '\(name)'")
         return Member(name: name, folder: folder, process: process, notice: pipe[0])

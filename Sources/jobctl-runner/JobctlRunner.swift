@@ -27,17 +27,29 @@ struct JobctlRunner {
         guard arguments.count > first else { exit(126) }
         if arguments[first] == RunnerFolder.check { exit(Confinement.isComplete ? 0 : 1) }
         let rest = CommandLine.unsafeArgv + first
-        let isJoin = arguments[first] == RunnerFolder.join && arguments.count > first + 1
         guard first == 3 else {
-            if isJoin { jc_join_main(rest + 1, nil) }
+            join(arguments[first...], rest, nil)
             if arguments[first] == RunnerFolder.health { beInitOfService() }
             jc_init_main(rest, nil, nil)
         }
         let numbers = arguments[2].split(separator: ":").compactMap { UInt32($0) }
         guard numbers.count == 2 else { exit(126) }
         var user = jc_user(uid: numbers[0], gid: numbers[1], processes: processLimit)
-        if isJoin { jc_join_main(rest + 1, &user) }
+        join(arguments[first...], rest, &user)
         jc_init_main(rest, nil, &user)
+    }
+
+    /// Returns if that is not what the words ask for.
+    private static func join(
+        _ words: ArraySlice<String>, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
+        _ user: UnsafePointer<jc_user>?
+    ) {
+        if words.first == RunnerFolder.join, words.count > 1 { jc_join_main(argv + 1, user, nil) }
+        guard words.first == RunnerFolder.joinOnTerminal, words.count > 2 else { return }
+        let size = words[words.startIndex + 1].split(separator: ":").compactMap { UInt16($0) }
+        guard size.count == 2 else { exit(126) }
+        var window = jc_window(rows: size[0], columns: size[1])
+        jc_join_main(argv + 2, user, &window)
     }
 
     /// With a health check or without; see ``RunnerFolder/health``.
@@ -61,11 +73,10 @@ struct JobctlRunner {
     /// down the end ·
     /// 8. clean up. Another runner that holds the lock, or has, is left alone.
     private static func run(_ folder: RunnerFolder) -> Never {
+        let isSealed = jc_take_sealed(runtimeFile) != 0
         let lock = open(folder.description, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
-        guard lock >= 0, jc_lock(lock) == 0, let text = readAll(lock, limit: RecordText.sizeLimit) else { exit(3) }
-        let started = open(folder.stdout, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard started >= 0 else { exit(3) }
-        close(started)
+        guard lock >= 0, jc_lock(lock) == 0, let text = readAll(lock, limit: RecordText.sizeLimit), begin(lock)
+        else { exit(3) }
         let description: AttemptDescription
         do throws(RecordText.Malformed) {
             description = try AttemptDescription(text)
@@ -80,7 +91,7 @@ struct JobctlRunner {
         let groups = ControlGroups(path: description.controlGroup)
         do throws(FileFailure) {
             try description.rootless?.enter()
-            var watch = try Watch(folder, description, groups)
+            var watch = try Watch(folder, description, groups, runtimeIsSealed: isSealed)
             let end = try watch.run()
             // Without the record the attempt is lost, which is what a full disk for minutes means.
             record(end, folder)
@@ -95,6 +106,13 @@ struct JobctlRunner {
         if description.rootless?.rootForm == .links { removeTree(folder) }
         removeGroups(groups)
         exit(0)
+    }
+
+    /// - Returns: whether this runner is the first.
+    private static func begin(_ description: Int32) -> Bool {
+        var status = stat()
+        return fstat(description, &status) == 0 && !RunnerFolder.isBegun(status.st_mode)
+            && fchmod(description, RunnerFolder.begunMode) == 0
     }
 
     private static func record(_ end: EndRecord, _ folder: RunnerFolder) {
@@ -120,7 +138,7 @@ struct JobctlRunner {
     private static func removeGroups(_ groups: ControlGroups) {
         for round in 0..<200 {
             if groups.remove() { return }
-            if round > 2, !groups.killAll() { continue }
+            if round > 2 { _ = groups.killAll() }
             usleep(round < 20 ? 500 : 10_000)
         }
     }
@@ -128,6 +146,9 @@ struct JobctlRunner {
 
 /// Where a service's runner finds the pipe to the runner of its attempt.
 let noticeFile: Int32 = 3
+
+/// Where a runner may find its runtime, as jc_sealed_copy makes it.
+let runtimeFile: Int32 = 4
 
 /// When memory is short the kernel shall not choose the witness.
 private func protectFromOutOfMemory() {

@@ -8,6 +8,7 @@ struct Watch {
     private let folder: RunnerFolder
     private let description: AttemptDescription
     private let groups: ControlGroups
+    private let runtimeIsSealed: Bool
     private let signals: Int32
     private let timer: Int32
     private var supervision: Supervision
@@ -44,9 +45,8 @@ struct Watch {
         var breakage: Int32?
         /// Of wait(2), as the init told.
         var programStatus: Int32?
-        /// Ended children that are not the runtime, by process: the container may end before the runtime says which it
-        /// is.
-        var ended: [pid_t: Int32] = [:]
+        /// Ended children that are not the runtime: the container may end before the runtime says which it is.
+        var ended: [pid_t] = []
         var peak: Int64 = 0
         /// What its processes used, where no control group counts.
         var usage: ControlGroups.Figures?
@@ -66,7 +66,10 @@ struct Watch {
     /// How long a runtime may take to start a container, in milliseconds.
     private static let runtimePatience: Int64 = 60_000
 
-    init(_ folder: RunnerFolder, _ description: AttemptDescription, _ groups: ControlGroups) throws(FileFailure) {
+    init(
+        _ folder: RunnerFolder, _ description: AttemptDescription, _ groups: ControlGroups, runtimeIsSealed: Bool
+    ) throws(FileFailure) {
+        self.runtimeIsSealed = runtimeIsSealed
         self.folder = folder
         self.description = description
         self.groups = groups
@@ -83,7 +86,7 @@ struct Watch {
         }
         if let others = description.company, !others.isService {
             supervision.started(at: jc_boot_milliseconds())
-            company = try Company(folder, others)
+            company = try Company(folder, others, runtimeIsSealed: runtimeIsSealed)
         } else {
             try begin()
         }
@@ -110,8 +113,9 @@ struct Watch {
         }
         let null = open("/dev/null", O_RDONLY | O_CLOEXEC)
         let arguments = runtimeArguments.map { strdup($0) } + [nil]
-        let environment = [strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), nil]
-        let process = jc_spawn_with(description.runtime, arguments, environment, null, ends[0], ends[1], pair[1])
+        let environment = RuntimeOptions.environment(description.runtimeKind).map { strdup($0) } + [nil]
+        let program = runtimeIsSealed ? "/proc/self/fd/\(runtimeFile)" : description.runtime
+        let process = jc_spawn_with(program, arguments, environment, null, ends[0], ends[1], pair[1])
         for pointer in arguments + environment { free(pointer) }
         for file in ends + [pair[1], null] { close(file) }
         container = pair[0]
@@ -198,10 +202,10 @@ struct Watch {
                 runtime.status = status
                 learnContainer()
             } else {
-                story.ended[process] = status
+                story.ended.append(process)
             }
         }
-        if story.process > 0, story.ended[story.process] != nil || kill(story.process, 0) != 0 { story.isGone = true }
+        if story.process > 0, story.ended.contains(story.process) || kill(story.process, 0) != 0 { story.isGone = true }
         if !groups.remembersPeak, let figures = groups.figures { story.peak = max(story.peak, figures.peakMemory) }
     }
 

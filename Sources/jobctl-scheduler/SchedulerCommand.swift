@@ -32,6 +32,45 @@ struct SchedulerCommand: AsyncParsableCommand {
     var insecureRegistry: [String] = []
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "Where else a registry's images can be had, asked before it. May be repeated, in order.",
+            valueName: "registry=host[:port][/prefix]"))
+    var mirror: [String] = []
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Another host that a registry's password may be sent to when it asks for that. May be repeated.",
+            valueName: "registry=host"))
+    var tokenService: [String] = []
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How long the archive keeps images for jobs that do not say so: always, on-success or never; for all queues or for one. May be repeated.",
+            valueName: "[queue=]policy"))
+    var keep: [String] = []
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How long the output of programs is kept after their attempts, for example 90d. (default: for ever)",
+            valueName: "time"))
+    var keepLogs: String?
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How much output is kept, for example 100GiB; the oldest goes first. (default: all)", valueName: "size"))
+    var logBudget: String?
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "How long lists of the files behind inputs' and outputs' digests are kept. (default: for ever)",
+            valueName: "time"))
+    var keepManifests: String?
+    @Option(
+        name: .long,
+        help: ArgumentHelp("How much of these lists is kept; the oldest goes first. (default: all)", valueName: "size"))
+    var manifestBudget: String?
+    @Option(
+        name: .long,
         help:
             "Where clients reach this scheduler, as https://HOST[:PORT], if a proxy with TLS stands in front: registry clients then use the token flow there."
     )
@@ -63,6 +102,11 @@ struct SchedulerCommand: AsyncParsableCommand {
         var options = SchedulerOptions(dataDirectory: dataDir)
         (options.host, options.port) = try SchedulerOptions.address(listen)
         options.insecureRegistries = insecureRegistry
+        options.mirrors = try SchedulerOptions.mirrors(mirror)
+        options.tokenServices = try SchedulerOptions.tokenServices(tokenService)
+        options.keep = try SchedulerOptions.keepPolicies(keep)
+        options.retention = try SchedulerOptions.retention(
+            keepLogs: keepLogs, logBudget: logBudget, keepManifests: keepManifests, manifestBudget: manifestBudget)
         if let publicUrl { options.publicURL = try SchedulerOptions.publicURL(publicUrl) }
         if let file = adminTokenFile {
             let user = Caller(

@@ -1,18 +1,34 @@
-// `jobctl-simulate`: many seeded histories, one line each on failure, with the command that replays it.
+// `jobctl-simulate`: many seeded histories. A broken promise is made small and printed with the command that replays
+// it; at the end stands what the histories had in them.
 import ArgumentParser
+import Foundation
 import Simulation
+import Synchronization
 
 @main
 struct Simulate: ParsableCommand {
+    private static let mutants = Mutant.allCases.map(\.rawValue).joined(separator: ", ")
+    private static let options = SwarmOptions.table.map(\.name).joined(separator: ", ")
+
     static let configuration = CommandConfiguration(
         commandName: "jobctl-simulate",
-        abstract: "Run the scheduler's core and store against simulated workers, users, networks and crashes.")
+        abstract: "Run the scheduler's core and store against simulated workers, users, networks and crashes.",
+        discussion: """
+            A history has two parts: faults, as its seed draws them, then none until everything has ended. After each
+            step of the scheduler its books are checked, and that a restart would find what is in memory.
+
+              jobctl-simulate --seeds 200
+              jobctl-simulate --hours 10000 --parallel 2 --seed "$RANDOM"
+            """)
 
     @Option(help: "How many histories.") var seeds: UInt64 = 1
+    @Option(help: "Instead of a number of histories: until this many hours were simulated.") var hours: Int?
     @Option(help: "The first seed.") var seed: UInt64 = 1
     @Option(help: "Steps of the scheduler while faults happen.") var steps = 400
-    @Option(help: "A fault to put in on purpose: \(Mutant.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var mutant: String?
+    @Option(help: "How many histories at the same time.") var parallel = 1
+    @Option(help: "Options that take the place of drawn ones, as 'loss=0,jobs=3'. There are: \(Self.options).")
+    var set = ""
+    @Option(help: "A fault to put in on purpose: \(Self.mutants).") var mutant: String?
     @Option(
         help: "Try a promise of policy instead: \(PolicyScenario.allCases.map(\.rawValue).joined(separator: ", ")).")
     var policy: String?
@@ -23,40 +39,46 @@ struct Simulate: ParsableCommand {
         guard steps >= 1, steps <= 1_000_000 else {
             throw ValidationError("--steps: \(steps) is not between 1 and 1000000")
         }
-        guard seeds >= 1, seeds <= 1_000_000_000, seed <= .max - seeds else {
+        guard seeds >= 1, seeds <= 1_000_000_000, seed <= .max - 1_000_000_000 else {
             throw ValidationError("--seeds: \(seeds) is not between 1 and 1000000000")
         }
         guard policy == nil || policy.flatMap(PolicyScenario.init(rawValue:)) != nil else {
             let names = PolicyScenario.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValidationError("--policy: use one of \(names)")
         }
+        guard (1...100_000_000).contains(hours ?? 1) else {
+            throw ValidationError("--hours: \(hours ?? 0) is not between 1 and 100000000")
+        }
+        guard (1...256).contains(parallel) else {
+            throw ValidationError("--parallel: \(parallel) is not between 1 and 256")
+        }
         guard mutant == nil || mutant.flatMap(Mutant.init(rawValue:)) != nil else {
-            throw ValidationError("--mutant: use one of \(Mutant.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw ValidationError("--mutant: use one of \(Self.mutants)")
+        }
+        guard SwarmOptions.values(set) != nil else {
+            throw ValidationError("--set: use 'name=number', separated by commas, with the names \(Self.options)")
         }
     }
 
     func run() throws {
         if let scenario = policy.flatMap(PolicyScenario.init(rawValue:)) { return try run(scenario) }
-        let fault = mutant.flatMap(Mutant.init(rawValue:))
+        let (settings, fault) = (SwarmOptions.values(set) ?? [:], mutant.flatMap(Mutant.init(rawValue:)))
         let printLine: @Sendable (String) -> Void = { Swift.print($0) }
-        let tracer = trace ? printLine : nil
-        var failures = 0
-        for number in seed..<(seed + seeds) {
-            let report = simulate(seed: number, steps: steps, mutant: fault, trace: tracer)
-            let figures =
-                "\(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, \(report.restarts) restarts, \(report.hash.short)"
-            if let violation = report.violation {
-                failures += 1
-                let more = mutant.map { " --mutant \($0)" } ?? ""
-                print(
-                    "seed \(number): \(violation)\n  drawn: \(report.options)\n  replay: jobctl-simulate --seed \(number) --steps \(steps)\(more)"
-                )
-            } else if verbose {
-                print("seed \(number): \(figures)")
+        let (steps, tracer, isVerbose) = (self.steps, trace ? printLine : nil, verbose)
+        let book = Book(first: seed, histories: seeds, hours: hours)
+        DispatchQueue.concurrentPerform(iterations: parallel) { _ in
+            while let number = book.claim() {
+                let report = Simulation.simulate(
+                    seed: number, steps: steps, settings: settings, mutant: fault, trace: tracer)
+                book.take(report)
+                if isVerbose { printLine(Self.line(report)) }
             }
         }
-        print("\(seeds) histories, \(failures) with a broken promise")
-        if failures > 0 { throw ExitCode(1) }
+        let (tally, failures) = book.result
+        for report in failures.prefix(10) { explain(report, settings, fault) }
+        print(table(tally))
+        print("\(tally.histories) histories, \(failures.count) with a broken promise")
+        if !failures.isEmpty { throw ExitCode(1) }
     }
 
     private func run(_ scenario: PolicyScenario) throws {
@@ -74,5 +96,66 @@ struct Simulate: ParsableCommand {
         }
         print("\(seeds) histories of \(scenario.rawValue), \(failures) with a broken promise")
         if failures > 0 { throw ExitCode(1) }
+    }
+
+    private static func line(_ report: SimulationReport) -> String {
+        "seed \(report.seed): \(report.steps) steps, \(report.jobs) jobs, \(report.attempts) attempts, "
+            + "\(report.restarts) restarts, \(report.hash.short)"
+    }
+
+    private func explain(_ report: SimulationReport, _ settings: [String: Int64], _ fault: Mutant?) {
+        print("seed \(report.seed): \(report.violation ?? "")\n  drawn: \(report.options)")
+        let small = shrink(report, steps: steps, settings: settings, mutant: fault, tries: 60)
+        var words = ["jobctl-simulate", "--seed \(small.seed)", "--steps \(small.steps)"]
+        if !small.settings.isEmpty { words.append("--set \(small.set)") }
+        if let mutant { words.append("--mutant \(mutant)") }
+        print("  smallest found: \(small.violation)\n  replay: \(words.joined(separator: " "))")
+    }
+
+    private func table(_ tally: Tally) -> String {
+        var lines = ["simulated: \(tally.milliseconds / 3_600_000) h", "faults:"]
+        lines += Fault.allCases.map { "  \(tally.faults[$0] ?? 0)  \($0.rawValue)" }
+        lines.append("situations:")
+        lines += Situation.allCases.map { "  \(tally.situations[$0] ?? 0)  \($0.rawValue)" }
+        return lines.joined(separator: "\n")
+    }
+}
+
+/// Who does which seed, and what came of them.
+private final class Book: Sendable {
+    private struct State {
+        var next: UInt64
+        var tally = Tally()
+        var failures: [SimulationReport] = []
+    }
+
+    private let state: Mutex<State>
+    private let end: UInt64
+    private let milliseconds: Int64?
+
+    init(first: UInt64, histories: UInt64, hours: Int?) {
+        state = Mutex(State(next: first))
+        end = first + histories
+        milliseconds = hours.map { Int64($0) * 3_600_000 }
+    }
+
+    /// The next seed, unless enough was done.
+    func claim() -> UInt64? {
+        state.withLock { state in
+            guard milliseconds.map({ state.tally.milliseconds < $0 }) ?? (state.next < end) else { return nil }
+            state.next += 1
+            return state.next - 1
+        }
+    }
+
+    func take(_ report: SimulationReport) {
+        state.withLock { state in
+            state.tally.add(report.tally)
+            if report.violation != nil { state.failures.append(report) }
+        }
+    }
+
+    var result: (Tally, [SimulationReport]) {
+        state.withLock { ($0.tally, $0.failures.sorted { $0.seed < $1.seed }) }
     }
 }

@@ -26,8 +26,11 @@ struct GlobalOptions: ParsableArguments {
     var output: OutputFormat { format.output }
     var quiet: Bool { format.quiet }
 
+    func client() throws -> SchedulerClient { try Self.client(url: url) }
+
+    /// For commands whose own options stand in the way of these.
     /// - Throws: ``Problem`` if no scheduler is known, or the context file is one that must not be used.
-    func client() throws -> SchedulerClient {
+    static func client(url: String?) throws -> SchedulerClient {
         let environment = ProcessInfo.processInfo.environment.filter { !$0.value.isEmpty }
         let (given, token) = (url ?? environment["JOBCTL_URL"], environment["JOBCTL_TOKEN"])
         if let given, let token { return try SchedulerClient(url: given, token: token) }
@@ -37,7 +40,7 @@ struct GlobalOptions: ParsableArguments {
                 .unavailable, "no scheduler is known: start one with 'jobctl up', or give --url or $JOBCTL_URL")
         }
         // The file's token is for the file's scheduler and goes nowhere else.
-        let own = context.flatMap { Self.isSame($0.url, address) ? $0.token : nil }
+        let own = context.flatMap { isSame($0.url, address) ? $0.token : nil }
         return try SchedulerClient(url: address, token: token ?? own)
     }
 
@@ -77,6 +80,13 @@ enum Given {
 
     static func priority(_ text: String) throws -> Int {
         try integer(text, in: -SpecLimits.priority...SpecLimits.priority)
+    }
+
+    static func keep(_ text: String) throws -> KeepPolicy {
+        guard let policy = KeepPolicy(rawValue: text) else {
+            throw ValidationError("write always, on-success or never")
+        }
+        return policy
     }
 
     static func integer(_ text: String, in range: ClosedRange<Int>) throws -> Int {

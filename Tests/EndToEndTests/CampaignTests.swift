@@ -29,6 +29,24 @@ extension EndToEnd {
         }
 
         @Test(
+            "killed while an image is pushed or pulled through, or garbage is collected: nothing pinned is lost, no half blob is served, and a repetition succeeds",
+            arguments: ArchiveCampaign.Work.allCases)
+        func archive(_ work: ArchiveCampaign.Work) async throws {
+            await ClusterGate.shared.enter()
+            let seed = UInt64.random(in: 0 ... .max)
+            let result = await outcome {
+                let report = try await ArchiveCampaign(
+                    work: work, kills: 6, seed: seed, programs: try Self.programs
+                ).run()
+                #expect(report.violations == [], "seed \(seed)")
+                #expect(report.leftovers == [], "seed \(seed)")
+                #expect(report.kills == 6 && report.reruns == 7 && report.served > 100, "seed \(seed)")
+            }
+            await ClusterGate.shared.leave()
+            try result.get()
+        }
+
+        @Test(
             "many runs in a row leave no process, mount, control group or file, and no open file in the agent")
         func endurance() async throws {
             await ClusterGate.shared.enter()

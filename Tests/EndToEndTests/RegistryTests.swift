@@ -52,6 +52,51 @@ extension EndToEnd {
             }
         }
 
+        @Test(
+            "the registry is gone with its data and the cluster starts again with empty caches: a rerun gives the same outputs"
+        )
+        func registryGone() async throws {
+            try await ClusterUnderTest.with(engine: .oci) { c in
+                let registry = try await RegistryUnderTest.start()
+                let result = await outcome {
+                    _ = try await registry.push(try await Self.image("gone", c), as: "lab/sums:1")
+                    try "sort \"$1\"/*.csv | tee /out/sorted | sha256sum > /out/digest; cat /marker >> /out/digest\n"
+                        .write(
+                            toFile: c.folder + "/sums.sh", atomically: true, encoding: .utf8)
+                    let spec = """
+                        name: sums
+                        image: \(registry.address)/lab/sums:1
+                        command: [sh, /job/sums.sh, /data]
+                        files: {/job/sums.sh: \(c.folder)/sums.sh}
+                        volumes: [input:/data:ro, output:/out:out]
+                        resources: {cpus: 0.1, memory: 32MiB}
+                        """
+                    let first = try await c.submit(
+                        spec, "--bind", "input=weather/2014", "--bind", "output=results", "--wait")
+
+                    await registry.stop()
+                    try await c.ok("down", "--data-dir", c.data)
+                    for cache in ["layers", "files"] {
+                        try FileManager.default.removeItem(atPath: "\(c.data)/worker/\(cache)")
+                    }
+                    try FileManager.default.removeItem(atPath: c.folder + "/sums.sh")
+                    try await c.up()
+                    let again = try await c.ok("rerun", "sums", "--wait", "-q")
+                    let (a, b) = (try await c.attempts(of: first).last, try await c.attempts(of: again).last)
+                    let outputs = try #require(a?.outputs["output"])
+                    #expect(outputs.treeDigest != nil && outputs.files == 2 && b?.outputs["output"] == outputs)
+                    #expect(a?.inputs == b?.inputs && b?.inputs["input"]?.treeDigest != nil)
+                    #expect(try await c.job(first).image.digest == (try await c.job(again).image.digest))
+                    let published = try String(contentsOfFile: "\(c.results)/\(again)/1/digest", encoding: .utf8)
+                    #expect(published.hasSuffix("gone\n"))
+                    let verified = try await c.jobctl(["verify", first])
+                    #expect(verified.exitCode == 0, "\(verified)")
+                }
+                await registry.stop()
+                try result.get()
+            }
+        }
+
         @Test("a registry with basic auth takes the login of ~/.docker/config.json, and no login is a clear refusal")
         func login() async throws {
             try await ClusterUnderTest.with(engine: .oci) { c in
@@ -96,7 +141,7 @@ extension EndToEnd {
         }
 
         /// An image as an OCI layout whose `/marker` holds `marker`.
-        private static func image(_ marker: String, _ c: ClusterUnderTest) async throws -> String {
+        static func image(_ marker: String, _ c: ClusterUnderTest) async throws -> String {
             let tar = try await busyboxArchive(in: c.folder, marker: marker)
             let layout = "\(c.folder)/layout-\(marker)"
             let build = """

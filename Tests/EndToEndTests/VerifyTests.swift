@@ -69,7 +69,7 @@ extension EndToEnd {
                 printf '\\037\\213\\010\\000%s\\000\\003same' \
                 $(cut -c1-8 /proc/sys/kernel/random/uuid | cut -c1-4) > /out/data.gz; \
                 echo "job $JOBCTL_JOB_ID" > /out/id; echo same > /out/same; \
-                cat /proc/sys/kernel/random/uuid > /out/uuid; date +%s.%N > /out/when
+                cat /proc/sys/kernel/random/uuid > /out/uuid; date +%s > /out/when; sleep 1.1
                 """
             let job = try await run(shell, name: "bad")
             let result = try await c.jobctl(["verify", job, "-o", "json"])
@@ -82,7 +82,9 @@ extension EndToEnd {
             #expect(Set(files.keys) == ["data.gz", "id", "uuid", "when"] && output.total == 4)
             #expect(files["data.gz"]?.cause?.kind.value == .timestamp)
             #expect((4..<8).contains(files["data.gz"]?.firstDifference ?? 0))
-            #expect(files["id"]?.cause?.kind.value == .jobID && files["id"]?.firstDifference == 4)
+            #expect(files["id"]?.cause?.kind.value == .jobID)
+            // 'job 13' and 'job 14' begin to differ in the second digit.
+            #expect((4..<8).contains(files["id"]?.firstDifference ?? 0))
             #expect(files["uuid"]?.cause?.kind.value == .random)
             #expect(files["when"]?.cause?.kind.value == .timestamp)
             #expect(differences.first?.inputs["input"]?.equal == true)
@@ -101,7 +103,7 @@ extension EndToEnd {
         func arrays() async throws {
             let c = try c
             let job = try await run(
-                "echo ${params.year} > /out/year; if [ ${task.index} = 2 ]; then date +%s.%N > /out/now; fi",
+                "echo ${params.year} > /out/year; if [ ${task.index} = 2 ]; then date +%s > /out/now; sleep 1.1; fi",
                 name: "array",
                 more: "matrix: {year: [2012, 2013, 2014]}")
             let one = try await c.jobctl(["verify", job + ".1"])

@@ -46,6 +46,7 @@ struct ConfigurationDigestTests {
         Edit(old: "name: a", new: "labels: {a: b}"), Edit(old: "name: a", new: "constraints: [\"a == b\"]"),
         Edit(old: "name: a", new: "array: 1-100"),
         Edit(old: "name: a", new: "matrix: {y: [1, 2]}"), Edit(old: "name: a", new: "fingerprint: none"),
+        Edit(old: "name: a", new: "keep: never"),
         Edit(old: "{x: 1}", new: "{x: 2}"),
         Edit(old: "image: busybox", new: "image: docker.io/library/busybox:latest"), Edit(old: ":ro", new: ""),
         Edit(old: "1GiB", new: "1024MiB"),

@@ -32,6 +32,7 @@ struct SpecAcceptanceTests {
         priority: -5
         network: none
         fingerprint: metadata
+        keep: on-success
         """#
 
     static let json = #"""
@@ -43,7 +44,7 @@ struct SpecAcceptanceTests {
          "matrix": {"year": ["2012", "2013", 2014, 2015], "level": ["high", "low"]},
          "parameters": {"model": "3.10", "id": 12345678901234567890, "fast": true}, "labels": {"site/rack": "a-1", "team": "climate"},
          "constraints": ["zone == a", "gpu != none"], "retries": 3, "queue": "long", "priority": -5, "network": "none",
-         "fingerprint": "metadata"}
+         "fingerprint": "metadata", "keep": "on-success"}
         """#
 
     private func spec(_ text: String, _ file: String = "spec") throws -> JobSpec {
@@ -83,7 +84,7 @@ struct SpecAcceptanceTests {
         #expect(spec.labels == ["team": "climate", "site/rack": "a-1"])
         #expect(spec.constraints.map(\.description) == ["zone == a", "gpu != none"])
         #expect(spec.retries == 3 && spec.queue.rawValue == "long" && spec.priority == -5)
-        #expect(spec.network == .none && spec.fingerprint == .metadata)
+        #expect(spec.network == .none && spec.fingerprint == .metadata && spec.keep == .onSuccess)
     }
 
     @Test("every key that the parser knows stands in the example, excludes one that does, or has tests of its own")

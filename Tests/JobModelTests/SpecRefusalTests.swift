@@ -164,7 +164,8 @@ struct SpecRefusalTests {
             "constraints: [5]\n", "constraints: [\"== a\"]\n",
             "name: \"two words\"\n", "name: ../x\n", "name: 5\n", "name: -x\n", "queue: \"\"\n", "queue: [a]\n",
             "network: internet\n", "network: true\n",
-            "fingerprint: sha256\n", "platform: linux\n", "platform: linux/amd64/v8/x\n", "platform: 5\n",
+            "fingerprint: sha256\n", "keep: forever\n", "platform: linux\n", "platform: linux/amd64/v8/x\n",
+            "platform: 5\n",
         ].map { after($0) } + [
             after("name: " + String(repeating: "n", count: 64) + "\n", shown: "name: (64 letters)\n"),
             after("labels:\n" + (1...101).map { "  a\($0): x\n" }.joined(), shown: "labels: (101)\n"),

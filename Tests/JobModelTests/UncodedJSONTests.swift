@@ -24,7 +24,7 @@ import Testing
             labels: full ? ["z": "1", "a": strange] : [:],
             constraints: full ? [Constraint(label: "stack", comparison: .notEqual, value: "r")] : [],
             retries: 3, timeLimit: full ? TimeSpan(milliseconds: 1250) : nil, grace: .seconds(10),
-            fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil)
+            fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil, keep: full ? .onSuccess : .always)
     }
 
     @Test("a job's record is written as Codable writes it")
@@ -48,6 +48,7 @@ import Testing
         report.inputs = [:]
         report.startedAt = Timestamp(millisecondsSinceEpoch: 1_764_000_000_250)
         report.engine = "docker"
+        report.imageManifest = Digest(of: "manifest")
         reports.append(report)
         report.reason = .exitCode
         report.exitCode = -1

@@ -7,7 +7,8 @@ import Testing
     static let commands = [
         "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "verify",
         "exec", "shell", "config", "config list", "config show", "history", "image", "image import", "image build",
-        "image list", "image show", "image lint", "archive", "archive status", "archive gc", "archive verify", "status",
+        "image list", "image show", "image pulls", "image lint", "archive", "archive status", "archive gc",
+        "archive verify", "archive export", "archive import", "status",
         "worker",
         "queue", "queue list", "queue show", "queue add", "queue set", "queue remove", "share", "share list",
         "share show",

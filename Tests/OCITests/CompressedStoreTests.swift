@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test("what is old and unwanted is removed, all else stays")
+    @Test("every file is told with its size and its last use, one may be touched or removed, all else stays")
     func removal() throws {
         try with { store in
             let digests = try ["old", "old but wanted", "new"].map { text in
@@ -90,7 +90,23 @@ import Testing
                 try FileManager.default.setAttributes(
                     [.modificationDate: Date(timeIntervalSince1970: 1000)], ofItemAtPath: store.path(of: digest))
             }
-            #expect(try store.remove(olderThan: 2000) { $0 == digests[1] } == 1)
+            store.touch(digests[1])
+            var old: [Digest] = []
+            var count = 0
+            try store.each { digest, size, time in
+                #expect(size > 0)
+                count += 1
+                if time < 2000 { old.append(digest) }
+                return true
+            }
+            #expect(old == [digests[0]] && count == 3)
+            var first = 0
+            try store.each { _, _, _ in
+                first += 1
+                return false
+            }
+            #expect(first == 1)
+            #expect(try store.remove(digests[0]) && !store.remove(digests[0]))
             #expect(digests.map(store.has) == [false, true, true])
         }
     }

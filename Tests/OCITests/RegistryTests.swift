@@ -37,6 +37,33 @@ import Testing
         }
     }
 
+    @Test("docker-registry goes on with a blob whose beginning is on disk, and serves as another registry's mirror")
+    func resumedFromMirror() async throws {
+        try await Scratch.with { scratch in
+            try await RegistryUnderTest.with { registry in
+                let (image, source) = try await scratch.imported()
+                _ = try await registry.push("oci:\(scratch.folder)/layout:test", as: "hub/lab/app:1")
+                let mirror = try #require(RegistryMirror("http://\(registry.address)/hub"))
+                let client = RegistryClient(
+                    credentials: RegistryCredentials(file: nil), mirrors: ["registry.invalid": [mirror]])
+                let reference = try #require(ImageReference("registry.invalid/lab/app:1"))
+                #expect(try await client.resolve(reference).digest == image.digest)
+                let store = try scratch.store("resumed")
+                let layer = try source.read(image.layers[0], limit: 1 << 30)
+                let place = URL(filePath: "\(store.directory)/partial/\(image.layers[0].hex)")
+                try Data(layer.prefix(layer.count / 2)).write(to: place)
+                let received = Counter()
+                let pulled = try await client.pull(reference, digest: image.digest, platform: nil, into: store) {
+                    received.add($0)
+                }
+                #expect(pulled == image)
+                let manifest = try store.read(image.digest, limit: 1 << 20)
+                #expect(received.total == image.size.bytes - Int64(manifest.count))
+                #expect(try store.partials() == [])
+            }
+        }
+    }
+
     @Test("what the store has is not fetched again, so a pinned image needs no registry")
     func gone() async throws {
         try await Scratch.with { scratch in

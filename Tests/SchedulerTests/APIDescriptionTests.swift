@@ -108,8 +108,10 @@ private struct Description {
                 ("/v1/attempts/{attempt}/files/{slot}", "/v1/attempts/1.1.1/files/out", ""),
                 ("/v1/attempts/{attempt}/differences/{other}", "/v1/attempts/1.1.1/differences/1.1.1", ""),
                 ("/v1/images", "/v1/images", ""),
+                ("/v1/images/pulls", "/v1/images/pulls", ""),
                 ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
                 ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
+                ("/v1/archive", "/v1/archive", ""),
             ]
             var faults: [String] = []
             for (path, uri, _) in calls {
@@ -128,6 +130,7 @@ private struct Description {
                 ("POST", "/v1/jobs/{id}/cancel", "/v1/jobs/3/cancel", "", 200),
                 ("POST", "/v1/workers/{name}/drain", "/v1/workers/node1/drain", "", 200),
                 ("POST", "/v1/workers/{name}/resume", "/v1/workers/node1/resume", "", 200),
+                ("POST", "/v1/archive/gc", "/v1/archive/gc", "", 200),
                 ("POST", "/v1/users", "/v1/users", #"{"name": "eve", "role": "user", "uid": 7, "gid": 8}"#, 201),
             ] {
                 let answer = try await api.call(.post, uri, as: .admin, json: body)
@@ -142,6 +145,25 @@ private struct Description {
             return faults
         }
         #expect(faults == [])
+    }
+
+    @Test("what an import answers, and the runs that it brought, are as described")
+    func imports() async throws {
+        let bytes = try await APIUnderTest.with { api in
+            try await api.runExported()
+            return try await api.export("sum")
+        }
+        let description = try Description()
+        try await APIUnderTest.with { api in
+            let answer = try await api.importArchive(bytes)
+            let runs = try await api.call(.get, "/v1/configurations/sum/runs")
+            for (answer, method, path) in [
+                (answer, "POST", "/v1/archive/import"), (runs, "GET", "/v1/configurations/{source}/runs"),
+            ] {
+                let value = try JSONParser.parse(answer.bytes).json
+                #expect(description.faults(value, try description.answer(method, path, answer.status)) == [])
+            }
+        }
     }
 
     @Test("the golden wire documents of requests and orders are as described")
@@ -185,7 +207,8 @@ private struct Description {
             startedAt: Timestamp("2026-11-24T13:30:00Z"), finishedAt: Timestamp("2026-11-24T13:31:00Z"),
             inputs: [SlotName(rawValue: "in")!: tree],
             outputs: [SlotName(rawValue: "out")!: tree],
-            usage: Usage(cpuSeconds: 1.5, maxMemory: ByteCount(bytes: 7), wallSeconds: 2))
+            usage: Usage(cpuSeconds: 1.5, maxMemory: ByteCount(bytes: 7), wallSeconds: 2),
+            imageManifest: Digest(of: "manifest"))
         for (sequence, live, reports) in [(1, [], []), (2, [attempt], [report])]
             as [(Int64, [AttemptID], [AttemptReport])]
         {

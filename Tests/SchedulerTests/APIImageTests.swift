@@ -29,7 +29,7 @@ import Testing
     func tooLarge() async throws {
         try await APIUnderTest.with(importLimit: ByteCount(bytes: 1000)) { api in
             let answer = try await api.call(
-                .post, "/v1/images/import?reference=a", body: [UInt8](repeating: 0, count: 100_000))
+                .post, "/v1/images/import?reference=ada/a", body: [UInt8](repeating: 0, count: 100_000))
             #expect(answer.status == 413)
             #expect(try FileManager.default.contentsOfDirectory(atPath: api.directory + "/spool") == [])
             #expect(try await api.call(.get, "/v1/images").decoded(ImageList.self).images == [])

@@ -122,8 +122,8 @@ import Testing
             Bad(method: .post, uri: "/v1/images/import", body: "x"),
             Bad(method: .post, uri: "/v1/images/import?reference=A", body: "x"),
             Bad(method: .post, uri: "/v1/images/import?reference=a@\(absentDigest)", body: "x"),
-            Bad(method: .post, uri: "/v1/images/import?reference=a", body: "this is no archive"),
-            Bad(method: .post, uri: "/v1/images/import?reference=a", body: ""),
+            Bad(method: .post, uri: "/v1/images/import?reference=ada/a", body: "this is no archive"),
+            Bad(method: .post, uri: "/v1/images/import?reference=ada/a", body: ""),
         ]
         + [
             "", "{}", #"{"source": ""}"#, #"{"source": "77"}"#, #"{"source": "none"}"#, #"{"source": "none@3"}"#,

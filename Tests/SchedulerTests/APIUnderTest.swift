@@ -10,6 +10,12 @@ import NIOCore
 import Scheduler
 import TestSupport
 
+/// What a test wants to be otherwise than a scheduler's options are by default.
+struct OptionChange: Sendable {
+    let apply: @Sendable (inout SchedulerOptions) -> Void
+    init(_ apply: @escaping @Sendable (inout SchedulerOptions) -> Void) { self.apply = apply }
+}
+
 struct APIUnderTest: Sendable {
     /// Who calls. `ada` and `bob` have the role user.
     enum Who: String, CaseIterable { case ada, bob, admin, worker, nobody }
@@ -36,7 +42,8 @@ struct APIUnderTest: Sendable {
     static func with<Value: Sendable>(
         _ setup: TestingSetup = .router, directory given: String? = nil,
         importLimit: ByteCount? = nil, logLimit: ByteCount? = nil, sessionPatience: Duration? = nil,
-        archiveGrace: Duration? = nil,
+        archiveGrace: Duration? = nil, uploadPatience: Duration? = nil, publicURL: String? = nil,
+        options change: OptionChange? = nil,
         _ body: @escaping @Sendable (APIUnderTest) async throws -> Value
     ) async throws -> Value {
         let directory =
@@ -51,9 +58,12 @@ struct APIUnderTest: Sendable {
             options.firstUsers.append(
                 SchedulerOptions.FirstUser(user: user, tokenFile: "\(directory)/\(who.rawValue).token"))
         }
+        change?.apply(&options)
         if let importLimit { options.importLimit = importLimit }
         if let logLimit { options.logLimit = logLimit }
         if let archiveGrace { options.archiveGrace = archiveGrace }
+        if let uploadPatience { options.uploadPatience = uploadPatience }
+        options.publicURL = publicURL
         if let sessionPatience { options.sessionPatience = sessionPatience }
         var logger = Logger(label: "test")
         logger.logLevel = .critical

@@ -160,6 +160,37 @@ import Testing
         }
     }
 
+    @Test(
+        "what a service needs is kept, and refused to deletion, as what its task needs; an imported or built image stays"
+    )
+    func servicesAndImports() async throws {
+        try await APIUnderTest.with(archiveGrace: .zero) { api in
+            let (task, service) = (PushedImage("task"), PushedImage("service"))
+            try await api.push(task, as: "ada/task:1")
+            try await api.push(service, as: "ada/service:1")
+            _ = try await api.submit(
+                #"{"name": "a", "image": "ada/task:1", "command": ["a"], "services": {"db": {"image": "ada/service:1", "command": ["db"]}}}"#
+            )
+            let imported = try await api.importBusybox(as: "ada/built:1")
+            let manifests = "/v2/ada/service/manifests/"
+            for path in [manifests + "1", manifests + service.manifest.digest] {
+                let refused = try await api.call(.delete, path, as: .admin)
+                #expect(refused.status == 403 && refused.messages.contains("a@1"), "\(refused.text)")
+            }
+            let blob = try await api.call(.delete, "/v2/ada/service/blobs/\(service.layer.digest)", as: .admin)
+            #expect(blob.status == 403 && blob.messages.contains("a@1"), "\(blob.text)")
+            // Its tag moves on: the configuration alone needs it.
+            try await api.push(task, as: "ada/service:1")
+            #expect(try await Self.collect(api).deleted.blobs == 0)
+            for content in [service.manifest, service.configuration, service.layer] {
+                #expect(FileManager.default.fileExists(atPath: Self.path(content, api)))
+            }
+            let shown = try await api.call(.get, "/v1/images/show?reference=ada/built:1").decoded(ImageDocument.self)
+            #expect(shown == imported)
+            #expect(try await Self.verify(api).damaged == [])
+        }
+    }
+
     private static func pushPersistently(_ image: PushedImage, as name: String, _ api: APIUnderTest) async throws {
         for _ in 0..<200 {
             do {

@@ -115,6 +115,18 @@ private let w1 = WorkerName(rawValue: "w1")!
         #expect(try wire.call(5, wait: .seconds(10)) == nil)
     }
 
+    @Test("a worker that still runs what was given up gets nothing new until that is gone")
+    func strangersHoldRoom() throws {
+        var wire = Wire()
+        try wire.call(1, registration: offer(), live: ["9.1.1"])
+        try wire.submit(1)
+        #expect(try #require(try wire.call(2, live: ["9.1.1"])).start.isEmpty)
+        let end = report("9.1.1", 3, .cancelled, .cancelled)
+        let orders = try #require(try wire.call(3, live: ["9.1.1"], reports: [end]))
+        #expect(orders.forget.map(\.description) == ["9.1.1"])
+        #expect(orders.start.map(\.attempt.description) == ["1.1.1"])
+    }
+
     @Test("a terminal report is answered at once with its forget, and again when the answer was lost")
     func forgetAgain() throws {
         var wire = try Wire.running()

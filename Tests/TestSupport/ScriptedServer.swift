@@ -35,6 +35,8 @@ package final class ScriptedServer: Sendable {
         /// No `Content-Length` at all: the body ends when the connection does.
         package var hidesLength = false
         package var end = End.close
+        /// The head comes byte by byte, one every 50 ms.
+        package var dripsHead = false
 
         package init(_ status: Int, _ body: [UInt8] = [], headers: [String: String] = [:]) {
             self.status = status
@@ -109,7 +111,12 @@ package final class ScriptedServer: Sendable {
         var head = "HTTP/1.1 \(reply.status) Scripted\r\nConnection: close\r\n"
         for (name, value) in reply.headers.sorted(by: { $0.key < $1.key }) { head += "\(name): \(value)\r\n" }
         if !reply.hidesLength { head += "Content-Length: \(reply.claimedLength ?? reply.body.count)\r\n" }
-        guard send(connection, Array((head + "\r\n").utf8)), send(connection, reply.body) else { return }
+        if reply.dripsHead {
+            for byte in (head + "\r\n").utf8 { guard !isOver(connection), send(connection, [byte]) else { return } }
+        } else {
+            guard send(connection, Array((head + "\r\n").utf8)) else { return }
+        }
+        guard send(connection, reply.body) else { return }
         switch reply.end {
         case .close: break
         case .reset:

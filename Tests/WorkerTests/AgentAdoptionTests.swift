@@ -226,7 +226,7 @@ struct AgentAdoptionTests {
     func leftovers() async throws {
         try await AgentUnderTest.with { test in
             let stranger = try test.attempt("sleep:600000", task: 9, slots: [("output", .out, "data/results")])
-            try await test.engine.ensureImage(test.image)
+            _ = try await test.engine.ensureImage(test.image)
             let id = try await test.engine.create(
                 ContainerSpecification(
                     attempt: stranger.attempt, image: test.image, command: ["simulate", "sleep:600000"],

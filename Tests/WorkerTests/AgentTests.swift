@@ -271,6 +271,19 @@ struct AgentLeaseTests {
         }
     }
 
+    @Test("what comes to its start after the lease, because the agent stood still, is not started")
+    func lateStart() async throws {
+        try await AgentUnderTest.with { test in
+            // Over before the answer that brings it is there.
+            await test.scheduler.set { $0.lease = .zero }
+            let record = try test.attempt("exit:0")
+            await test.scheduler.order(record)
+            try await test.start()
+            let report = try await test.end(of: record)
+            #expect(report.state == .lost && report.reason == .workerLost)
+        }
+    }
+
     @Test("a lease goes on over a restart: an agent that finds it ended stops what runs")
     func leaseAdopted() async throws {
         try await AgentUnderTest.with { test in

@@ -249,9 +249,9 @@ actor GatedEngine: ContainerEngine {
         if closed.contains(place) { await withCheckedContinuation { held.append($0) } }
     }
 
-    func ensureImage(_ image: PinnedImage) async throws(EngineError) {
+    func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
         try await pass(.image)
-        try await inner.ensureImage(image)
+        return try await inner.ensureImage(image)
     }
     func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
         try await pass(.createBefore)

@@ -69,6 +69,15 @@ struct FingerprintTests {
         }
     }
 
+    @Test("its list is written where the attempt has no folder yet, and is what the digest is of")
+    func listWithoutFolder() async throws {
+        try await withTree { tree in
+            let list = (tree as NSString).deletingLastPathComponent + "/42.1.1.logs/tree.output"
+            let fingerprint = try await Fingerprinter().fingerprint(tree, level: .content, list: list)
+            #expect(fingerprint.treeDigest == Digest(of: try Data(contentsOf: URL(filePath: list))))
+        }
+    }
+
     @Test("it is pinned: digests that users have recorded stay valid")
     func golden() async throws {
         try await withTree { tree in

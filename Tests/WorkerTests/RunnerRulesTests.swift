@@ -185,6 +185,23 @@ private enum RunnerRule {
                 #expect(output.text == "out\nfd\n" && output.errors == "err\n")
             }
         },
+        EnginePromise("a program is looked for as shells do, and a script without a first line is the shell's") {
+            world in
+            let file = world.folder + "/script\(UInt32.random(in: 0 ... .max))"
+            try "echo $0 $1\n".write(toFile: file, atomically: true, encoding: .utf8)
+            chmod(file, 0o755)
+            try await world.withRunners { engine, _ in
+                let mount = ContainerMount(source: file, target: "/job/script", readOnly: true)
+                let whole = world.specification(["/job/script", "whole"], mounts: [mount])
+                let first = try await engine.run(whole).output
+                #expect(first.text == "/job/script whole\n")
+                let named = world.specification(
+                    ["script", "named"], task: 2, environment: ["PATH": "/no/such:/etc/passwd:/job::/bin"],
+                    mounts: [mount])
+                let second = try await engine.run(named).output
+                #expect(second.text == "/job/script named\n")
+            }
+        },
         EnginePromise("a file that is no program ends with 126 and a sentence") { world in
             try await world.withRunners { engine, _ in
                 let record = try await engine.run(world.specification(["/etc/passwd"])).record

@@ -28,16 +28,24 @@ int jc_event_open(void);
 void jc_event_set(int event);
 
 /// Starts `program` in a session of its own, with every signal blocked, the null device as standard streams and no other
-/// open file. Returns the process id.
-pid_t jc_spawn_detached(const char *program, char *const *argv);
+/// open file but `fifth` as descriptor 4, unless that is negative. Returns the process id.
+pid_t jc_spawn_detached(const char *program, char *const *argv, int fifth);
 
 /// Starts `program` with exactly these descriptors as 0 to 3, no signal blocked and `environment`. Returns the process id.
+/// Every open file but these must be closed by exec. The program may be `/proc/self/fd/4`.
 pid_t jc_spawn_with(
     const char *program, char *const *argv, char *const *environment, int input, int output, int errors, int fourth);
 
-/// Starts `program` with every signal blocked, the null device as standard streams and `fourth` as descriptor 3. Returns
-/// the process id.
-pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth);
+/// Starts `program` with every signal blocked, the null device as standard streams, `fourth` as descriptor 3 and `fifth`,
+/// unless it is negative, as 4. Returns the process id.
+pid_t jc_spawn_companion(const char *program, char *const *argv, int fourth, int fifth);
+
+/// A copy of the program at `path` in memory that nobody can change any more. An OCI runtime that is started from such a file
+/// need not protect itself from the container by a copy of its own, which is a sixth of crun's work.
+int jc_sealed_copy(const char *path);
+/// Whether `file` is such a copy, handed to this process as it began; it is not handed on.
+int jc_take_sealed(int file);
+
 /// This process is killed when its parent's thread ends. -ESRCH if nobody reads the pipe at `notice` any more: the parent
 /// is gone already.
 int jc_die_with_parent(int notice);
@@ -112,5 +120,16 @@ int jc_filter_calls(void);
 void jc_init_main(char *const *argv, const struct jc_health *health, const struct jc_user *user)
     __attribute__((noreturn));
 
-/// Becomes the program, filtered as every program of a container, and `user` before, unless that is null. Never returns.
-void jc_join_main(char *const *argv, const struct jc_user *user) __attribute__((noreturn));
+/// As ``jc_init_main`` for root's containers, without the C library: for a process that it has not begun in.
+void jc_init_enter(char *const *argv, char *const *environment) __attribute__((noreturn));
+
+/// Of a terminal.
+struct jc_window {
+    unsigned short rows;
+    unsigned short columns;
+};
+
+/// Becomes the program, filtered as every program of a container, and `user` before, unless that is null. With `window`,
+/// on a terminal of its own (jc_terminal_enter), for which descriptor 3 is the socket. Never returns.
+void jc_join_main(char *const *argv, const struct jc_user *user, const struct jc_window *window)
+    __attribute__((noreturn));

@@ -36,6 +36,26 @@ package enum FingerprintLevel: String, Codable, Sendable, CaseIterable {
     case none
 }
 
+/// How long the archive keeps the images that a job pinned, for that job. What another job, a name or a repository
+/// needs stays all the same, and until a job has ended nothing of it goes. After it has gone, a rerun asks the registry
+/// for the same digest again.
+package enum KeepPolicy: String, Codable, Sendable, CaseIterable {
+    /// For ever: a rerun needs no registry.
+    case always
+    /// For ever if the job succeeds, else until it has ended.
+    case onSuccess = "on-success"
+    /// Until the job has ended.
+    case never
+}
+
+/// The policy of submissions that do not name one.
+package struct KeepPolicies: Hashable, Sendable {
+    package var standard = KeepPolicy.always
+    package var byQueue: [QueueName: KeepPolicy] = [:]
+    package init() {}
+    package func policy(of queue: QueueName) -> KeepPolicy { byQueue[queue] ?? standard }
+}
+
 /// One condition on a worker's labels: `stack == r`, `zone != b`.
 package struct Constraint: Hashable, Codable, Sendable, CustomStringConvertible {
     package enum Comparison: String, Codable, Sendable { case equal = "==", notEqual = "!=" }
@@ -86,14 +106,23 @@ package struct JobRecord: Hashable, Codable, Sendable {
     private let storedServices: [ServiceImage]?
     /// The job whose results this one checks; it publishes nothing.
     package let verifies: JobID?
+    /// How long the archive keeps its images for it.
+    package var keep: KeepPolicy {
+        get { storedKeep ?? .always }
+        set { storedKeep = newValue == .always ? nil : newValue }
+    }
+    /// Nil for always, so that its key is absent.
+    private var storedKeep: KeepPolicy?
 
     package init(
         name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
         configurationVersion: ConfigurationVersion?, imageReference: String, image: PinnedImage, resources: Resources,
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
-        fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil
+        fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil,
+        keep: KeepPolicy = .always
     ) {
+        storedKeep = keep == .always ? nil : keep
         self.name = name
         self.owner = owner
         self.queue = queue
@@ -123,6 +152,6 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
         case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies
-        case storedServices = "services"
+        case storedServices = "services", storedKeep = "keep"
     }
 }

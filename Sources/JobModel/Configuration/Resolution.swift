@@ -34,10 +34,10 @@ extension JobSpec {
 
     /// The fixed part of the job.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
-    package func record(configuration: Configuration, digest: Digest, owner: Identity, choices: SubmissionChoices)
-        throws(Problem)
-        -> JobRecord
-    {
+    package func record(
+        configuration: Configuration, digest: Digest, owner: Identity, choices: SubmissionChoices,
+        keep: KeepPolicies = KeepPolicies()
+    ) throws(Problem) -> JobRecord {
         let parameters = try self.parameters(choices)
         return JobRecord(
             name: name?.rawValue ?? image.repository.split(separator: "/").last.map(String.init) ?? "job", owner: owner,
@@ -54,7 +54,7 @@ extension JobSpec {
                 configuration.services[service.name].map {
                     ServiceImage(name: service.name, reference: service.imageText, image: $0.image)
                 }
-            })
+            }, keep: self.keep ?? keep.policy(of: queue))
     }
 
     /// Every text that may hold `${…}`.
@@ -89,8 +89,9 @@ extension JobSpec {
 extension JobRecord {
     /// The record of a rerun: the same configuration, shape and options; bindings and parameters that are given replace
     /// the old ones.
+    /// - Parameter job: nil if the old one is another cluster's.
     /// - Throws: ``Problem`` that names the binding or parameter at fault.
-    package func rerun(_ choices: SubmissionChoices, of job: JobID, owner: Identity, queue: QueueName?, priority: Int?)
+    package func rerun(_ choices: SubmissionChoices, of job: JobID?, owner: Identity, queue: QueueName?, priority: Int?)
         throws(Problem) -> JobRecord
     {
         let axes = shape.axisNames
@@ -117,7 +118,7 @@ extension JobRecord {
                 of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
             parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services)
+            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep)
     }
 
     /// The same record under the version that its configuration was given.
@@ -128,7 +129,8 @@ extension JobRecord {
             imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies)
+            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies,
+            keep: keep)
     }
 }
 

@@ -31,7 +31,8 @@ extension JobRecord {
             configurationVersion: nil, imageReference: imageReference, image: image, resources: resources,
             slots: slots, bindings: bindings, parameters: taskParameters(at: index), shape: one,
             labels: labels.merging([Self.shellLabel: "true"]) { $1 }, constraints: constraints, retries: 0,
-            timeLimit: Self.shellTimeLimit, grace: grace, fingerprint: .none, rerunOf: rerunOf, services: services)
+            timeLimit: Self.shellTimeLimit, grace: grace, fingerprint: .none, rerunOf: rerunOf, services: services,
+            keep: keep)
     }
 }
 

@@ -40,7 +40,7 @@ extension JobRecord {
             configuration: configuration, configurationVersion: configurationVersion, imageReference: imageReference,
             image: image, resources: resources, slots: slots, bindings: bindings, parameters: parameters, shape: shape,
             labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit, grace: grace,
-            fingerprint: fingerprint, rerunOf: job, services: services, verifies: job)
+            fingerprint: fingerprint, rerunOf: job, services: services, verifies: job, keep: keep)
     }
 
     /// Where an attempt finds its data. A verification reads what the job that it verifies read.

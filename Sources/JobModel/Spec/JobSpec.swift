@@ -34,6 +34,8 @@ package struct JobSpec: Hashable, Sendable {
     package var fingerprint: FingerprintLevel
     /// In order of their names.
     package var services: [Service]
+    /// Nil: as the scheduler says for its queue.
+    package var keep: KeepPolicy?
 }
 
 /// What a spec may hold. One place, so that the documentation and the parser agree.

@@ -78,6 +78,7 @@ package enum SpecParser {
         },
         "network": { (draft, field) throws(SpecError) in draft.network = try field.choice(NetworkMode.self) },
         "services": { (draft, field) throws(SpecError) in draft.services = try ServiceFields.services(field) },
+        "keep": { (draft, field) throws(SpecError) in draft.keep = try field.choice(KeepPolicy.self) },
         "fingerprint": { (draft, field) throws(SpecError) in draft.fingerprint = try field.choice(FingerprintLevel.self)
         },
     ]
@@ -107,6 +108,7 @@ package enum SpecParser {
         var network = NetworkMode.none
         var fingerprint = FingerprintLevel.content
         var services: [JobSpec.Service] = []
+        var keep: KeepPolicy?
 
         func finish(_ root: SpecReader) throws(SpecError) -> JobSpec {
             func refusal(_ field: String, _ message: String) -> SpecError {
@@ -145,7 +147,7 @@ package enum SpecParser {
                 environment: environment, workingDirectory: workingDirectory, volumes: volumes, resources: resources,
                 timeLimit: timeLimit, grace: grace, shape: shape, parameters: parameters, labels: labels,
                 constraints: constraints, retries: retries, queue: queue, priority: priority, network: network,
-                fingerprint: fingerprint, services: services)
+                fingerprint: fingerprint, services: services, keep: keep)
         }
     }
 }

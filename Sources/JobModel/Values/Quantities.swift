@@ -171,6 +171,13 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     package var millisecondsSinceEpoch: Int64
     package init(millisecondsSinceEpoch: Int64) { self.millisecondsSinceEpoch = millisecondsSinceEpoch }
     package static func < (a: Timestamp, b: Timestamp) -> Bool { a.millisecondsSinceEpoch < b.millisecondsSinceEpoch }
+    /// `2026-11-26`, in UTC.
+    package var day: String { String(description.prefix(10)) }
+
+    /// Later by a span.
+    package func after(_ span: TimeSpan) -> Timestamp {
+        Timestamp(millisecondsSinceEpoch: millisecondsSinceEpoch + span.milliseconds)
+    }
     package static func - (a: Timestamp, b: Timestamp) -> TimeSpan {
         TimeSpan(milliseconds: a.millisecondsSinceEpoch - b.millisecondsSinceEpoch)
     }

@@ -24,6 +24,12 @@ package struct ArchiveStatus: Hashable, Codable, Sendable {
     package var recent: ArchiveShare
     /// What garbage collection would delete.
     package var unneeded: ArchiveShare
+    /// Beginnings of blobs whose pulls were cut off.
+    package var partial: ArchiveShare?
+    /// What programs printed.
+    package var logs: RetainedShare?
+    /// The lists of files behind tree digests.
+    package var manifests: RetainedShare?
 
     package init(pinned: ArchiveShare, named: ArchiveShare, recent: ArchiveShare, unneeded: ArchiveShare) {
         self.pinned = pinned
@@ -33,17 +39,43 @@ package struct ArchiveStatus: Hashable, Codable, Sendable {
     }
 }
 
+/// What the retention policy keeps, and by which limits. Without limits nothing goes.
+package struct RetainedShare: Hashable, Codable, Sendable {
+    package var files: Int64
+    /// On disk.
+    package var size: ByteCount
+    package var oldest: Timestamp?
+    package var keep: TimeSpan?
+    package var budget: ByteCount?
+
+    package init(files: Int64, size: ByteCount, oldest: Timestamp?, keep: TimeSpan?, budget: ByteCount?) {
+        self.files = files
+        self.size = size
+        self.oldest = oldest
+        self.keep = keep
+        self.budget = budget
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case files, size = "size_bytes", oldest, keep = "keep_seconds", budget = "budget_bytes"
+    }
+}
+
 package struct ArchiveCollection: Hashable, Codable, Sendable {
     /// Nothing was deleted; `deleted` is what would have been.
     package var dryRun: Bool
     package var deleted: ArchiveShare
+    /// Logs past the retention policy.
+    package var logs: ArchiveShare?
+    /// Lists of files past the retention policy.
+    package var manifests: ArchiveShare?
 
     package init(dryRun: Bool, deleted: ArchiveShare) {
         self.dryRun = dryRun
         self.deleted = deleted
     }
 
-    private enum CodingKeys: String, CodingKey { case dryRun = "dry_run", deleted }
+    private enum CodingKeys: String, CodingKey { case dryRun = "dry_run", deleted, logs, manifests }
 }
 
 /// A blob that is not what it should be, and whom it hurts.

@@ -38,11 +38,14 @@ package struct RunDocument: Hashable, Codable, Sendable {
     package var cpuSeconds: Double
     /// Whether there are more attempts than were looked at: then digests and sums are those of the first.
     package var partial: Bool
+    /// Of a job of another cluster, which came with an import: its id is the one that it has there.
+    package var imported: ImportedFrom?
 
     package init(
         job: JobDocument, inputs: [String: SlotHistory], outputs: [String: SlotHistory], workers: [String],
-        wallSeconds: Double, cpuSeconds: Double, partial: Bool
+        wallSeconds: Double, cpuSeconds: Double, partial: Bool, imported: ImportedFrom? = nil
     ) {
+        self.imported = imported
         self.job = job
         self.inputs = inputs
         self.outputs = outputs
@@ -54,6 +57,25 @@ package struct RunDocument: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case job, inputs, outputs, workers, wallSeconds = "wall_seconds", cpuSeconds = "cpu_seconds", partial
+        case imported
+    }
+}
+
+/// Where a run came from.
+package struct ImportedFrom: Hashable, Codable, Sendable {
+    /// The cluster, as it calls itself in what it exports.
+    package var origin: String
+    package var importedAt: Timestamp
+    package var importedBy: String
+
+    package init(origin: String, importedAt: Timestamp, importedBy: String) {
+        self.origin = origin
+        self.importedAt = importedAt
+        self.importedBy = importedBy
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case origin, importedAt = "imported_at", importedBy = "imported_by"
     }
 }
 

@@ -71,14 +71,19 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var services: [String: ImageReferenceAndDigest]?
     /// Sentences for the submitter; only in the answer to a submission.
     package var warnings: [String]?
+    /// Of the images that it waits for; only where one job is shown, or in the answer to its submission.
+    package var pulls: [ImagePullDocument]?
+    /// How long the archive keeps its images for it. Absent: for ever.
+    package var keep: Open<KeepPolicy>?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
         configuration: ConfigurationReference, image: ImageReferenceAndDigest, bindings: [String: String],
         parameters: [String: String], tasks: TaskCounts, rerunOf: JobID?, submittedAt: Timestamp, startedAt: Timestamp?,
         finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64,
-        services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil
+        services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil, keep: KeepPolicy = .always
     ) {
+        self.keep = keep == .always ? nil : Open(keep)
         self.id = id
         self.name = name
         self.state = state
@@ -105,7 +110,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision, services, verifies, warnings
+        case labels, shape, revision, services, verifies, warnings, pulls, keep
     }
 }
 
@@ -141,14 +146,17 @@ package struct AttemptDocument: Hashable, Codable, Sendable {
     package var outputs: [String: TreeFingerprint]
     package var usage: Usage?
     package var gpus: [String]
+    /// The manifest of the task's image that it ran: of an index, the one for the worker's platform.
+    package var imageManifest: Digest?
 
     package init(
         id: AttemptID, worker: String, engine: String?, state: Open<AttemptState>, reason: Open<EndReason>?,
         exitCode: Int?,
         signal: Int?, message: String?, startedAt: Timestamp?, finishedAt: Timestamp?,
         inputs: [String: TreeFingerprint],
-        outputs: [String: TreeFingerprint], usage: Usage?, gpus: [String]
+        outputs: [String: TreeFingerprint], usage: Usage?, gpus: [String], imageManifest: Digest? = nil
     ) {
+        self.imageManifest = imageManifest
         self.id = id
         self.worker = worker
         self.engine = engine
@@ -167,7 +175,7 @@ package struct AttemptDocument: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case id, worker, engine, state, reason, exitCode = "exit_code", signal, message, startedAt = "started_at"
-        case finishedAt = "finished_at", inputs, outputs, usage, gpus
+        case finishedAt = "finished_at", inputs, outputs, usage, gpus, imageManifest = "image_manifest"
     }
 }
 
@@ -242,6 +250,8 @@ package struct RerunRequest: Hashable, Codable, Sendable {
     package var queue: String?
     package var priority: Int?
     package var hold: Bool
+    /// How long the archive keeps the images for this run. Absent: as for the job that it repeats.
+    package var keep: KeepPolicy?
     /// Makes it a shell (``JobRecord/shell(configuration:task:)``): runs this instead, once, and publishes nothing.
     package var command: [String]?
     /// Of a shell on an array: whose parameters and paths. Absent: the first. Of a verification: the only task that is
@@ -253,8 +263,10 @@ package struct RerunRequest: Hashable, Codable, Sendable {
 
     package init(
         source: String, bindings: [String: String] = [:], parameters: [String: String] = [:], queue: String? = nil,
-        priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil, verify: Bool? = nil
+        priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil, verify: Bool? = nil,
+        keep: KeepPolicy? = nil
     ) {
+        self.keep = keep
         self.source = source
         self.bindings = bindings
         self.parameters = parameters

@@ -23,6 +23,7 @@ extension JobRecord {
             writer.member("grace") { $0.seconds(grace) }
             writer.member("image") { $0.image(image) }
             writer.member("image_reference", imageReference)
+            if keep != .always { writer.member("keep", keep.rawValue) }
             writer.strings("labels", labels)
             writer.member("name", name)
             writer.member("owner") { $0.identity(owner) }

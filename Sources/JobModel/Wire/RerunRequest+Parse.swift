@@ -18,6 +18,7 @@ extension RerunRequest {
             case "parameters": parameters = try Self.strings(reader, atMost: SpecLimits.parameters)
             case "queue": queue = try reader.name(QueueName.self).rawValue
             case "priority": priority = try reader.integer(in: -SpecLimits.priority...SpecLimits.priority)
+            case "keep": keep = try reader.choice(KeepPolicy.self)
             case "hold":
                 hold = try Self.flag(reader)
             case "verify": verify = try Self.flag(reader)
@@ -25,7 +26,7 @@ extension RerunRequest {
             case "task": task = Int64(try reader.integer(in: 0...Int.max))
             default:
                 throw reader.refusal(
-                    "is not a known key: use source, bindings, parameters, queue, priority, hold, command, task and verify"
+                    "is not a known key: use source, bindings, parameters, queue, priority, hold, keep, command, task and verify"
                 )
             }
         }

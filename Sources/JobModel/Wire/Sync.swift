@@ -99,14 +99,17 @@ package struct AttemptReport: Hashable, Codable, Sendable {
     package var inputs: [SlotName: TreeFingerprint]?
     package var outputs: [SlotName: TreeFingerprint]?
     package var usage: Usage?
+    /// The manifest of the task's image that it runs: of an index, the one for the worker's platform.
+    package var imageManifest: Digest?
 
     package init(
         attempt: AttemptID, sequence: Int64, state: AttemptState, reason: EndReason? = nil, exitCode: Int? = nil,
         signal: Int? = nil, message: String? = nil, engine: String? = nil, startedAt: Timestamp? = nil,
         finishedAt: Timestamp? = nil, inputs: [SlotName: TreeFingerprint]? = nil,
         outputs: [SlotName: TreeFingerprint]? = nil,
-        usage: Usage? = nil
+        usage: Usage? = nil, imageManifest: Digest? = nil
     ) {
+        self.imageManifest = imageManifest
         self.attempt = attempt
         self.sequence = sequence
         self.state = state
@@ -124,7 +127,7 @@ package struct AttemptReport: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case attempt, sequence, state, reason, exitCode = "exit_code", signal, message, engine, startedAt = "started_at"
-        case finishedAt = "finished_at", inputs, outputs, usage
+        case finishedAt = "finished_at", inputs, outputs, usage, imageManifest = "image_manifest"
     }
 }
 

@@ -26,6 +26,7 @@ extension JSONWriter {
             writer.member("engine", ifPresent: report.engine)
             if let code = report.exitCode { writer.member("exit_code", Int64(code)) }
             writer.member("finished_at", ifPresent: report.finishedAt?.description)
+            writer.member("image_manifest", ifPresent: report.imageManifest?.description)
             if let inputs = report.inputs { try writer.member("inputs") { try $0.trees(inputs) } }
             writer.member("message", ifPresent: report.message)
             if let outputs = report.outputs { try writer.member("outputs") { try $0.trees(outputs) } }

@@ -3,7 +3,7 @@
 import JobModel
 import Synchronization
 
-final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private typealias Waiter = CheckedContinuation<Result<Value, OCIError>, Never>
 
     private struct Flight {
@@ -22,9 +22,11 @@ final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
+    package init() {}
+
     /// The result of `work`, or of the same key's work that is under way.
     /// - Throws: ``OCIError/cancelled`` as soon as the caller's task is cancelled, and what `work` throws.
-    func run(
+    package func run(
         _ key: Key, _ work: @escaping @Sendable () async throws(OCIError) -> Value
     ) async throws(OCIError) -> Value {
         while true {
@@ -91,13 +93,13 @@ final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 }
 
 /// Lets a few through at a time, in order.
-actor Gate {
+package actor Gate {
     private var free: Int
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
-    init(width: Int) { free = width }
+    package init(width: Int) { free = width }
 
-    func enter() async {
+    package func enter() async {
         if free > 0 {
             free -= 1
         } else {
@@ -105,7 +107,7 @@ actor Gate {
         }
     }
 
-    func leave() {
+    package func leave() {
         if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }

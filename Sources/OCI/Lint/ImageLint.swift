@@ -77,7 +77,7 @@ package enum ImageLint {
 
     private static func isSecretName(_ name: String) -> Bool {
         name.uppercased().contains(
-            #/PASSWORD|PASSWD|SECRET|(^|_)TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?$/#)
+            #/PASSWORD|PASSWD|SECRET|(^|_)TOKENS?($|_)|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?$/#)
             && !name.uppercased().hasSuffix("_FILE")
     }
 

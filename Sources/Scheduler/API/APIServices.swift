@@ -19,6 +19,7 @@ package struct APIServices: Sendable {
     let archive: ImageArchive
     let care: ArchiveCare
     let puller: ImagePuller
+    let retention: Retention
     let submission: Submission
     let gateway: SyncGateway
     let spool: Spool

@@ -15,12 +15,18 @@ struct ArchiveRoutes {
 
     @Sendable private func status(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        return try .json(try await services.care.status())
+        var status = try await services.care.status()
+        let (logs, manifests) = try await services.retention.status()
+        (status.logs, status.manifests) = (logs, manifests)
+        return try .json(status)
     }
 
     @Sendable private func collect(_ call: Call) async throws -> Response {
         try call.allowQuery("dry_run")
-        let result = try await services.care.collect(dryRun: try call.flag("dry_run"))
+        let dryRun = try call.flag("dry_run")
+        var result = try await services.care.collect(dryRun: dryRun)
+        let pass = try await services.retention.pass(dryRun: dryRun)
+        (result.logs, result.manifests) = (pass.logs, pass.manifests)
         call.logger.notice(
             "The archive was cleaned up",
             metadata: [

@@ -12,6 +12,6 @@ struct BlobRoutes {
         let digest = try call.parameter("digest", "a digest: sha256: and 64 lower-case hexadecimal digits") {
             Digest($0)
         }
-        return try await BlobResponse(content: services.content).answer(digest, to: call)
+        return try await BlobResponse(content: services.content, files: services.files).answer(digest, to: call)
     }
 }

@@ -30,7 +30,7 @@ struct ImageReportRoutes {
     @Sendable private func recordBuild(_ call: Call) async throws -> Response {
         let (document, _) = try image(call)
         var record = try await call.decode(BuildRecord.self, limit: BuildRecord.sizeLimit)
-        try check(record)
+        try Self.check(record)
         let caller = try call.caller
         record.builtBy = caller.name.rawValue
         record.recordedAt = services.clock.now().wall
@@ -41,7 +41,7 @@ struct ImageReportRoutes {
         return try .json(now, status: .created)
     }
 
-    private func check(_ record: BuildRecord) throws(Problem) {
+    static func check(_ record: BuildRecord) throws(Problem) {
         guard record.dockerfile.utf8.count <= BuildRecord.longestDockerfile else {
             throw Problem(
                 .tooLarge, "has more than \(BuildRecord.longestDockerfile) bytes", field: "$.dockerfile")

@@ -10,11 +10,13 @@ enum JobJSON {
             writer.member("finished_at", ifPresent: job.finishedAt?.description)
             writer.member("id", job.id.rawValue)
             writer.member("image") { write(job.image, &$0) }
+            writer.member("keep", ifPresent: job.keep?.description)
             writer.strings("labels", job.labels)
             writer.member("name", job.name)
             writer.member("owner", job.owner)
             writer.strings("parameters", job.parameters)
             writer.member("priority", Int64(job.priority))
+            if let pulls = job.pulls { writer.member("pulls") { $0.array(pulls) { write($1, &$0) } } }
             writer.member("queue", job.queue)
             writer.member("reason", ifPresent: job.reason)
             if let rerunOf = job.rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
@@ -43,6 +45,19 @@ enum JobJSON {
         writer.object { writer in
             writer.member("digest", image.digest.description)
             writer.member("reference", image.reference)
+        }
+    }
+
+    private static func write(_ pull: ImagePullDocument, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("digest", pull.digest.description)
+            writer.member("note", ifPresent: pull.note)
+            writer.member("platform", ifPresent: pull.platform)
+            writer.member("received_bytes", pull.received.bytes)
+            writer.member("reference", pull.reference)
+            writer.member("retry_at", ifPresent: pull.retryAt?.description)
+            if let size = pull.size { writer.member("size_bytes", size.bytes) }
+            writer.member("state", pull.state.description)
         }
     }
 

@@ -48,7 +48,9 @@ struct JobRoutes {
 
     @Sendable private func show(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        return try .json(try services.existingJob(call.job()))
+        var job = try services.existingJob(call.job())
+        job.pulls = services.puller.pulls(for: job)
+        return try .json(job)
     }
 
     @Sendable private func change(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {

@@ -31,7 +31,7 @@ struct LogRoutes {
         let complete = try call.flag("complete")
         let body = try await call.body(limit: Self.pieceLimit)
         let extent = try await services.files.run { [logs = services.logs, store = services.store] in
-            if logs.extent(of: key) == nil { try store.mustKnow(key.attempt) }
+            if try logs.extent(of: key) == nil { try store.mustKnow(key.attempt) }
             return try logs.append(Array(body.readableBytesView), at: offset, complete: complete, to: key)
         }
         return try .json(extent)
@@ -92,7 +92,14 @@ struct LogRoutes {
     private func extent(of key: LogKey) async throws -> LogExtent {
         let now = services.clock.now().wall
         return try await services.files.run { [logs = services.logs, store = services.store] in
-            var extent = logs.extent(of: key) ?? LogExtent(size: 0, complete: false)
+            let stored = try logs.extent(of: key)
+            if stored == nil, let time = try store.logsRemoved(of: key.attempt) {
+                throw Problem(
+                    .notFound,
+                    "the logs of attempt \(key.attempt) were removed on \(time.day) by the retention policy",
+                    field: "attempt")
+            }
+            var extent = stored ?? LogExtent(size: 0, complete: false)
             if !extent.complete { extent.complete = try store.isAbandoned(key, modified: logs.modified(key), now: now) }
             return extent
         }

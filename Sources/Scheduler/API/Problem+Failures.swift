@@ -22,7 +22,8 @@ extension Problem {
         case .storage where error.isDiskFull:
             self.init(.diskFull, "the scheduler's disk is full: free space in its data folder")
         case .storage: self.init(.internal, error.description)
-        case .notFound, .denied, .unreachable, .archiveUnreachable, .cancelled: self.init(.upstream, error.description)
+        case .notFound, .denied, .unreachable, .busy, .archiveUnreachable, .cancelled:
+            self.init(.upstream, error.description)
         }
     }
 
@@ -37,7 +38,7 @@ extension Problem {
         switch error {
         case .notFound: hint = "check its name and tag, or import it with 'jobctl image import'"
         case .denied: hint = "then submit again"
-        case .unreachable, .archiveUnreachable, .cancelled:
+        case .unreachable, .busy, .archiveUnreachable, .cancelled:
             hint = "submit again later, or import the image with 'jobctl image import'"
         case .mismatch, .malformed, .refused, .tooLarge:
             hint = "ask whoever runs \(reference.registry), or import the image from a file"

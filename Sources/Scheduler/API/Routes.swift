@@ -46,6 +46,7 @@ package enum Routes {
             + ConfigurationRoutes(services: services).routes + ImageRoutes(services: services).routes
             + ImageReportRoutes(services: services).routes
             + BlobRoutes(services: services).routes + ArchiveRoutes(services: services).routes
+            + ExportRoutes(services: services).routes
             + UserRoutes(services: services).routes + AccountRoutes(services: services).routes
             + RegistryRoutes(services: services).routes
     }

@@ -23,7 +23,7 @@ package struct SyncScanner {
     private static let reportKeys: [StaticString] = [
         "attempt", "sequence", "state", "reason", "exit_code", "signal", "message", "engine", "started_at",
         "finished_at",
-        "inputs", "outputs", "usage",
+        "inputs", "outputs", "usage", "image_manifest",
     ]
     private static let usageKeys: [StaticString] = ["cpu_seconds", "max_memory_bytes", "wall_seconds"]
 
@@ -68,7 +68,8 @@ package struct SyncScanner {
             case 11:
                 report.outputs = [:]
                 return scanner.emptyObject()
-            default: return scanner.usage().map { report.usage = $0 } != nil
+            case 12: return scanner.usage().map { report.usage = $0 } != nil
+            default: return scanner.string().flatMap { Digest($0) }.map { report.imageManifest = $0 } != nil
             }
         }
         return seen.map { $0 & 0b111 == 0b111 } == true ? report : nil

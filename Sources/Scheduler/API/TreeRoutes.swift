@@ -32,7 +32,9 @@ struct TreeRoutes {
                 .notFound, "attempt \(attempt.id) has no data of slot \(quoted(slot)) on record", field: "slot")
         }
         guard let digest = tree.treeDigest, services.trees.has(digest) else {
-            throw Problem(.notFound, "the list of files of slot '\(slot)' is not kept", field: "slot")
+            let time = try tree.treeDigest.flatMap { try services.trees.removed($0) }
+            let fate = time.map { "was removed on \($0.day) by the retention policy" } ?? "is not kept"
+            throw Problem(.notFound, "the list of files of slot '\(slot)' \(fate)", field: "slot")
         }
         return try .json(
             try await services.files.run { [trees = services.trees] in
@@ -67,7 +69,9 @@ struct TreeRoutes {
         let limit = ByteCount(bytes: TreeManifestReader.sizeLimit)
         let spooled = try await services.spool.store(call, limit: limit)
         defer { spooled.remove() }
-        if !services.trees.has(digest) {
+        if services.trees.has(digest) {
+            services.trees.lists.touch(digest)
+        } else {
             try await services.files.run { [trees = services.trees] in
                 do { try trees.keep(digest, from: spooled.path) } catch let error as OCIError { throw Problem(error) }
             }

@@ -55,9 +55,11 @@ package struct ArchiveCare: Sendable {
     }
 
     func status() async throws -> ArchiveStatus {
-        let survey = try await files.runLong { try self.survey() }
-        return ArchiveStatus(
+        let (survey, partials) = try await files.runLong { (try self.survey(), try content.partials()) }
+        var status = ArchiveStatus(
             pinned: survey.pinned, named: survey.kept, recent: survey.fresh, unneeded: survey.unneededShare)
+        status.partial = partials.reduce(into: ArchiveShare()) { $0.add($1) }
+        return status
     }
 
     /// Deletes what nothing needs, or says what it would delete.
@@ -74,8 +76,8 @@ package struct ArchiveCare: Sendable {
             let result = ArchiveCollection(dryRun: dryRun, deleted: survey.unneededShare)
             guard !dryRun, !survey.unneeded.isEmpty else { return result }
             let gone = survey.unneeded.map(\.digest)
-            let images = try store.imageDigests()
-            let forgotten = gone.filter { images[$0] != nil }
+            let (images, manifests) = (try store.imageDigests(), try store.knownManifests())
+            let forgotten = gone.filter { images[$0] != nil || manifests.contains($0) }
             if !forgotten.isEmpty { try await archive.forgetAlone(.imagesForgotten(forgotten)) }
             try await files.runLong { for digest in gone { try content.remove(digest) } }
             return result

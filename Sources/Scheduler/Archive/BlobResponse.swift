@@ -1,5 +1,6 @@
 // A blob of the archive as an HTTP answer: whole, a range of it, or its head alone. Streamed from disk in pieces, never
-// loaded.
+// loaded. The file is open before the answer begins, so what is deleted meanwhile still arrives whole.
+import Foundation
 import HTTPTypes
 import Hummingbird
 import JobModel
@@ -8,15 +9,13 @@ import OCI
 
 struct BlobResponse {
     let content: ContentStore
-    private let files = FileIO()
-
-    init(content: ContentStore) { self.content = content }
+    let files: BlockingWork
+    /// Read at once. Twice of it may be in memory for each answer.
+    private static let pieceSize: Int64 = 256 << 10
 
     /// - Throws: ``Problem`` of kind `notFound` if the archive does not have it.
     func answer(_ digest: Digest, to call: Call) async throws -> Response {
-        guard let size = content.size(of: digest) else {
-            throw Problem(.notFound, "the archive does not have \(digest)", field: "digest")
-        }
+        guard let size = content.size(of: digest) else { throw missing(digest) }
         var headers: HTTPFields = [
             .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"",
             .contentDigest: digest.description,
@@ -39,9 +38,62 @@ struct BlobResponse {
         _ call: Call
     ) async throws -> Response {
         guard call.request.method != .head, let range else { return Response(status: status, headers: headers) }
-        let body = try await files.loadFile(
-            path: content.path(of: digest), range: Int(range.lowerBound)...Int(range.upperBound), context: call.context)
-        return Response(status: status, headers: headers, body: body)
+        let path = content.path(of: digest)
+        guard let blob = try await files.run({ OpenBlob(path) }) else { throw missing(digest) }
+        return Response(status: status, headers: headers, body: body(blob, range))
+    }
+
+    private func missing(_ digest: Digest) -> Problem {
+        Problem(.notFound, "the archive does not have \(digest)", field: "digest")
+    }
+
+    /// One piece is read while the one before is sent.
+    private func body(_ blob: OpenBlob, _ range: ClosedRange<Int64>) -> ResponseBody {
+        let end = range.upperBound + 1
+        let read = { @Sendable [files] (offset: Int64) in
+            try await files.run { try blob.read(at: offset, count: Int(min(Self.pieceSize, end - offset))) }
+        }
+        return ResponseBody(contentLength: Int(end - range.lowerBound)) { writer in
+            var offset = range.lowerBound
+            var piece = try await read(offset)
+            while true {
+                offset += Int64(piece.readableBytes)
+                guard offset < end else { break }
+                let start = offset
+                async let next = read(start)
+                try await writer.write(piece)
+                piece = try await next
+            }
+            try await writer.write(piece)
+            try await writer.finish(nil)
+        }
+    }
+}
+
+/// A file that stays open as long as somebody reads it.
+private final class OpenBlob: Sendable {
+    private let file: Int32
+
+    /// Nil if it cannot be opened.
+    init?(_ path: String) {
+        file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+    }
+
+    deinit { if file >= 0 { close(file) } }
+
+    /// At least one byte.
+    func read(at offset: Int64, count: Int) throws -> ByteBuffer {
+        var buffer = ByteBufferAllocator().buffer(capacity: count)
+        var code: Int32 = 0
+        let got = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+            var got = -1
+            repeat { got = pread(file, bytes.baseAddress, count, off_t(offset)) } while got < 0 && errno == EINTR
+            if got <= 0 { code = got < 0 ? errno : EIO }
+            return max(0, got)
+        }
+        guard got > 0 else { throw OCIError.storage(operation: "read a blob", errno: code) }
+        return buffer
     }
 }
 

@@ -12,19 +12,23 @@ package final class ImageArchive: Sendable {
     private let content: ContentStore
     private let files: BlockingWork
     private let clock: any SchedulerClock
+    /// `HOST[:PORT]` under which registry clients reach this scheduler; nil where nobody stated it.
+    private let ownRegistry: String?
     private let imported = Mutex(Known<String, Digest>())
     private let stored = Mutex(Known<PinnedImage, Bool>())
     /// Whoever changes what is kept passes here.
     let gate = ArchiveGate()
 
     package init(
-        store: Store, loop: SchedulerLoop, content: ContentStore, files: BlockingWork, clock: any SchedulerClock
+        store: Store, loop: SchedulerLoop, content: ContentStore, files: BlockingWork, clock: any SchedulerClock,
+        publicURL: String? = nil
     ) {
         self.store = store
         self.loop = loop
         self.content = content
         self.files = files
         self.clock = clock
+        ownRegistry = publicURL?.split(separator: "/").last.map { $0.lowercased() }
     }
 
     // MARK: questions
@@ -39,8 +43,25 @@ package final class ImageArchive: Sendable {
         return digest
     }
 
+    /// What is meant by a reference that names this scheduler as its registry: `ada/stack:1` for
+    /// `HOST:PORT/ada/stack:1`. Nil for any other.
+    func own(_ reference: ImageReference) -> ImageReference? {
+        guard let ownRegistry, reference.registry.lowercased() == ownRegistry else { return nil }
+        return ImageReference(String(reference.description.dropFirst(reference.registry.count + 1)))
+    }
+
     /// A digest stands for itself, an imported name for what was imported; nil for a tag that only its registry knows.
-    func pinned(_ reference: ImageReference, platform: String?) throws -> PinnedImage? {
+    /// - Throws: ``Problem`` of kind `refused` if the reference names this registry, which does not have the image.
+    func pinned(_ reference: ImageReference, platform: String?, field: String) throws -> PinnedImage? {
+        if let own = own(reference) {
+            let image = try (own.digest ?? digest(imported: own)).map { PinnedImage(digest: $0, platform: platform) }
+            guard let image, try isStored(image) else {
+                throw Problem(
+                    .refused, "this scheduler's archive does not have \(quoted("\(reference)")): push it first",
+                    field: field)
+            }
+            return image
+        }
         if let digest = reference.digest { return PinnedImage(digest: digest, platform: platform) }
         return try digest(imported: reference).map { PinnedImage(digest: $0, platform: platform) }
     }
@@ -79,7 +100,8 @@ package final class ImageArchive: Sendable {
         let digest: Digest?
         if let exact = Digest(text) {
             digest = exact
-        } else if let reference = ImageReference(text) {
+        } else if let given = ImageReference(text) {
+            let reference = own(given) ?? given
             digest = try reference.digest ?? self.digest(imported: reference)
         } else {
             throw Problem(.badRequest, "\(quoted(text)) is not an image: \(ImageReference.rule)", field: "reference")
@@ -93,7 +115,8 @@ package final class ImageArchive: Sendable {
     // MARK: changes
 
     /// Takes a tar file into the archive under a name. Jobs that wait for the same image go on.
-    func importImage(from path: String, as reference: ImageReference) async throws -> ImageDocument {
+    func importImage(from path: String, as given: ImageReference) async throws -> ImageDocument {
+        let reference = own(given) ?? given
         let image = try await files.runLong { [content] in try OCI.importImage(archive: path, into: content) }
         try await keep(image, as: reference.name, in: "\(reference.registry)/\(reference.repository)")
         guard let document = try store.image(image.digest) else {
@@ -106,10 +129,12 @@ package final class ImageArchive: Sendable {
     func keep(_ image: StoredImage, pulled reference: ImageReference) async throws {
         // With its digest: such a name never answers for the tag, which is resolved anew at each submission.
         let name = reference.digest == nil ? "\(reference.name)@\(image.digest)" : reference.description
-        try await keep(image, as: name, in: "\(reference.registry)/\(reference.repository)")
+        try await keep(image, as: name, in: "\(reference.registry)/\(reference.repository)", isPulled: true)
     }
 
-    private func keep(_ image: StoredImage, as name: String, in repository: String) async throws {
+    private func keep(
+        _ image: StoredImage, as name: String, in repository: String, isPulled: Bool = false
+    ) async throws {
         try await gate.alone { [self] in
             let (image, tree) = try await files.run { [content] in
                 (try inspectImage(image.digest, in: content), try manifestTree(image.digest, in: content))
@@ -117,7 +142,11 @@ package final class ImageArchive: Sendable {
             guard image.isComplete else {
                 throw Problem(.unavailable, "blobs of the image were deleted while it was stored: try again")
             }
-            let manifests = tree.map { RegistryManifestRow($0, in: repository, by: nil, at: clock.now().wall) }
+            let manifests = tree.map { facts in
+                var row = RegistryManifestRow(facts, in: repository, by: nil, at: clock.now().wall)
+                row.isPulled = isPulled
+                return row
+            }
             try await keepAlone(image, as: name, manifests: manifests)
         }
     }
@@ -133,6 +162,15 @@ package final class ImageArchive: Sendable {
         stored.withLock { $0.forget() }
         if name != nil { imported.withLock { $0.forget() } }
         if image.isComplete { try await loop.send(.imageStored(image.digest)) }
+    }
+
+    /// Writes down an import, whole, and tells whoever waits for its images.
+    /// - Precondition: the caller has the gate, and has looked since that its content is here.
+    func keepAlone(_ imported: ImportedArchive) async throws {
+        try await loop.record(.archiveImported(imported))
+        stored.withLock { $0.forget() }
+        self.imported.withLock { $0.forget() }
+        for image in imported.images { try await loop.send(.imageStored(image.row.digest)) }
     }
 
     /// Writes down that something is gone.

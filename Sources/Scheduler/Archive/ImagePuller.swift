@@ -1,5 +1,6 @@
-// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, two at a time, again after a
-// failure with a longer pause, and anew after a restart. When it gives up, the jobs that wait are held with the reason.
+// Fetches the images that accepted jobs wait for: each digest once for the whole cluster, a few at a time, again after
+// a failure with a longer pause, and anew after a restart, where it broke off. A registry that asks for patience gets
+// it, without counting as a failure. When it gives up, the jobs that wait are held with the reason.
 import JobModel
 import Logging
 import OCI
@@ -14,38 +15,54 @@ package final class ImagePuller: Service, Sendable {
         let image: PinnedImage
     }
 
-    /// Pulls at the same time.
-    private static let parallelism = 2
+    /// Pulls at the same time, in all and from one registry: one that is slow must not be all that happens.
+    private static let parallelism = 6
+    private static let parallelismPerRegistry = 2
     /// Pauses between attempts; after the last one the image has failed.
-    private static let pauses: [Duration] = [.seconds(1), .seconds(5), .seconds(20), .seconds(60)]
+    private static let pauses: [TimeSpan] = [.seconds(1), .seconds(5), .seconds(20), .seconds(60)]
+    /// How often in a row a registry may ask for patience.
+    private static let mostDelays = 50
+    /// The beginning of a blob that nobody went on with for this long is thrown away, in seconds.
+    static let partialAge = 7 * 86_400.0
 
     private let store: Store
     private let loop: SchedulerLoop
     private let archive: ImageArchive
     private let content: ContentStore
     private let registry: RegistryClient
+    private let clock: any SchedulerClock
     private let logger: Logger
-    private let underway = Mutex<Set<PinnedImage>>([])
+    let book: PullBook
     private let queue: AsyncStream<Wanted>
     private let enqueue: AsyncStream<Wanted>.Continuation
+    private let gate = Gate(width: parallelism)
+    private let gates = Mutex<[String: Gate]>([:])
 
     package init(
         store: Store, loop: SchedulerLoop, archive: ImageArchive, content: ContentStore, registry: RegistryClient,
-        logger: Logger
+        clock: any SchedulerClock, logger: Logger
     ) {
         self.store = store
         self.loop = loop
         self.archive = archive
         self.content = content
         self.registry = registry
+        self.clock = clock
         self.logger = logger
+        book = PullBook(content: content)
         (queue, enqueue) = AsyncStream.makeStream()
     }
 
     /// Asks for an image, after the job that needs it was accepted. Asking twice changes nothing.
     func want(_ wanted: Wanted) {
-        guard underway.withLock({ $0.insert(wanted.image).inserted }) else { return }
-        enqueue.yield(wanted)
+        if book.add(wanted) { enqueue.yield(wanted) }
+    }
+
+    /// Those that a job waits for; nil if there are none.
+    func pulls(for job: JobDocument) -> [ImagePullDocument]? {
+        guard job.state.value?.isTerminal == false else { return nil }
+        let pulls = book.documents(of: Set(job.imageDigests))
+        return pulls.isEmpty ? nil : pulls
     }
 
     /// Asks for every image that jobs wait for.
@@ -69,11 +86,10 @@ package final class ImagePuller: Service, Sendable {
     package func run() async throws {
         try await resume()
         await cancelWhenGracefulShutdown {
-            await withTaskGroup(of: Void.self) { group in
-                for _ in 0..<Self.parallelism {
-                    group.addTask { for await wanted in self.queue { await self.fetch(wanted) } }
-                }
+            await withDiscardingTaskGroup { group in
                 group.addTask { await self.lookAgain() }
+                // As many tasks as images are waited for; only those that the gates let through do anything.
+                for await wanted in self.queue { group.addTask { await self.fetch(wanted) } }
             }
         }
     }
@@ -82,6 +98,8 @@ package final class ImagePuller: Service, Sendable {
     private func lookAgain() async {
         while !Task.isCancelled {
             do {
+                try content.removePartials(
+                    untouchedSince: Double(clock.now().wall.millisecondsSinceEpoch) / 1000 - Self.partialAge)
                 try await Task.sleep(for: .seconds(60))
                 try await resume()
             } catch is CancellationError {
@@ -93,22 +111,57 @@ package final class ImagePuller: Service, Sendable {
     }
 
     private func fetch(_ wanted: Wanted) async {
-        defer { underway.withLock { _ = $0.remove(wanted.image) } }
-        var attempt = 0
+        defer { book.remove(wanted.image) }
+        var (failures, delays) = (0, 0)
         while !Task.isCancelled {
             do {
-                try await pull(wanted)
-                return
+                if let until = book.quietUntil(wanted.reference.registry, now: clock.now().wall) {
+                    let why = "the registry \(wanted.reference.registry) asked for patience"
+                    try await wait(wanted, why, for: until - clock.now().wall)
+                }
+                return try await inTurn(wanted) { try await pull(wanted) }
+            } catch let OCIError.busy(registry, why, seconds) where delays < Self.mostDelays {
+                delays += 1
+                logger.notice("A registry asks for patience", metadata: metadata(wanted, why))
+                let pause = TimeSpan.seconds(Int64(max(1, seconds)))
+                if registry == wanted.reference.registry {
+                    book.leaveAlone(registry, until: clock.now().wall.after(pause))
+                }
+                do { try await wait(wanted, why, for: pause) } catch { return }
             } catch {
                 guard !Task.isCancelled else { return }
                 logger.warning("An image could not be pulled", metadata: metadata(wanted, error))
-                guard attempt < Self.pauses.count, Problem.isTemporary(error) else {
+                guard failures < Self.pauses.count, Problem.isTemporary(error) else {
                     return await giveUp(wanted, error)
                 }
-                do { try await Task.sleep(for: Self.pauses[attempt]) } catch { return }
-                attempt += 1
+                let pause = Self.pauses[failures]
+                failures += 1
+                do { try await wait(wanted, "\(error)", for: pause) } catch { return }
             }
         }
+    }
+
+    /// Outside the gates: who waits is in nobody's way.
+    private func wait(_ wanted: Wanted, _ why: String, for pause: TimeSpan) async throws {
+        book.waits(wanted.image, why, until: clock.now().wall.after(pause))
+        try await Task.sleep(for: .milliseconds(pause.milliseconds))
+    }
+
+    private func inTurn(_ wanted: Wanted, _ body: () async throws -> Void) async throws {
+        let name = wanted.reference.registry
+        let own = gates.withLock { gates in
+            if let gate = gates[name] { return gate }
+            let gate = Gate(width: Self.parallelismPerRegistry)
+            gates[name] = gate
+            return gate
+        }
+        await own.enter()
+        await gate.enter()
+        let result: Result<Void, any Error>
+        do { result = .success(try await body()) } catch { result = .failure(error) }
+        await gate.leave()
+        await own.leave()
+        try result.get()
     }
 
     private func pull(_ wanted: Wanted) async throws {
@@ -116,8 +169,10 @@ package final class ImagePuller: Service, Sendable {
             try await loop.send(.imageStored(wanted.image.digest))
             return
         }
+        book.began(wanted.image)
         let image = try await registry.pull(
-            wanted.reference, digest: wanted.image.digest, platform: wanted.image.platform, into: content)
+            wanted.reference, digest: wanted.image.digest, platform: wanted.image.platform, into: content,
+            plan: { [book] in book.planned(wanted.image, $0) })
         try await archive.keep(image, pulled: wanted.reference)
         logger.notice(
             "An image is in the archive", metadata: ["image": "\(wanted.reference)", "digest": "\(image.digest)"])
@@ -132,7 +187,7 @@ package final class ImagePuller: Service, Sendable {
         }
     }
 
-    private func metadata(_ wanted: Wanted, _ error: any Error) -> Logger.Metadata {
+    private func metadata(_ wanted: Wanted, _ error: Any) -> Logger.Metadata {
         ["image": "\(wanted.reference)", "digest": "\(wanted.image.digest)", "error": "\(error)"]
     }
 }

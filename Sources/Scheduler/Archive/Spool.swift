@@ -31,6 +31,16 @@ package struct Spool: Sendable {
         func remove() { unlink(path) }
     }
 
+    /// A file that goes with the last who holds it.
+    final class Held: Sendable {
+        let path: String
+        init(path: String) { self.path = path }
+        deinit { unlink(path) }
+    }
+
+    /// A name for a file that the caller makes.
+    func hold() -> Held { Held(path: "\(directory)/\(UUID().uuidString)") }
+
     /// The body of a call as a file.
     /// - Parameter limit: nil for an import's.
     /// - Throws: ``Problem`` of kind `tooLarge` or `diskFull`; nothing is left of the file then.
@@ -74,7 +84,7 @@ package struct Spool: Sendable {
         if failed != 0 { throw failure(failed) }
     }
 
-    private static func failure(_ code: Int32) -> Problem {
+    static func failure(_ code: Int32) -> Problem {
         if code == ENOSPC || code == EDQUOT {
             return Problem(
                 .diskFull, "the scheduler's disk is full: the image could not be stored; free space in its data folder")

@@ -7,6 +7,8 @@ import OCI
 package struct Trees: Sendable {
     let lists: CompressedStore
     let comparisons: ComparisonFiles
+    /// When the retention policy removed a list; nil if it did not.
+    let removed: @Sendable (Digest) throws -> Timestamp?
 
     /// Files of a slot that one answer names at most.
     static let mostDifferences: Int64 = 1000
@@ -94,9 +96,11 @@ package struct Trees: Sendable {
         }
         guard has(a), has(b) else {
             let size = ByteCount(bytes: TreeManifestReader.sizeLimit)
+            let time = try [a, b].lazy.filter { !has($0) }.compactMap { try removed($0) }.first
             difference.note =
-                "the files are not named: their list is not kept, because it is longer than \(size), of an older "
-                + "worker, or past its time"
+                time.map { "the files are not named: their list was removed on \($0.day) by the retention policy" }
+                ?? "the files are not named: their list is not kept, because it is longer than \(size) or of an older "
+                + "worker"
             return difference
         }
         let details = Dictionary(seen.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })

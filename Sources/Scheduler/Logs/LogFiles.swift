@@ -4,6 +4,7 @@
 // from a thread pool.
 import Foundation
 import JobModel
+import OCI
 import Synchronization
 
 package enum LogStream: String, Codable, Sendable, CaseIterable { case stdout, stderr }
@@ -33,7 +34,7 @@ package final class LogFiles: Sendable {
     /// Where a stream ends if nobody asks for another limit: 1 GiB.
     package static let standardLimit = ByteCount(bytes: 1 << 30)
 
-    private let directory: String
+    let directory: String
     private let limit: ByteCount
     /// One writer a file; files share locks by hash.
     private let locks: [FileLock]
@@ -62,16 +63,28 @@ package final class LogFiles: Sendable {
     }
 
     /// How much of the stream is stored; nil if nothing ever came.
-    package func extent(of key: LogKey) -> LogExtent? {
+    /// - Throws: ``Problem`` of kind `internal` if it is damaged.
+    package func extent(of key: LogKey) throws(Problem) -> LogExtent? {
         var status = stat()
-        guard stat(path(of: key), &status) == 0 else { return nil }
-        return LogExtent(size: Int64(status.st_size), complete: access(markerPath(of: key), F_OK) == 0)
+        if stat(path(of: key), &status) == 0 {
+            return LogExtent(size: Int64(status.st_size), complete: access(markerPath(of: key), F_OK) == 0)
+        }
+        return try compressed(key).map { LogExtent(size: $0.size, complete: true) }
+    }
+
+    /// The stream in its compressed form; nil if it has none.
+    private func compressed(_ key: LogKey) throws(Problem) -> SeekableReader? {
+        do throws(OCIError) {
+            return try SeekableReader(path: compressedPath(of: key))
+        } catch {
+            throw Problem(.internal, "the log of \(key.attempt) cannot be read: \(error)")
+        }
     }
 
     /// When the stream was written to last; nil if nothing ever came.
     package func modified(_ key: LogKey) -> Timestamp? {
         var status = stat()
-        guard stat(path(of: key), &status) == 0 else { return nil }
+        guard stat(path(of: key), &status) == 0 || stat(compressedPath(of: key), &status) == 0 else { return nil }
         return Timestamp(
             millisecondsSinceEpoch: Int64(status.st_mtim.tv_sec) * 1000 + Int64(status.st_mtim.tv_nsec) / 1_000_000)
     }
@@ -81,8 +94,8 @@ package final class LogFiles: Sendable {
     package func read(_ key: LogKey, from offset: Int64, count: Int) throws(Problem) -> [UInt8] {
         let file = open(path(of: key), O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
-            if errno == ENOENT { return [] }
-            throw Self.failure("read", errno)
+            guard errno == ENOENT else { throw Self.failure("read", errno) }
+            return try readCompressed(key, from: offset, count: count)
         }
         defer { close(file) }
         var filled = 0
@@ -101,6 +114,15 @@ package final class LogFiles: Sendable {
         return bytes
     }
 
+    private func readCompressed(_ key: LogKey, from offset: Int64, count: Int) throws(Problem) -> [UInt8] {
+        guard let reader = try compressed(key) else { return [] }
+        do throws(OCIError) {
+            return try reader.read(from: offset, count: count)
+        } catch {
+            throw Problem(.internal, "the log of \(key.attempt) cannot be read: \(error)")
+        }
+    }
+
     /// Ticks after each append, from now until the stream's iteration ends.
     package func changes(of key: LogKey) -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -117,7 +139,7 @@ package final class LogFiles: Sendable {
 
     private func locked(_ piece: [UInt8], at offset: Int64, complete: Bool, to key: LogKey) throws(Problem) -> LogExtent
     {
-        if let extent = extent(of: key), extent.complete || (offset > extent.size) { return extent }
+        if let extent = try extent(of: key), extent.complete || (offset > extent.size) { return extent }
         try Self.makeFolder(folder(of: key))
         let file = open(path(of: key), O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
         guard file >= 0 else { throw Self.failure("open", errno) }
@@ -138,6 +160,10 @@ package final class LogFiles: Sendable {
         let marker = open(markerPath(of: key), O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
         guard marker >= 0 else { throw Self.failure("mark", errno) }
         close(marker)
+        try syncNames(of: key)
+    }
+
+    func syncNames(of key: LogKey) throws(Problem) {
         let parent = open(folder(of: key), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard parent >= 0 else { throw Self.failure("open the folder of", errno) }
         defer { close(parent) }
@@ -160,11 +186,12 @@ package final class LogFiles: Sendable {
         if failed != 0 { throw failure("write", failed) }
     }
 
-    private func folder(of key: LogKey) -> String { "\(directory)/\(key.attempt.job)" }
-    private func path(of key: LogKey) -> String {
+    func folder(of key: LogKey) -> String { "\(directory)/\(key.attempt.job)" }
+    func path(of key: LogKey) -> String {
         "\(folder(of: key))/\(key.attempt.task.index).\(key.attempt.number).\(key.stream.rawValue)"
     }
-    private func markerPath(of key: LogKey) -> String { path(of: key) + ".complete" }
+    func markerPath(of key: LogKey) -> String { path(of: key) + ".complete" }
+    func compressedPath(of key: LogKey) -> String { path(of: key) + ".zst" }
 
     private static func makeFolder(_ path: String) throws(Problem) {
         if mkdir(path, 0o750) != 0, errno != EEXIST { throw failure("make the folder of", errno) }

@@ -86,7 +86,7 @@ package final class BlobUploads: Service, Sendable {
     private let content: ContentStore
     private let uploads = Mutex<[String: BlobUpload]>([:])
 
-    package init(content: ContentStore, patience: Duration = .seconds(6 * 3600)) {
+    package init(content: ContentStore, patience: Duration) {
         self.content = content
         self.patience = patience
     }

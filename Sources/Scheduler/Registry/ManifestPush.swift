@@ -127,7 +127,9 @@ extension OCIError {
     fileprivate var isContentAtFault: Bool {
         switch self {
         case .malformed, .tooLarge, .refused: true
-        case .blobMissing, .mismatch, .storage, .notFound, .denied, .unreachable, .archiveUnreachable, .cancelled: false
+        case .blobMissing, .mismatch, .storage, .notFound, .denied, .unreachable, .busy, .archiveUnreachable,
+            .cancelled:
+            false
         }
     }
 }

@@ -91,7 +91,7 @@ struct RegistryRoutes {
     private func blob(_ digest: Digest, _ call: Call) async throws -> Response {
         // Whoever asks whether it is here is about to push an image that needs it.
         if call.request.method == .head, try call.caller.role != .worker { services.content.touch(digest) }
-        return try await BlobResponse(content: services.content).answer(digest, to: call)
+        return try await BlobResponse(content: services.content, files: services.files).answer(digest, to: call)
     }
 
     private func find(_ name: ManifestName, _ repository: RepositoryName) throws -> Digest {

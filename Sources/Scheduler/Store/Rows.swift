@@ -62,6 +62,8 @@ package struct RegistryManifestRow: Hashable, Sendable {
     /// Nil for what was imported or pulled.
     package var pushedBy: UserName?
     package var createdAt: Timestamp
+    /// It came with a job's image, and stays as long as a configuration needs that.
+    package var isPulled = false
 }
 
 /// Rows beside the core's that go through the one writer.
@@ -78,6 +80,19 @@ package enum BookEntry: Sendable {
     case manifestRemoved(repository: String, Digest)
     /// Nothing of the images is in the archive any more.
     case imagesForgotten([Digest])
+    /// An import, whole. The Stepper decides about its names first.
+    case archiveImported(ImportedArchive)
+    /// The retention policy removed their output.
+    case logsRemoved([AttemptID], at: Timestamp)
+    /// The retention policy removed the lists behind them.
+    case treesRemoved([Digest], at: Timestamp)
+    case keysForgotten([SubmissionKey])
+}
+
+/// A submission's key, and whose.
+package struct SubmissionKey: Hashable, Sendable {
+    let user: UserName
+    let key: String
 }
 
 /// A submission whose image is pinned and whose files are stored.

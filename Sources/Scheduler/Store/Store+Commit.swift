@@ -115,14 +115,14 @@ extension Store {
                     tasks_failed,
                     tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at,
                         finished_at,
-                    revision, id, name, owner, configuration, record)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    revision, id, name, owner, configuration, record, keep)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(
             arguments: StatementArguments(
                 progressColumns(progress) + [
                     id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description,
-                    Column.json(record),
+                    Column.json(record), record.keep == .always ? nil : record.keep.rawValue,
                 ]))
     }
 
@@ -169,8 +169,9 @@ extension Store {
     private static let attemptSQL = """
         INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
             stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal,
-            message, engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            message, engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs,
+            image_manifest)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
 
     private func write(_ row: AttemptRow, _ statement: Statement) throws {
@@ -184,7 +185,7 @@ extension Store {
             report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column,
             report?.usage?.cpuSeconds,
             report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try Column.trees(report?.inputs),
-            try Column.trees(report?.outputs),
+            try Column.trees(report?.outputs), report?.imageManifest?.description,
         ])
     }
 
@@ -215,7 +216,9 @@ extension Store {
             ])
         case .userRemoved(let name):
             try db.cachedStatement(sql: "DELETE FROM users WHERE name = ?").execute(arguments: [name.rawValue])
+        case .archiveImported(let archive): try write(archive, db)
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
+        case .logsRemoved, .treesRemoved, .keysForgotten: try writeRemovals(entry, db)
         }
     }
 }

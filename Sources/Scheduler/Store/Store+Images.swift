@@ -35,7 +35,7 @@ extension Store {
                         .execute(arguments: [digest.description])
                 }
             }
-        case .userSaved, .userRemoved: return
+        case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten: return
         }
     }
 
@@ -57,15 +57,16 @@ extension Store {
         try db.cachedStatement(
             sql: """
                 INSERT INTO registry_manifests (repository, digest, media_type, size, artifact_type, subject,
-                    annotations, pushed_by, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    annotations, pushed_by, created_at, is_pulled)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type,
                     size = excluded.size, artifact_type = excluded.artifact_type, subject = excluded.subject,
-                    annotations = excluded.annotations
+                    annotations = excluded.annotations,
+                    is_pulled = MIN(is_pulled, excluded.is_pulled)
                 """
         ).execute(arguments: [
             row.repository, row.digest.description, row.mediaType, row.size, row.artifactType,
-            row.subject?.description, row.annotations, row.pushedBy?.rawValue, row.createdAt.column,
+            row.subject?.description, row.annotations, row.pushedBy?.rawValue, row.createdAt.column, row.isPulled,
         ])
     }
 }

@@ -139,7 +139,7 @@ extension Store {
                 exitCode: row["exit_code"], signal: row["signal"], message: row["message"], engine: row["engine"],
                 startedAt: time("started_at"), finishedAt: time("finished_at"), inputs: try trees("inputs"),
                 outputs: try trees("outputs"),
-                usage: usage)
+                usage: usage, imageManifest: (row["image_manifest"] as String?).flatMap { Digest($0) })
         }
         return AttemptRow(
             id: id, worker: WorkerName(unchecked: row["worker"]),

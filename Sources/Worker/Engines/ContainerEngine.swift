@@ -166,7 +166,8 @@ package protocol ContainerEngine: Sendable {
     /// Which container rules the engine cannot hold on this host, one sentence each.
     var weaknesses: [String] { get }
     /// Makes sure that the image is there, pulled by digest. Concurrent calls pull once.
-    func ensureImage(_ image: PinnedImage) async throws(EngineError)
+    @discardableResult
+    func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest?
     /// Creates a container, not started. One that exists for this attempt is returned as it is.
     func create(_ specification: ContainerSpecification) async throws(EngineError) -> String
     /// Starts its services, and once all of them are ready, it. One that was started already stays as it is. A command

@@ -15,6 +15,8 @@ struct PresentImage: Hashable, Sendable {
     var id: String
     var environmentNames: [String]
     var volumes: [String]
+    /// Of an index, the one for this host; nil if that is not known.
+    var manifest: Digest?
 }
 
 /// Limits that the engines would otherwise take from their own process, or (podman) refuse to start with.

@@ -4,6 +4,7 @@
 import Foundation
 import JobModel
 import NIOCore
+import OCI
 import SchedulerClient
 
 /// Where an engine pulls from: the agent's ``RegistryProxy``.
@@ -13,6 +14,12 @@ package protocol ImageSource: Sendable {
     /// Until ``revoke(_:)`` the image with this digest may be pulled.
     func permit(_ digest: Digest) async
     func revoke(_ digest: Digest) async
+    /// A manifest of the archive; nil if it cannot be had.
+    func manifest(_ digest: Digest) async -> [UInt8]?
+}
+
+extension ImageSource {
+    package func manifest(_ digest: Digest) async -> [UInt8]? { nil }
 }
 
 /// For an engine that shall only list and remove.
@@ -47,11 +54,11 @@ actor ImageBook {
 }
 
 extension DockerEngine {
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
         // Somebody may have removed it since: a look at the engine is cheap beside a container that cannot be
         // created.
         if let id = await images.knownID(image), try await inspectImage(id) == nil { await images.forget(image) }
-        _ = try await present(image)
+        return try await present(image).manifest
     }
 
     /// The image, pulled if the engine does not have it.
@@ -67,7 +74,9 @@ extension DockerEngine {
 
     private func fetch(_ image: PinnedImage) async throws(EngineError) -> PresentImage {
         let reference = "\(try await registry.address())/archive@\(image.digest)"
-        if let found = try await inspectImage(reference), fits(found, image.platform) { return presentImage(found) }
+        if let found = try await inspectImage(reference), fits(found, image.platform) {
+            return await presentImage(found, image)
+        }
         await registry.permit(image.digest)
         let outcome: Result<Void, EngineError>
         do throws(EngineError) {
@@ -87,7 +96,7 @@ extension DockerEngine {
                     + "not for \(image.platform ?? "?")"
             )
         }
-        return presentImage(found)
+        return await presentImage(found, image)
     }
 
     private func pull(_ image: PinnedImage, reference: String) async throws(EngineError) {
@@ -164,10 +173,28 @@ extension DockerEngine {
         return parts.count >= 2 && found.os == parts[0] && found.architecture == parts[1]
     }
 
-    private func presentImage(_ found: InspectedImage) -> PresentImage {
+    private func presentImage(_ found: InspectedImage, _ image: PinnedImage) async -> PresentImage {
         PresentImage(
             id: found.id, environmentNames: found.environmentNames,
-            volumes: (found.settings?.volumes ?? [:]).keys.sorted())
+            volumes: (found.settings?.volumes ?? [:]).keys.sorted(), manifest: await manifest(of: image, found))
+    }
+
+    /// Which manifest of an index the engine took: the one for the platform that its image says it is for. Engines do
+    /// not tell.
+    private func manifest(of image: PinnedImage, _ found: InspectedImage) async -> Digest? {
+        var digest = image.digest
+        let platform = image.platform ?? "\(found.os ?? "linux")/\(found.architecture ?? "")"
+        for _ in 0...deepestIndex {
+            guard let bytes = await registry.manifest(digest), Digest(of: bytes) == digest,
+                // allowed: nothing is recorded of what cannot be read
+                let manifest = try? Manifest(bytes, named: "\(digest)")
+            else { return nil }
+            guard case .index(_, let parts) = manifest else { return digest }
+            // allowed: as above
+            guard let part = try? Platform.choose(from: parts, for: platform, named: "\(digest)") else { return nil }
+            digest = part.digest
+        }
+        return nil
     }
 }
 

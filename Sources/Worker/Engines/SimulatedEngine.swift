@@ -143,7 +143,10 @@ package struct SimulatedEngine: ContainerEngine {
         self.worker = worker
     }
 
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) { try await host.ensure(image) }
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
+        try await host.ensure(image)
+        return image.digest
+    }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
         try await host.create(specification, worker: worker)

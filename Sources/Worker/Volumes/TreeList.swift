@@ -11,9 +11,14 @@ final class TreeList {
     private var buffer: [UInt8] = []
     private var size: Int64 = 0
 
+    /// Makes the folder if it is not there: an attempt has none until something of it must be kept.
     init(path: String) {
         self.path = path
-        file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        func opened() -> Int32 { open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600) }
+        file = opened()
+        guard file < 0, errno == ENOENT, let slash = path.lastIndex(of: "/") else { return }
+        mkdir(String(path[..<slash]), 0o700)
+        file = opened()
     }
 
     /// One that was not finished is no list.

@@ -18,17 +18,31 @@ struct LogCopier {
     let client: SchedulerClient
     let target: LogTarget
 
-    /// One attempt after the other, both streams of each.
+    /// One attempt after the other, both streams of each. What is not there any more is said at its place, and does not
+    /// keep the others from being shown.
+    /// - Throws: the last ``Problem`` of kind `notFound`, at the end.
     func copy(_ attempts: [AttemptID], _ streams: [LogStream], waiting: Bool) async throws {
+        var missing: Problem?
         for attempt in attempts {
-            guard waiting else {
-                for stream in streams { try await copy(attempt, stream, waiting: false) }
-                continue
+            do {
+                if let missing { printError(missing.description) }
+                missing = nil
+                try await copy(one: attempt, streams, waiting: waiting)
+            } catch let problem as Problem where problem.kind == .notFound && attempts.count > 1 {
+                missing = problem
             }
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for stream in streams { group.addTask { try await copy(attempt, stream, waiting: true) } }
-                try await group.waitForAll()
-            }
+        }
+        if let missing { throw missing }
+    }
+
+    private func copy(one attempt: AttemptID, _ streams: [LogStream], waiting: Bool) async throws {
+        guard waiting else {
+            for stream in streams { try await copy(attempt, stream, waiting: false) }
+            return
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for stream in streams { group.addTask { try await copy(attempt, stream, waiting: true) } }
+            try await group.waitForAll()
         }
     }
 

@@ -72,7 +72,7 @@ enum Render {
 
 /// A line on stderr that is written over and over, if stderr is a terminal.
 struct ProgressLine {
-    private let isShown = isatty(STDERR_FILENO) == 1
+    let isShown = isatty(STDERR_FILENO) == 1
 
     func show(_ text: String) {
         if isShown { FileHandle.standardError.write(Data("\r\u{1b}[Kjobctl: \(text)".utf8)) }

@@ -18,34 +18,48 @@ extension JobDocument: Row {
     }
 
     var page: String {
-        Render.page([
-            ("job", id.description), ("name", name), ("state", state.description), ("reason", reason), ("owner", owner),
-            ("queue", "\(queue), priority \(priority)"),
-            (
-                "configuration",
-                configuration.digest.description
-                    + (configuration.version.map { " (\(configuration.name ?? "")@\($0))" } ?? "")
-            ),
-            ("image", "\(image.reference) = \(image.digest)"),
-            (
-                "services",
-                services.map { services in
-                    services.sorted { $0.key < $1.key }.map {
-                        "\($0.key): \($0.value.reference) = \($0.value.digest)"
-                    }.joined(separator: ", ")
-                }
-            ), ("bindings", Render.pairs(bindings)),
-            ("parameters", Render.pairs(parameters)),
-            ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
-            ("verifies", verifies?.description),
-            (
-                "tasks",
-                "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
-            ),
-            ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }),
-            ("finished", finishedAt.map { Render.time($0) }),
-        ])
+        Render.page(
+            [
+                ("job", id.description), ("name", name), ("state", state.description), ("reason", reason),
+                ("owner", owner),
+                ("queue", "\(queue), priority \(priority)"),
+                (
+                    "configuration",
+                    configuration.digest.description
+                        + (configuration.version.map { " (\(configuration.name ?? "")@\($0))" } ?? "")
+                ),
+                ("image", "\(image.reference) = \(image.digest)"),
+                (
+                    "services",
+                    services.map { services in
+                        services.sorted { $0.key < $1.key }.map {
+                            "\($0.key): \($0.value.reference) = \($0.value.digest)"
+                        }.joined(separator: ", ")
+                    }
+                ), ("bindings", Render.pairs(bindings)),
+                ("parameters", Render.pairs(parameters)),
+                ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
+                ("verifies", verifies?.description),
+                (
+                    "tasks",
+                    "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
+                ),
+                ("keeps images", keep.map { $0.description }),
+                ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }),
+                ("finished", finishedAt.map { Render.time($0) }),
+            ] + (pulls ?? []).map { ("on its way", "\($0.reference): \($0.sentence)") })
     }
+}
+
+extension ImagePullDocument: Row {
+    static var header: [String] { ["IMAGE", "DIGEST", "STATE", "RECEIVED", "SIZE", "NOTE"] }
+    var cells: [String] {
+        [
+            reference, digest.short, state.description, received.description, size?.description ?? "-",
+            [note, retryAt.map { "again at \(Render.time($0))" }].compactMap(\.self).joined(separator: "; "),
+        ]
+    }
+    var quiet: String { digest.description }
 }
 
 extension AttemptDocument: Row {
@@ -72,11 +86,12 @@ extension AttemptDocument: Row {
     }
 
     var trees: [String] {
-        [("input", inputs), ("output", outputs)].flatMap { kind, trees in
-            trees.sorted { $0.key < $1.key }.map {
-                "  \($0.key) (\(kind)): \($0.value.treeDigest?.description ?? "-"), \($0.value.files) files, \($0.value.bytes)"
+        (imageManifest.map { ["  image manifest: \($0)"] } ?? [])
+            + [("input", inputs), ("output", outputs)].flatMap { kind, trees in
+                trees.sorted { $0.key < $1.key }.map {
+                    "  \($0.key) (\(kind)): \($0.value.treeDigest?.description ?? "-"), \($0.value.files) files, \($0.value.bytes)"
+                }
             }
-        }
     }
 }
 

@@ -15,6 +15,9 @@ package struct CampaignCluster: Sendable {
     package var results: String { folder + "/results" }
     private var data: String { folder + "/cluster" }
     package var workerData: String { data + "/worker" }
+    package var schedulerData: String { data + "/scheduler" }
+    /// Of the administrator, whatever user that is here.
+    package var adminToken: String { word("admin.token") }
     private var environment: [String: String] { ["HOME": folder, "JOBCTL_CONFIG": folder + "/context.yaml"] }
 
     /// Runs `body` with a cluster that is up, with the image `busybox:local` in its archive.
@@ -65,11 +68,25 @@ package struct CampaignCluster: Sendable {
 
     /// A client of the administrator.
     package func client() throws -> SchedulerClient {
-        func word(_ file: String) -> String {
-            HostCensus.text(data + "/" + file).trimmingCharacters(in: .whitespacesAndNewlines)
-        }
-        return try SchedulerClient(
-            url: "http://" + word("scheduler/scheduler.address"), token: word("admin.token"))
+        try SchedulerClient(url: "http://" + word("scheduler/scheduler.address"), token: adminToken)
+    }
+
+    private func word(_ file: String) -> String {
+        HostCensus.text(data + "/" + file).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// The worker loses every unpacked image and file, as a new one has none.
+    package func forgetImages() async throws {
+        try await end(.worker)
+        for folder in ["layers", "files"] { removeFolder("\(workerData)/\(folder)") }
+        try await up()
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    package func end(_ daemon: Daemon) async throws {
+        let id = process(daemon)
+        try kill(daemon)
+        try await eventually("the \(daemon) is gone") { id.map { HostCensus.commandLine($0).isEmpty } ?? true }
     }
 
     // MARK: Processes

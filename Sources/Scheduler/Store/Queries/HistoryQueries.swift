@@ -7,7 +7,8 @@ extension Store {
     /// Attempts of one job that are looked at.
     private static let mostAttempts = 1000
 
-    /// One page. A name without a version means all its versions.
+    /// One page: the jobs of this cluster, then the imported ones. A name without a version means all its versions.
+    /// - Parameter cursor: the job that the page before ended with; for imported runs, their row below zero.
     package func runs(of source: ConfigurationSource, limit: Int, cursor: String?) throws -> RunList {
         let before = try cursor.map { try Cursor.numbers($0, count: 1)[0] }
         let (condition, arguments): (String, StatementArguments) =
@@ -23,15 +24,37 @@ extension Store {
                     [name.rawValue, version]
                 )
             }
-        var runs = try reading { db in
-            try Row.fetchAll(
+        var rows = try reading { db in
+            let own = try Row.fetchAll(
                 db, sql: "SELECT * FROM jobs WHERE \(condition) AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
                 arguments: arguments + [before, before, limit + 1]
-            ).map { try Self.run(try Self.document($0), db) }
+            ).map { (run: try Self.run(try Self.document($0), db), row: $0["id"] as Int64) }
+            let imported = try Self.importedRuns(
+                condition, arguments, before: before.flatMap { $0 < 0 ? -$0 : nil }, limit: limit + 1 - own.count, db)
+            return own + imported.map { ($0.document, -$0.id) }
         }
-        let more = runs.count > limit
-        if more { runs.removeLast() }
-        return RunList(runs: runs, next: more ? runs.last.map { "\($0.job.id)" } : nil)
+        let more = rows.count > limit
+        if more { rows.removeLast() }
+        return RunList(runs: rows.map(\.run), next: more ? rows.last.map { "\($0.row)" } : nil)
+    }
+
+    /// The run that a job is.
+    func run(of job: JobID) throws -> RunDocument? {
+        try reading { db in
+            try Row.fetchOne(db, sql: "SELECT * FROM jobs WHERE id = ?", arguments: [job.rawValue])
+                .map { try Self.run(try Self.document($0), db) }
+        }
+    }
+
+    /// The jobs of a configuration, newest first.
+    func jobs(of configuration: Digest, before: Int64?, limit: Int) throws -> [JobID] {
+        try reading { db in
+            try Int64.fetchAll(
+                db,
+                sql: "SELECT id FROM jobs WHERE configuration = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+                arguments: [configuration.description, before, before, limit]
+            ).map { JobID(rawValue: $0) }
+        }
     }
 
     private static func run(_ job: JobDocument, _ db: Database) throws -> RunDocument {

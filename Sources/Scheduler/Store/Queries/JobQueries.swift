@@ -215,7 +215,7 @@ extension Store {
             startedAt: row.report?.startedAt,
             finishedAt: row.report?.finishedAt ?? row.endedAt, inputs: named(row.report?.inputs),
             outputs: named(row.report?.outputs),
-            usage: row.report?.usage, gpus: row.gpus)
+            usage: row.report?.usage, gpus: row.gpus, imageManifest: row.report?.imageManifest)
     }
 }
 
@@ -241,7 +241,7 @@ extension JobDocument {
                     record.services.map {
                         ($0.name.rawValue, ImageReferenceAndDigest(reference: $0.reference, digest: $0.image.digest))
                     }, uniquingKeysWith: { first, _ in first }),
-            verifies: record.verifies)
+            verifies: record.verifies, keep: record.keep)
     }
 }
 

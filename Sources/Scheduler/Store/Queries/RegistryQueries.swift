@@ -88,29 +88,42 @@ extension Store {
         }
     }
 
-    /// Every index and manifest that some repository has, once.
+    /// Every index and manifest that some repository has for its own sake, once: what only a job's pull brought is the
+    /// configurations' business.
     func repositoryManifests() throws -> [(repository: String, digest: Digest)] {
         try reading { db in
             try Row.fetchAll(
-                db, sql: "SELECT digest, MIN(repository) AS repository FROM registry_manifests GROUP BY digest"
+                db,
+                sql:
+                    "SELECT digest, MIN(repository) AS repository FROM registry_manifests WHERE is_pulled = 0 GROUP BY digest"
             ).compactMap { row in Digest(row["digest"] as String).map { (row["repository"], $0) } }
         }
     }
 
-    /// Every name, and what it stands for.
+    /// Every name that somebody gave, and what it stands for. Those with a digest came with a job's image, and are the
+    /// configurations' business.
     func imageNames() throws -> [(reference: String, digest: Digest)] {
         try reading { db in
-            try Row.fetchAll(db, sql: "SELECT reference, digest FROM image_names ORDER BY reference")
-                .compactMap { row in Digest(row["digest"] as String).map { (row["reference"], $0) } }
+            try Row.fetchAll(
+                db, sql: "SELECT reference, digest FROM image_names WHERE instr(reference, '@') = 0 ORDER BY reference"
+            )
+            .compactMap { row in Digest(row["digest"] as String).map { (row["reference"], $0) } }
         }
     }
 
     /// What configurations need: images and files, each with the name of every configuration that needs it, the newest
-    /// first: `annual-temps@3`, or its digest if it has no name.
+    /// first: `annual-temps@3`, or its digest if it has no name. The images of a configuration are needed while one of
+    /// its jobs wants them kept (``KeepPolicy``), or if it has no job; its files always. What
+    /// imported runs brought is needed too.
     func pinned() throws -> [(digest: Digest, isImage: Bool, by: String)] {
         let name = """
             COALESCE((SELECT v.name || '@' || v.version FROM configuration_versions v WHERE v.digest = c.digest
                 ORDER BY v.created_at DESC, v.name LIMIT 1), c.digest)
+            """
+        let isKept = """
+            (NOT EXISTS (SELECT 1 FROM jobs j WHERE j.configuration = c.digest)
+                OR EXISTS (SELECT 1 FROM jobs j WHERE j.configuration = c.digest AND (j.keep IS NULL
+                    OR j.finished_at IS NULL OR (j.keep = 'on-success' AND j.state = 'succeeded'))))
             """
         return try reading { db in
             try Row.fetchAll(
@@ -118,13 +131,16 @@ extension Store {
                 sql: """
                     SELECT json_extract(c.content, '$.image.digest') AS needed, 1 AS is_image, \(name) AS by,
                         c.created_at
-                    FROM configurations c
+                    FROM configurations c WHERE \(isKept)
                     UNION
                     SELECT json_extract(s.value, '$.image.digest'), 1, \(name), c.created_at
-                    FROM configurations c, json_each(c.content, '$.services') s
+                    FROM configurations c, json_each(c.content, '$.services') s WHERE \(isKept)
                     UNION
                     SELECT json_extract(f.value, '$.digest'), 0, \(name), c.created_at
                     FROM configurations c, json_each(c.content, '$.files') f
+                    UNION
+                    SELECT i.digest, 0, 'job ' || i.job || ' of ' || i.origin, r.imported_at
+                    FROM imported_files i JOIN imported_runs r ON r.origin = i.origin AND r.job = i.job
                     ORDER BY 4 DESC, 3
                     """
             ).map { row in
@@ -153,6 +169,15 @@ extension Store {
             artifactType: row["artifact_type"], subject: (row["subject"] as String?).flatMap { Digest($0) },
             annotations: row["annotations"],
             pushedBy: (row["pushed_by"] as String?).map { UserName(unchecked: $0) },
-            createdAt: Timestamp(column: row["created_at"]))
+            createdAt: Timestamp(column: row["created_at"]), isPulled: row["is_pulled"])
+    }
+
+    /// Every digest that some repository knows as a manifest.
+    func knownManifests() throws -> Set<Digest> {
+        try reading { db in
+            Set(
+                try String.fetchAll(db, sql: "SELECT DISTINCT digest FROM registry_manifests")
+                    .compactMap { Digest($0) })
+        }
     }
 }

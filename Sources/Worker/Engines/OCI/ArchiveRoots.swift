@@ -24,3 +24,12 @@ package struct ArchiveRoots: RootSource {
 
     package func hold(_ diffIDs: [Digest]) -> LayerLease { store.hold(diffIDs) }
 }
+
+extension RootSource {
+    /// The manifest of the image for this host, after making sure that all of it is unpacked.
+    func manifest(of image: PinnedImage) async throws(EngineError) -> Digest {
+        let (root, lease) = try await root(of: image)
+        lease.release()
+        return root.manifest
+    }
+}

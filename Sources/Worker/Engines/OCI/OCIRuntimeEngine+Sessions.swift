@@ -18,10 +18,11 @@ extension OCIRuntimeEngine {
                 "--", setup.runtime, "--root", setup.host.scratch + "/state", "--log", files.log,
             ]
             + RuntimeOptions.groups(setup.kind, isRootless: setup.host.rootless != nil)
-            + ["exec", "--process", files.process, attempt.description]
+            + ["exec"] + (launch.request.tty ? ["--preserve-fds", "1"] : [])
+            + ["--process", files.process, attempt.description]
         do throws(EngineError) {
             try files.write(try process(of: attempt, launch))
-            return try RuntimeSession(arguments, launch, files, namespace: namespace)
+            return try await RuntimeSession(arguments, launch, files, namespace: namespace)
         } catch {
             namespace.close()
             files.remove()
@@ -80,16 +81,13 @@ extension OCIRuntimeEngine {
         if case .array(let own)? = bundle[key: "process"]?[key: "args"], setup.host.rootless != nil {
             words = own.prefix(3).compactMap { if case .string(let word) = $0 { word } else { nil } }
         }
-        words += [RunnerFolder.join] + launch.request.command
-        var changes: [String: JSONValue] = [
-            "args": .array(words.map { .string($0) }), "terminal": .bool(launch.request.tty),
+        let size = "\(launch.rows):\(launch.columns)"
+        words +=
+            (launch.request.tty ? [RunnerFolder.joinOnTerminal, size] : [RunnerFolder.join]) + launch.request.command
+        let changes: [String: JSONValue] = [
+            "args": .array(words.map { .string($0) }), "terminal": false,
             "env": .array(environment(bundle[key: "process"], launch).map { .string($0) }),
         ]
-        if launch.request.tty {
-            changes["consoleSize"] = [
-                "height": .number(Double(launch.rows)), "width": .number(Double(launch.columns)),
-            ]
-        }
         let kept = members.filter { changes[$0.key] == nil }
         return JSONValue.object(kept + changes.map { ($0.key, $0.value) }).canonical
     }
@@ -164,21 +162,19 @@ private final class RuntimeSession: ContainerSession {
     private let streams: SessionStreams
     private let files: SessionFiles
     private let terminal: Int32?
-    private let process: pid_t
-    private let window = Mutex<(rows: UInt16, columns: UInt16)>((24, 80))
     private let status: Mutex<Int32?> = Mutex(nil)
     private let end: Task<Int32, Never>
 
     /// Takes `namespace` over, unless it throws: nsenter opens it by its number, a moment after it was started.
     init(
         _ arguments: [String], _ launch: SessionLaunch, _ files: SessionFiles, namespace: Namespaces
-    ) throws(EngineError) {
+    ) async throws(EngineError) {
         self.files = files
-        let started = try launch.request.tty ? Self.onTerminal(arguments, launch) : Self.onPipes(arguments)
+        let started =
+            try launch.request.tty ? await Self.onTerminal(arguments, files) : Self.onPipes(arguments)
         streams = started.streams
         terminal = started.terminal
         let process = started.process
-        self.process = process
         let streams = started.streams
         end = Task {
             let status = await onThread {
@@ -202,15 +198,33 @@ private final class RuntimeSession: ContainerSession {
         var process: pid_t
     }
 
-    private static func onTerminal(_ arguments: [String], _ launch: SessionLaunch) throws(EngineError) -> Started {
-        var path = [CChar](repeating: 0, count: 128)
-        let terminal = jc_terminal_open(&path, 128)
-        guard terminal >= 0 else { throw failure("a terminal", terminal) }
-        _ = jc_terminal_resize(terminal, launch.rows, launch.columns)
-        let process = withArguments(arguments) { jc_spawn_on_terminal("/usr/bin/nsenter", $0, $1, path) }
-        guard process > 0 else {
-            Glibc.close(terminal)
-            throw failure("nsenter", process)
+    /// How long a runtime may take to begin with a second program, in milliseconds.
+    private static let patience: Int32 = 60_000
+
+    /// The terminal is made in the container (``RunnerFolder/joinOnTerminal``): nobody stands between it and us.
+    private static func onTerminal(_ arguments: [String], _ files: SessionFiles) async throws(EngineError) -> Started {
+        var pair: [Int32] = [-1, -1]
+        let result = jc_socket_pair(&pair)
+        guard result >= 0 else { throw failure("a socket", result) }
+        let (ours, theirs) = (pair[0], pair[1])
+        defer { Glibc.close(ours) }
+        // What a runtime makes of the streams of a second program differs, what it makes of further files does not.
+        let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+        let process = withArguments(arguments) {
+            jc_spawn_leader("/usr/bin/nsenter", $0, $1, null, null, null, theirs)
+        }
+        for file in [theirs, null] { Glibc.close(file) }
+        guard process > 0 else { throw failure("nsenter", process) }
+        let terminal = await onThread { () -> Int32 in
+            let terminal = jc_terminal_receive(ours, patience)
+            guard terminal < 0 else { return terminal }
+            kill(process, SIGKILL)
+            while waitpid(process, nil, 0) < 0, errno == EINTR {}
+            return terminal
+        }
+        guard terminal >= 0 else {
+            throw files.complaint.map { .refused("the program could not be started: \($0)") }
+                ?? failure("a terminal", terminal)
         }
         return Started(
             streams: SessionStreams(input: terminal, outputs: [(.stdout, terminal)], isConnection: false),
@@ -229,7 +243,7 @@ private final class RuntimeSession: ContainerSession {
             }
         }
         let process = withArguments(arguments) {
-            jc_spawn_leader("/usr/bin/nsenter", $0, $1, pipes[0][0], pipes[1][1], pipes[2][1])
+            jc_spawn_leader("/usr/bin/nsenter", $0, $1, pipes[0][0], pipes[1][1], pipes[2][1], -1)
         }
         for file in [pipes[0][0], pipes[1][1], pipes[2][1]] { Glibc.close(file) }
         guard process > 0 else {
@@ -269,46 +283,7 @@ private final class RuntimeSession: ContainerSession {
 
     func resize(rows: UInt16, columns: UInt16) async {
         guard let terminal else { return }
-        window.withLock { $0 = (rows, columns) }
         streams.whileOpen { _ = jc_terminal_resize(terminal, rows, columns) }
-        // runc passes it on to the terminal in the container, crun 1.8 does not.
-        for _ in 0..<40 where streams.isOpen {
-            let newest = window.withLock { $0 }
-            if resizeInner(rows: newest.rows, columns: newest.columns) { return confirmSize() }
-            // allowed: a session that ends needs no size
-            try? await Task.sleep(for: .milliseconds(50))
-        }
-    }
-
-    /// runc copies the size itself when it has started the program, maybe one that it read before: the newest is said
-    /// again for a while. The kernel tells the program of changes only.
-    private func confirmSize() {
-        Task { [self] in
-            for milliseconds in [100, 400, 1500] where streams.isOpen {
-                // allowed: a session that ends needs no size
-                try? await Task.sleep(for: .milliseconds(milliseconds))
-                let newest = window.withLock { $0 }
-                _ = resizeInner(rows: newest.rows, columns: newest.columns)
-            }
-        }
-    }
-
-    /// The runtime holds the user's side of the container's terminal, once it has one.
-    private func resizeInner(rows: UInt16, columns: UInt16) -> Bool {
-        let descriptor = jc_process_open(process)
-        guard descriptor >= 0 else { return true }
-        defer { Glibc.close(descriptor) }
-        guard status.withLock({ $0 == nil }) else { return true }
-        // allowed: a process that is gone has no files
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? [] {
-            var link = [UInt8](repeating: 0, count: 256)
-            let count = readlink("/proc/\(process)/fd/\(name)", &link, link.count)
-            guard count > 0, String(decoding: link[..<count], as: UTF8.self).hasSuffix("/ptmx"),
-                let number = Int32(name)
-            else { continue }
-            return jc_terminal_resize_of(descriptor, number, rows, columns) >= 0
-        }
-        return false
     }
 
     func exitCode() async throws(EngineError) -> UInt8 {

@@ -52,6 +52,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     let setup: OCIRuntimeSetup
     let processes = RunnerProcesses()
     let roots: any RootSource
+    private let runtime: SealedProgram?
     private let writtenLease = Mutex<Int64>(0)
     private let leases = Mutex<[AttemptID: [LayerLease]]>([:])
     let logger: Logger
@@ -61,6 +62,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
     package init(_ setup: OCIRuntimeSetup, roots: any RootSource, logger: Logger) throws(EngineError) {
         self.setup = setup
         self.roots = roots
+        runtime = setup.kind == .youki ? nil : SealedProgram(path: setup.runtime)
         self.logger = logger
         for folder in [setup.folder, setup.host.scratch] {
             do {
@@ -78,8 +80,8 @@ package final class OCIRuntimeEngine: ContainerEngine {
 
     // MARK: Life of a container
 
-    package func ensureImage(_ image: PinnedImage) async throws(EngineError) {
-        try await roots.root(of: image).lease.release()
+    package func ensureImage(_ image: PinnedImage) async throws(EngineError) -> Digest? {
+        try await roots.manifest(of: image)
     }
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
@@ -168,7 +170,10 @@ package final class OCIRuntimeEngine: ContainerEngine {
         guard description.boot == Journal.boot else {
             throw .noProof("the host was restarted since the container \(id) was made")
         }
-        try processes.start(attempt, program: setup.runner, folder: folder)
+        // One that an earlier life of the agent made may have had another runtime.
+        try processes.start(
+            attempt, program: setup.runner, folder: folder,
+            runtime: description.runtime == setup.runtime ? runtime : nil)
     }
 
     package func wait(_ id: String) async throws(EngineError) -> ExitRecord {
@@ -328,7 +333,10 @@ package final class OCIRuntimeEngine: ContainerEngine {
         ControlGroups(path: "/jobctl-\(setup.worker)/\(attempt)")
     }
 
-    func hasBegun(_ folder: RunnerFolder) -> Bool { access(folder.stdout, F_OK) == 0 }
+    func hasBegun(_ folder: RunnerFolder) -> Bool {
+        var status = stat()
+        return lstat(folder.description, &status) == 0 && RunnerFolder.isBegun(status.st_mode)
+    }
 
     private func description(_ attempt: AttemptID) -> AttemptDescription? {
         guard let text = readFile(folder(attempt).description, limit: RecordText.sizeLimit) else { return nil }
@@ -362,38 +370,5 @@ extension RunnerFolder {
         do { try FileManager.default.removeItem(atPath: path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder \(path) cannot be removed") }
         } catch { throw .refused("the folder \(path) cannot be removed") }
-    }
-}
-
-extension EndRecord {
-    var exitRecord: ExitRecord {
-        get throws(EngineError) {
-            switch verdict {
-            case .notStarted(let why): throw EngineError.refused(why)
-            case .servicesFailed(let why):
-                return ExitRecord(
-                    exitCode: 125, oomKilled: false, startedAt: nil,
-                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), serviceFailure: why)
-            case .exited(let code):
-                let reason: EndReason? =
-                    switch stopped {
-                    case .timeLimit?: .timeLimit
-                    case .lease?: .workerLost
-                    case .order?, nil: nil
-                    }
-                return ExitRecord(
-                    exitCode: code, oomKilled: outOfMemory,
-                    startedAt: startedAt.map { Timestamp(millisecondsSinceEpoch: $0) },
-                    finishedAt: Timestamp(millisecondsSinceEpoch: finishedAt), message: message, stoppedFor: reason,
-                    note: note)
-            }
-        }
-    }
-
-    var usage: Usage? {
-        guard let cpuMicroseconds, let peakMemory else { return nil }
-        return Usage(
-            cpuSeconds: Double(cpuMicroseconds) / 1e6, maxMemory: ByteCount(bytes: peakMemory),
-            wallSeconds: startedAt.map { Double(max(0, finishedAt - $0)) / 1000 } ?? 0)
     }
 }

@@ -41,12 +41,15 @@ final class RunnerProcesses: Sendable {
     // MARK: Inputs
 
     /// Starts the runner of an attempt, unless this object knows of one that lives.
-    func start(_ attempt: AttemptID, program: String, folder: RunnerFolder) throws(EngineError) {
+    /// - Parameter runtime: what it is handed as the runtime's program, if anything.
+    func start(
+        _ attempt: AttemptID, program: String, folder: RunnerFolder, runtime: SealedProgram?
+    ) throws(EngineError) {
         let failure: Int32? = core.state.withLock { state in
             guard state.runners[attempt] == nil else { return nil }
             var arguments = [strdup(program), strdup(folder.path), nil]
             defer { for pointer in arguments { free(pointer) } }
-            let process = jc_spawn_detached(program, &arguments)
+            let process = jc_spawn_detached(program, &arguments, runtime?.descriptor ?? -1)
             guard process > 0 else { return -process }
             let descriptor = jc_process_open(process)
             guard descriptor >= 0 else { return -descriptor }

@@ -1,11 +1,12 @@
 // jobctl archive status|gc|verify: what the archive holds and why, and whether it is whole. Administrators only.
+// Exports and imports have a file of their own.
 import ArgumentParser
 import JobModel
 import SchedulerClient
 
 struct ArchiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "archive", abstract: "Look after the archive (administrators only).",
+        commandName: "archive", abstract: "Look after the archive; export from it, import into it.",
         discussion: """
             The archive keeps what every configuration needs for ever. Images that were
             pushed or imported stay while a name or repository has them. Examples:
@@ -13,8 +14,15 @@ struct ArchiveCommand: AsyncParsableCommand {
               jobctl archive
               jobctl archive gc --dry-run
               jobctl archive verify
+              jobctl archive export annual-temps -o annual-temps.tar
+              jobctl archive import annual-temps.tar
+
+            All but 'export' are for administrators.
             """,
-        subcommands: [ArchiveStatusCommand.self, ArchiveCollect.self, ArchiveVerify.self],
+        subcommands: [
+            ArchiveStatusCommand.self, ArchiveCollect.self, ArchiveVerify.self, ArchiveExport.self,
+            ArchiveImportCommand.self,
+        ],
         defaultSubcommand: ArchiveStatusCommand.self)
 }
 
@@ -32,7 +40,10 @@ struct ArchiveStatusCommand: AsyncParsableCommand {
                     ("needed by configurations", status.pinned), ("needed by names and repositories", status.named),
                     ("not needed, but recent", status.recent),
                     ("not needed ('archive gc' deletes it)", status.unneeded),
-                ].map { [$0, String($1.blobs), $1.size.description] })
+                ].map { [$0, String($1.blobs), $1.size.description] }
+                    + (status.partial.map { [["begun, to be taken up", String($0.blobs), $0.size.description]] } ?? []))
+                + [("logs", status.logs), ("lists of files", status.manifests)]
+                .compactMap { name, share in share.map { "\n\(name): \($0.sentence)" } }.joined()
         }
     }
 }
@@ -42,7 +53,9 @@ struct ArchiveCollect: AsyncParsableCommand {
         commandName: "gc", abstract: "Delete what nothing needs.",
         discussion: """
             Never deletes what a configuration, a name or a repository needs, nor what was
-            pushed or used within the last hour. Pushes and pulls may go on meanwhile.
+            pushed or used within the last hour. Pushes and pulls may go on meanwhile. Logs
+            and lists of files go by the scheduler's retention policy (--keep-logs and so
+            on), which is applied every ten minutes and now.
             """)
     @Flag(help: "Only say what would be deleted.") var dryRun = false
     @OptionGroup var global: GlobalOptions
@@ -50,7 +63,14 @@ struct ArchiveCollect: AsyncParsableCommand {
     func run() async throws {
         let result = try await global.client().collectArchive(dryRun: dryRun)
         try Render.one(result, quiet: String(result.deleted.blobs), global.format) {
-            "\(dryRun ? "would delete" : "deleted") \(result.deleted.blobs) blobs, \(result.deleted.size)"
+            let verb = dryRun ? "would delete" : "deleted"
+            let blobs = "\(verb) \(result.deleted.blobs) blobs, \(result.deleted.size)"
+            let others = [("logs", result.logs), ("lists of files", result.manifests)].compactMap { name, share in
+                share.flatMap {
+                    $0.blobs == 0 ? nil : "\(verb) \($0.blobs) \(name), \($0.size), by the retention policy"
+                }
+            }
+            return ([blobs] + others).joined(separator: "\n")
         }
     }
 }
@@ -80,6 +100,14 @@ struct ArchiveVerify: AsyncParsableCommand {
         let result = whole
         try Render.one(result, quiet: String(result.damaged.count), global.format) { result.page }
         guard result.damaged.isEmpty else { throw ExitCode(ProblemKind.refused.exitCode) }
+    }
+}
+
+extension RetainedShare {
+    fileprivate var sentence: String {
+        let limits = [keep.map { "kept for \($0)" }, budget.map { "at most \($0)" }].compactMap(\.self)
+        let since = oldest.map { ", the oldest of \($0.day)" } ?? ""
+        return "\(files) files, \(size)\(since); " + (limits.isEmpty ? "kept for ever" : limits.joined(separator: ", "))
     }
 }
 

@@ -17,7 +17,8 @@ struct History: AsyncParsableCommand {
 
             The digest beside an input or an output says what the data was: two runs with
             the same digest had the same files, byte for byte. Of an array it stands for
-            the data of all its tasks.
+            the data of all its tasks. A job such as 5f0c9a21/42 ran on another cluster and
+            came with 'jobctl archive import'.
             """)
 
     @Argument(help: "NAME, NAME@VERSION or a configuration's digest.") var source: String
@@ -36,7 +37,9 @@ struct History: AsyncParsableCommand {
         } while all && list.next != nil
         try Render.list(list.runs, document: list, global.format)
         guard let next = list.next, global.output == .table, !global.quiet else { return }
-        printError("there are older runs: jobctl history \(source) --before \(next)")
+        // Beyond the jobs of this cluster come those that were imported, which have no ids here.
+        let more = JobID(next) == nil ? "--all" : "--before \(next)"
+        printError("there are older runs: jobctl history \(source) \(more)")
     }
 }
 
@@ -47,15 +50,20 @@ extension RunDocument: Row {
 
     var cells: [String] {
         [
-            "\(job.id)", job.configuration.version.map { "@\($0)" } ?? "-", state, job.owner,
+            name, job.configuration.version.map { "@\($0)" } ?? "-", state, job.owner,
             Render.time(job.startedAt), duration, place, Self.text(inputs) { $0.binding },
             Render.pairs(job.parameters) ?? "-", Self.text(outputs) { _ in nil },
         ]
     }
 
-    var quiet: String { "\(job.id)" }
+    var quiet: String { name }
 
-    private var state: String { job.verifies.map { "\(job.state), verifies \($0)" } ?? "\(job.state)" }
+    /// `42`, or `5f0c9a21/42` for the job 42 of another cluster.
+    private var name: String { (imported.map { $0.origin.prefix(8) + "/" } ?? "") + "\(job.id)" }
+
+    private var state: String {
+        "\(job.state)" + (job.verifies.map { ", verifies \($0)" } ?? "") + (imported == nil ? "" : ", imported")
+    }
 
     private var duration: String {
         guard let start = job.startedAt, let end = job.finishedAt else { return "-" }

@@ -14,9 +14,11 @@ struct ImageCommand: AsyncParsableCommand {
 
               jobctl image
               jobctl image show busybox:1.36
+              jobctl image pulls            what is on its way, and how far it is
             """,
         subcommands: [
-            ImageImport.self, ImageBuild.self, ImageListCommand.self, ImageShow.self, ImageLintCommand.self,
+            ImageImport.self, ImageBuild.self, ImageListCommand.self, ImageShow.self, ImagePulls.self,
+            ImageLintCommand.self,
         ], defaultSubcommand: ImageListCommand.self)
 }
 
@@ -106,6 +108,22 @@ struct FilePieces: AsyncSequence, Sendable {
     }
 
     func makeAsyncIterator() -> Iterator { Iterator(handle: handle, total: total) }
+}
+
+struct ImagePulls: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pulls", abstract: "Images on their way from their registries, and how far they are.",
+        discussion: """
+            Each image is fetched once for the whole cluster. What broke off is taken up
+            where it ended, also after the scheduler was restarted. A registry that asks
+            for patience gets it; NOTE says so.
+            """)
+    @OptionGroup var global: GlobalOptions
+
+    func run() async throws {
+        let list = try await global.client().imagePulls()
+        try Render.list(list.pulls, document: list, global.format)
+    }
 }
 
 struct ImageListCommand: AsyncParsableCommand {

@@ -29,7 +29,8 @@ struct Rerun: AsyncParsableCommand {
         let request = RerunRequest(
             source: source, bindings: try BindingOptions.pairs(bindings.bind, "--bind"),
             parameters: try BindingOptions.pairs(bindings.param, "--param"),
-            queue: bindings.queue, priority: bindings.priority, hold: bindings.hold)
+            queue: bindings.queue, priority: bindings.priority, hold: bindings.hold,
+            keep: bindings.keep)
         let client = try global.client()
         let job = try await client.rerun(request, idempotencyKey: bindings.key)
         try await Submitted.show(job, wait: wait, client, global)

@@ -50,6 +50,10 @@ struct Run: AsyncParsableCommand {
     @Option(help: "The working directory in the container.") var workdir: String?
     @Option(help: "The configuration's name, to rerun it by.") var name: String?
     @Option(help: "The queue.") var queue: String?
+    @Option(
+        help: "How long its images are kept: always, on-success or never.",
+        completion: .list(KeepPolicy.allCases.map(\.rawValue)), transform: Given.keep)
+    var keep: KeepPolicy?
     @Option(help: "Larger runs first: -1000 to 1000.", transform: Given.priority) var priority: Int?
     @Argument(parsing: .postTerminator, help: "The command, after '--'.") var command: [String] = []
     @OptionGroup var global: GlobalOptions
@@ -93,7 +97,7 @@ struct Run: AsyncParsableCommand {
             ("retries", retries.map { .number(Double($0)) }), ("array", array.map { .string($0) }),
             ("network", network.map { .string($0) }), ("working_dir", workdir.map { .string($0) }),
             ("name", name.map { .string($0) }), ("queue", queue.map { .string($0) }),
-            ("priority", priority.map { .number(Double($0)) }),
+            ("priority", priority.map { .number(Double($0)) }), ("keep", keep.map { .string($0.rawValue) }),
         ]
         return SubmitRequest(
             spec: .object(members.compactMap { member in member.value.map { (member.key, $0) } }),

@@ -16,6 +16,10 @@ struct BindingOptions: ParsableArguments {
     @Option(help: "Larger runs first: -1000 to 1000.", transform: Given.priority) var priority: Int?
     @Flag(help: "Accept the job, but start it only when it is released.") var hold = false
     @Option(
+        help: "How long its images are kept: always, on-success or never.",
+        completion: .list(KeepPolicy.allCases.map(\.rawValue)), transform: Given.keep)
+    var keep: KeepPolicy?
+    @Option(
         help: ArgumentHelp(
             "Names this submission: the same key again gives the same job. For scripts that try until it worked.",
             valueName: "key"))
@@ -96,6 +100,7 @@ struct Submit: AsyncParsableCommand {
         [
             ("name", name.map { .string($0) }), ("queue", bindings.queue.map { .string($0) }),
             ("priority", bindings.priority.map { .number(Double($0)) }),
+            ("keep", bindings.keep.map { .string($0.rawValue) }),
         ]
         .compactMap { key, value in value.map { (key, $0) } }
     }
@@ -108,6 +113,8 @@ enum Submitted {
         if !wait {
             return try Render.one(job, quiet: job.id.description, global.format) {
                 "job \(job.id) (\(job.name)) is \(job.state)\nconfiguration \(job.configuration.digest)\nimage \(job.image.reference) = \(job.image.digest)"
+                    + (job.pulls ?? []).map { "\n\($0.reference) is on its way: 'jobctl show \(job.id)' says how far" }
+                    .joined()
             }
         }
         let ended = try await Waiting.end(of: job.id, client)

@@ -10,12 +10,26 @@ enum Waiting {
         let first = try await client.job(job)
         if first.state.value?.isTerminal == true { return first }
         let progress = ProgressLine()
-        defer { progress.clear() }
+        let pulls = progress.isShown ? Task { await showPulls(of: job, client, progress) } : nil
+        defer {
+            pulls?.cancel()
+            progress.clear()
+        }
         for try await document in client.events(of: job) {
             if document.state.value?.isTerminal == true { return document }
             if document.tasks.total > 1 { progress.show(line(document)) }
         }
         return try await client.job(job)
+    }
+
+    /// How far the images are that the job waits for, once a second, until they are there.
+    private static func showPulls(of job: JobID, _ client: SchedulerClient, _ progress: ProgressLine) async {
+        while !Task.isCancelled {
+            // allowed: the job's own stream says what is wrong with the scheduler
+            guard let document = try? await client.job(job), document.state == .known(.waiting) else { return }
+            if let pull = document.pulls?.first { progress.show("\(pull.reference): \(pull.sentence)") }
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+        }
     }
 
     /// How a job ended, for stderr.

@@ -1,0 +1,58 @@
+// Each container starts this program twice: as the runner and as the init. Of the second start most would go into the
+// beginning of the C library and of Swift's runtime, which the init needs neither of.
+#include "CRunnerEntry.h"
+#include <Containers.h>
+
+/// RunnerFolder.initPath, with which the runtime starts the init.
+static const char init_path[] = "/dev/init";
+
+/// - Parameter stack: as the kernel leaves it: the number of arguments, the arguments, NULL, the environment, NULL.
+__attribute__((used, no_builtin, no_stack_protector)) static void choose(char **stack) {
+    long count = *(long *)stack;
+    char **argv = stack + 1;
+    if (count < 2) return;
+    for (unsigned long at = 0; at < sizeof init_path; at++) {
+        if (argv[0][at] != init_path[at]) return;
+    }
+    // An option is for the init that Swift's part chooses.
+    if (argv[1][0] != '-') jc_init_enter(argv + 1, argv + count + 1);
+}
+
+#if defined(__x86_64__)
+__asm__(
+    ".text\n"
+    ".globl jc_entry\n"
+    ".type jc_entry, @function\n"
+    "jc_entry:\n"
+    "  xorl %ebp, %ebp\n"
+    "  movq %rsp, %rbx\n"
+    "  movq %rdx, %r12\n"
+    "  movq %rsp, %rdi\n"
+    "  andq $-16, %rsp\n"
+    "  call choose\n"
+    "  movq %rbx, %rsp\n"
+    "  movq %r12, %rdx\n"
+    "  jmp _start\n");
+#elif defined(__aarch64__)
+__asm__(
+    ".text\n"
+    ".globl jc_entry\n"
+    ".type jc_entry, %function\n"
+    "jc_entry:\n"
+    "  mov x19, x0\n"
+    "  mov x0, sp\n"
+    "  bl choose\n"
+    "  mov x0, x19\n"
+    "  b _start\n");
+#elif defined(__riscv) && __riscv_xlen == 64
+__asm__(
+    ".text\n"
+    ".globl jc_entry\n"
+    ".type jc_entry, @function\n"
+    "jc_entry:\n"
+    "  mv s1, a0\n"
+    "  mv a0, sp\n"
+    "  call choose\n"
+    "  mv a0, s1\n"
+    "  tail _start\n");
+#endif

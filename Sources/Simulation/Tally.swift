@@ -1,0 +1,58 @@
+// What histories had in them: faults by kind, and the rare situations without which a search proves little.
+
+/// What goes wrong by the dice.
+package enum Fault: String, Sendable, Hashable, CaseIterable {
+    case messageLost = "messages lost"
+    case messageDuplicated = "messages duplicated"
+    case messageOvertaken = "messages overtaken by later ones"
+    case schedulerCrash = "scheduler crashes"
+    case schedulerPause = "scheduler pauses"
+    case agentCrash = "agent crashes"
+    case agentPause = "agent pauses"
+    case hostLost = "hosts lost"
+    case journalLost = "journals lost with their host"
+    case partition = "partitions"
+    case clockJump = "jumps of the wall clock"
+    case programFailed = "programs that failed"
+    case engineError = "engine errors"
+}
+
+/// What must have come up sometimes.
+package enum Situation: String, Sendable, Hashable, CaseIterable {
+    case crashBetweenCommitAndAnswer = "crash between commit and answer"
+    case restartWithLiveAttempts = "restart of the scheduler while attempts run"
+    case submissionAnsweredTwice = "a submission sent again finds its job"
+    case zombieFenced = "an attempt that was given up is told to stop when its worker is back"
+    case reportAfterTheEnd = "a report for an attempt that had been given up"
+    case leaseEndStopped = "a worker stops its containers at the end of its lease"
+    case lateStartRefused = "an order that was read after the lease is not started"
+    case latePublicationRefused = "a permission that was read after the lease publishes nothing"
+    case replacedAfterLoss = "a task runs again after its worker was lost"
+    case cancelledWhileRunning = "a cancel that finds the task running"
+    case staleAnswerDropped = "an answer to a call that was given up is dropped"
+    case programRetried = "a task runs again after its program failed"
+}
+
+/// Counts of one history, or of many.
+package struct Tally: Sendable, Hashable {
+    package private(set) var faults: [Fault: Int] = [:]
+    package private(set) var situations: [Situation: Int] = [:]
+    package var histories = 0
+    /// Simulated time.
+    package var milliseconds: Int64 = 0
+
+    package init() {}
+
+    mutating func count(_ fault: Fault) { faults[fault, default: 0] += 1 }
+    mutating func saw(_ situation: Situation) { situations[situation, default: 0] += 1 }
+
+    package mutating func add(_ other: Tally) {
+        faults.merge(other.faults, uniquingKeysWith: +)
+        situations.merge(other.situations, uniquingKeysWith: +)
+        histories += other.histories
+        milliseconds += other.milliseconds
+    }
+
+    /// What no history has reached.
+    package var missing: [Situation] { Situation.allCases.filter { situations[$0] == nil } }
+}
