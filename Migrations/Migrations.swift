@@ -16,4 +16,5 @@ package let migrations: [Migration] = [
     Migration(
         name: "0005_pulls_and_retention",
         sql: String(decoding: PackageResources._005_pulls_and_retention_sql, as: UTF8.self)),
+    Migration(name: "0006_queues", sql: String(decoding: PackageResources._006_queues_sql, as: UTF8.self)),
 ]

@@ -132,6 +132,9 @@ struct LoopThread: Sendable {
             case .job, .attempt, .task: break
             case .worker(let row):
                 logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
+            case .account(let row): logger.notice("account changed", metadata: ["account": "\(row.id)"])
+            case .accountRemoved(let id): logger.notice("account removed", metadata: ["account": "\(id)"])
+            case .usage: break
             }
         }
     }

@@ -213,7 +213,7 @@ final class Watchers: Sendable {
                 switch change {
                 case .jobAdded(let id, _, let progress), .job(let id, let progress):
                     for stream in state.streams[id, default: [:]].values { stream.yield(progress.revision) }
-                case .task, .attempt, .worker: break
+                case .task, .attempt, .worker, .account, .accountRemoved, .usage: break
                 }
             }
         }

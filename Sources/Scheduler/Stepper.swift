@@ -265,6 +265,19 @@ extension Problem {
                 field: "protocol")
         case .attemptIsNotRunning(let id, let state):
             self.init(.conflict, "the attempt \(id) \(Self.condition(state))", field: "attempt")
+        case .unknownQueue(let name):
+            self.init(
+                .refused, "there is no queue '\(name)': choose one that 'jobctl queue list' shows", field: "queue")
+        case .tooManyPending(let account, let pending, let submitted, let limit):
+            self.init(
+                .refused,
+                "\(account) may have \(limit) pending tasks and has \(pending): \(submitted) more are too many, wait "
+                    + "until some have started",
+                field: account.kind == .queue ? "queue" : "array")
+        case .unknownAccount(let account):
+            self.init(.notFound, "the \(account) was not set up", field: "name")
+        case .accountIsUsed(let account, let why):
+            self.init(.conflict, "the \(account) cannot be removed: \(why)", field: "name")
         }
     }
 }

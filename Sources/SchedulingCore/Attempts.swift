@@ -11,6 +11,8 @@ import JobModel
 struct Attempt: Sendable {
     var row: AttemptRow
     let amounts: Amounts
+    /// Uptime at which it has given its room back, by its time limit; `.max`: not known.
+    let expectedEnd: Int64
     /// An answer has carried its start. Until then nobody can have started it.
     var wasSent = false
     /// An answer has carried its stop or its permission to publish.
@@ -142,7 +144,9 @@ extension Cluster {
         }
         outcome.changes.append(.attempt(attempt.row))
         workers[slot].giveBack(attempt)
-        roomGrew()
+        workerChanged(slot)
+        needsPlacement = true
+        if let place = jobs[id.job]?.classSlot { bookRunning(attempt.amounts, -1, of: place, at: now) }
         payAttention(to: slot)
         jobs[id.job]?.lastEnd = report?.sentence(reason) ?? reason.rawValue
         conclude(id.task, verdict(state, reason, of: id.job), reason, worker: workers[slot].name, at: now)
@@ -227,11 +231,6 @@ extension Cluster {
         guard workers[slot].attempts[id]?.isTouched == false else { return }
         workers[slot].attempts[id]?.isTouched = true
         touchedAttempts.append((slot, id))
-    }
-
-    mutating func roomGrew() {
-        roomVersion += 1
-        needsPlacement = true
     }
 }
 

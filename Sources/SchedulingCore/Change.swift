@@ -7,6 +7,9 @@ package enum Change: Hashable, Sendable {
     case task(TaskRow)
     case attempt(AttemptRow)
     case worker(WorkerRow)
+    case account(AccountRow)
+    case accountRemoved(AccountID)
+    case usage(UsageRow)
 }
 
 /// What changes about a job. The fixed part is its ``JobModel/JobRecord``.

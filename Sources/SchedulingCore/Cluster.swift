@@ -18,16 +18,16 @@ package struct Cluster: Sendable {
     var workers: [Worker] = []
     /// Where in `workers` a worker stands.
     var slots = Table<WorkerName, Int>()
+    var accounts = Accounts()
+    var shapes = Shapes()
     var classes = SchedulingClasses()
+    var rooms = Rooms()
+    var reservation: Reservation?
     var images = Table<Digest, ImageWait>()
     var timers = Heap<Timer>()
 
     // What changed since the last pass, so that a pass without changes costs nothing.
-    /// Rises when a worker has more room, or takes work again.
-    var roomVersion: Int64 = 1
     var needsPlacement = false
-    /// Workers whose registration or presence changed.
-    var changedWorkers: [Int] = []
     /// Workers that there may be something to say to.
     var attention: [Int] = []
 
@@ -39,13 +39,15 @@ package struct Cluster: Sendable {
     package init(policy: Policy) {
         self.policy = policy
         finished = FinishedJobs(limit: policy.finishedJobsRemembered)
+        _ = accounts.open(.queue(.standard))
     }
 
     package mutating func apply(_ event: Event, at now: Instant) -> Outcome {
+        accounts.begin(at: now)
         do throws(Refusal) {
             switch event {
             case .jobSubmitted(let id, let record, let imageIsStored, let hold):
-                submit(id, record, imageIsStored: imageIsStored, hold: hold, at: now)
+                try submit(id, record, imageIsStored: imageIsStored, hold: hold, at: now)
             case .imageStored(let digest): imageStored(digest)
             case .imageFailed(let digest, let message): imageFailed(digest, message)
             case .cancelRequested(let job): try cancel(job, at: now)
@@ -56,6 +58,8 @@ package struct Cluster: Sendable {
             case .resumeRequested(let name): try resume(name)
             case .sessionRequested(let attempt): try requestSession(attempt)
             case .sessionsTaken(let name): try takeSessions(name)
+            case .accountSaved(let row): save(row, at: now)
+            case .accountRemoved(let id): try removeAccount(id, at: now)
             case .timeAdvanced: fireTimers(at: now)
             }
         } catch {
@@ -66,8 +70,9 @@ package struct Cluster: Sendable {
 
     /// Places pending tasks on workers and answers parked calls. Called once after the events of a batch.
     package mutating func schedule(at now: Instant) -> Outcome {
+        accounts.begin(at: now)
         fireTimers(at: now)
-        refreshClasses()
+        refreshShapes()
         place(at: now)
         answerCalls(at: now)
         return settle(at: now)

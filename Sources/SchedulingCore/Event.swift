@@ -21,6 +21,9 @@ package enum Event: Hashable, Codable, Sendable {
     case sessionRequested(AttemptID)
     /// A worker takes the sessions that wait for it.
     case sessionsTaken(WorkerName)
+    /// An administrator set up a queue, a group or a user's share, or changed it.
+    case accountSaved(AccountRow)
+    case accountRemoved(AccountID)
     /// Nothing but time: leases, retries and parked calls are looked at.
     case timeAdvanced
 }
@@ -43,4 +46,10 @@ package enum Refusal: Error, Hashable, Sendable {
     case unsupportedProtocol(Int)
     /// Its state, or nil if it does not live.
     case attemptIsNotRunning(AttemptID, AttemptState?)
+    case unknownQueue(QueueName)
+    /// A limit on what waits.
+    case tooManyPending(AccountID, pending: Int64, submitted: Int64, limit: Int64)
+    case unknownAccount(AccountID)
+    /// It cannot go: why.
+    case accountIsUsed(AccountID, by: String)
 }

@@ -6,7 +6,7 @@ package struct Instant: Hashable, Codable, Sendable {
     /// Milliseconds of the scheduler's boot-time clock (it goes on during suspend and never jumps). Every decision uses
     /// this.
     package var uptime: Int64
-    /// Civil time: written into rows, never compared.
+    /// Civil time: written into rows, and compared once, for the ages of waiting jobs after a restart.
     package var wall: Timestamp
 
     package init(uptime: Int64, wall: Timestamp) {

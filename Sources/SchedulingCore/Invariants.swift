@@ -9,7 +9,10 @@ package enum Invariants {
         var findings = Findings()
         for id in cluster.jobs.ids { checkJob(id, cluster, &findings) }
         for slot in cluster.workers.indices { checkWorker(slot, cluster, &findings) }
+        checkShapes(cluster, &findings)
         checkClasses(cluster, &findings)
+        checkAccounts(cluster, &findings)
+        checkPromise(cluster, &findings)
         checkTotals(cluster, &findings)
         checkImages(cluster, &findings)
         findings.require(cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty) {
@@ -18,7 +21,7 @@ package enum Invariants {
         return findings.sentences
     }
 
-    private struct Findings {
+    struct Findings {
         var sentences: [String] = []
         mutating func require(_ holds: Bool, _ sentence: () -> String) {
             if !holds { sentences.append(sentence()) }
@@ -51,8 +54,8 @@ package enum Invariants {
         findings.require(rangesAreInOrder(progress.unstarted, within: job.record.shape.indices)) {
             "job \(id): unstarted ranges are out of order: \(progress.unstarted)"
         }
-        let condition = job.condition(shortfall: cluster.classes.rows[job.classSlot].shortfall)
-        let isSettled = !cluster.classes.isStale || progress.isHeld || progress.cancelRequested
+        let condition = job.condition(shortfall: cluster.shortfall(of: job.classSlot))
+        let isSettled = !cluster.shapes.isStale || progress.isHeld || progress.cancelRequested
         findings.require(!isSettled || condition.state == progress.state && condition.reason == progress.reason) {
             "job \(id): is \(progress.state), \(progress.reason ?? "-") but should be \(condition)"
         }
@@ -103,10 +106,17 @@ package enum Invariants {
 
     private static func checkQueue(_ job: Job, _ cluster: Cluster, _ findings: inout Findings) {
         let row = cluster.classes.rows[job.classSlot]
-        let stands = row.queue.unordered.filter { $0 == job.queueKey }.count
+        let stands = row.queued.unordered.filter { $0 == job.queueKey }.count
         findings.require(stands == (job.isQueued ? 1 : 0)) { "job \(job.id): stands \(stands) times in its queue" }
         findings.require(!job.isRunnable || job.isQueued) { "job \(job.id): could run and is in no queue" }
-        findings.require(row.members.contains(job.id) && row.requirement == Requirement(job.record)) {
+        let shape = cluster.shapes.rows[row.shape]
+        findings.require(shape.members.contains(job.id) && shape.requirement == Requirement(job.record)) {
+            "job \(job.id): is of the wrong shape"
+        }
+        let owner = AccountID.user(job.record.owner.name)
+        findings.require(
+            cluster.accounts[row.user].id == owner && cluster.accounts[row.queue].id == .queue(job.record.queue)
+        ) {
             "job \(job.id): is in the wrong class"
         }
     }
@@ -139,6 +149,19 @@ package enum Invariants {
             worker.freeGPUs == registered.filter { !held.contains($0) } && worker.room.gpus == worker.freeGPUs.count
         ) {
             "worker \(worker.name): free GPUs are \(worker.freeGPUs), held \(held)"
+        }
+        findings.require(
+            cluster.rooms.free[slot] == worker.room && cluster.rooms.isOpen[slot] == worker.takesWork
+                && worker.isCounted != worker.isLost
+        ) {
+            "worker \(worker.name): its room is written down twice, differently"
+        }
+        let ends = attempts.map { Release(end: $0.expectedEnd, amounts: $0.amounts) }
+        findings.require(
+            worker.releases.map(\.end) == ends.map(\.end).sorted()
+                && ends.allSatisfy { worker.releases.contains($0) }
+        ) {
+            "worker \(worker.name): the ends that it expects are not those of its attempts"
         }
         for attempt in attempts { checkAttempt(attempt, on: slot, cluster, &findings) }
         for id in worker.strangers.ids {
@@ -188,33 +211,7 @@ package enum Invariants {
         }
     }
 
-    // MARK: classes, totals, images
-
-    private static func checkClasses(_ cluster: Cluster, _ findings: inout Findings) {
-        let isFresh = cluster.changedWorkers.isEmpty
-        for (place, row) in cluster.classes.rows.enumerated() where row.memberCount > 0 {
-            let live = row.members.filter { cluster.jobs[$0]?.classSlot == place }
-            findings.require(live.count == row.memberCount) {
-                "class \(place): \(live.count) jobs, counted \(row.memberCount)"
-            }
-            let eligible = cluster.slots.ids.compactMap { cluster.slots[$0] }.filter {
-                cluster.isEligible($0, for: row.requirement)
-            }
-            findings.require(!isFresh || eligible == row.eligible) {
-                "class \(place): eligible are \(eligible), noted \(row.eligible)"
-            }
-            findings.require(!isFresh || eligible.isEmpty == (row.shortfall != nil)) {
-                "class \(place): its verdict is wrong"
-            }
-            guard !cluster.needsPlacement,
-                row.queue.unordered.contains(where: { cluster.jobs[$0.job]?.isRunnable == true })
-            else { continue }
-            let idle = row.eligible.first {
-                cluster.workers[$0].takesWork && row.requirement.amounts.fit(in: cluster.workers[$0].room)
-            }
-            findings.require(idle == nil) { "class \(place): waits although a worker has room" }
-        }
-    }
+    // MARK: totals, images
 
     private static func checkTotals(_ cluster: Cluster, _ findings: inout Findings) {
         var jobs = Totals()

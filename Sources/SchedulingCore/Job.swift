@@ -12,6 +12,8 @@ struct Job: Sendable {
     /// Whether it has `out` slots: a success must then be accepted before it is published.
     let hasOutput: Bool
     let classSlot: Int
+    /// Uptime from which it has waited.
+    let since: Int64
     var progress: JobProgress
     /// Tasks that were started and are not finished, by index.
     var tasks = Table<Int64, StartedTask>()
@@ -30,7 +32,8 @@ struct Job: Sendable {
     var countedState: JobState?
     var countedTasks = TaskCounts(total: 0, pending: 0)
 
-    init(id: JobID, record: JobRecord, classSlot: Int, progress: JobProgress) {
+    init(id: JobID, record: JobRecord, classSlot: Int, since: Int64, progress: JobProgress) {
+        self.since = since
         self.id = id
         self.record = record
         self.classSlot = classSlot

@@ -7,17 +7,21 @@ extension Cluster {
     /// Accepts a job. Costs the same for one task and for a million.
     ///
     /// Station 5 of 8. Next: Sources/Worker/Agent.swift
-    mutating func submit(_ id: JobID, _ record: JobRecord, imageIsStored: Bool, hold: Bool, at now: Instant) {
-        let classSlot = join(Requirement(record), id)
+    mutating func submit(_ id: JobID, _ record: JobRecord, imageIsStored: Bool, hold: Bool, at now: Instant)
+        throws(Refusal)
+    {
+        try admit(record)
+        let classSlot = join(record, id)
         let count = record.shape.count
         let progress = JobProgress(
             state: .pending, reason: hold ? "held at submission" : nil,
             counts: TaskCounts(total: count, pending: count),
             unstarted: [record.shape.indices], isHeld: hold, cancelRequested: false, imageIsStored: imageIsStored,
             submittedAt: now.wall, startedAt: nil, finishedAt: nil, revision: 0)
-        var job = Job(id: id, record: record, classSlot: classSlot, progress: progress)
-        let booked = job.book(shortfall: classes.rows[classSlot].shortfall, in: &totals, at: now)
+        var job = Job(id: id, record: record, classSlot: classSlot, since: now.uptime, progress: progress)
+        let booked = job.book(shortfall: shortfall(of: classSlot), in: &totals, at: now)
         jobs.insert(job, for: id)
+        bookPending(booked.counts.pending, of: classSlot)
         if !imageIsStored { expectImages(of: record, for: id) }
         enqueue(id)
         outcome.changes.append(.jobAdded(id, record, booked))
@@ -130,17 +134,22 @@ extension Cluster {
         dirtyJobs.append(id)
     }
 
-    /// The job's class may have found out that no worker fits, or that one does.
+    /// Why no present worker could ever run a task of this class.
+    func shortfall(of classSlot: Int) -> String? { shapes.rows[classes.rows[classSlot].shape].shortfall }
+
+    /// The job's shape may have found out that no worker fits, or that one does.
     mutating func reconsider(_ id: JobID) {
         guard let job = jobs[id] else { return }
-        let (state, reason) = job.condition(shortfall: classes.rows[job.classSlot].shortfall)
+        let (state, reason) = job.condition(shortfall: shortfall(of: job.classSlot))
         if state != job.progress.state || reason != job.progress.reason { markDirty(id) }
     }
 
     mutating func settleJob(_ id: JobID, at now: Instant) {
-        guard let classSlot = jobs[id]?.classSlot,
-            let progress = jobs[id]?.book(shortfall: classes.rows[classSlot].shortfall, in: &totals, at: now)
-        else { return }
+        guard let classSlot = jobs[id]?.classSlot, let before = jobs[id]?.countedTasks.pending else { return }
+        let shortfall = shortfall(of: classSlot)
+        guard let progress = jobs[id]?.book(shortfall: shortfall, in: &totals, at: now) else { return }
+        bookPending(progress.counts.pending - before, of: classSlot)
+        if reservation?.job == id, jobs[id]?.isRunnable == false { needsPlacement = true }
         outcome.changes.append(.job(id, progress))
         if progress.state.isTerminal { forget(id, progress) }
     }

@@ -15,6 +15,7 @@ extension Cluster {
         if let call = workers[slot].call, call.until <= now.uptime { payAttention(to: slot) }
         if !workers[slot].isUnreachable, let deadline = contactDeadline(of: slot), deadline <= now.uptime {
             workers[slot].isUnreachable = true
+            workerChanged(slot)
             retractUnsent(from: slot, at: now)
         }
         if !workers[slot].isLost, workers[slot].leaseEnds <= now.uptime { expireLease(of: slot, at: now) }
@@ -35,7 +36,7 @@ extension Cluster {
     private mutating func expireLease(of slot: Int, at now: Instant) {
         workers[slot].isLost = true
         workers[slot].isUnreachable = true
-        changedWorkers.append(slot)
+        workerChanged(slot)
         for id in workers[slot].attempts.ids { end(id, on: slot, as: .lost, .workerLost, at: now) }
     }
 }

@@ -24,6 +24,25 @@ package struct Policy: Hashable, Codable, Sendable {
     /// core.
     package var finishedJobsRemembered = 100_000
 
+    // Who goes first: docs/scheduling.md.
+    package var weights = PriorityWeights()
+    /// What was used so long ago counts half.
+    package var halfLife = TimeSpan.seconds(7 * 86_400)
+    /// What runs counts as if it ran for so much longer.
+    package var shareHorizon = TimeSpan.minutes(60)
+    /// A job that has waited so long is as old as can be.
+    package var fullAge = TimeSpan.seconds(7 * 86_400)
+    /// A task that takes so much is as large as can be.
+    package var fullSize = CPUAmount(cpus: 64)
+    /// What costs as much as one processor, and as how many.
+    package var memoryPerCPU = ByteCount(bytes: 4 << 30)
+    package var cpusPerGPU: Int64 = 8
+    /// A run may take so much longer than its time limit, until its image is there.
+    package var preparation = TimeSpan.minutes(2)
+    /// How long room whose end is not known is shared with others, before it is kept for the first blocked job.
+    package var patience = TimeSpan.minutes(10)
+    package var usageWrittenEvery = TimeSpan.minutes(5)
+
     package init() {}
 }
 
@@ -50,11 +69,17 @@ package struct ClusterImage: Hashable, Sendable {
     package var workers: [WorkerRow]
     /// Over every job that was ever accepted.
     package var totals: Totals
+    /// Queues, groups and users that were set up, in order of their ids.
+    package var accounts: [AccountRow]
+    /// In order of their accounts.
+    package var usage: [UsageRow]
 
     package init(
         jobs: [StoredJob] = [], tasks: [TaskRow] = [], attempts: [AttemptRow] = [], workers: [WorkerRow] = [],
-        totals: Totals = Totals()
+        totals: Totals = Totals(), accounts: [AccountRow] = [], usage: [UsageRow] = []
     ) {
+        self.accounts = accounts
+        self.usage = usage
         self.jobs = jobs
         self.tasks = tasks
         self.attempts = attempts

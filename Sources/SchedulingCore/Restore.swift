@@ -7,27 +7,36 @@ extension Cluster {
     package init(policy: Policy, restoring image: ClusterImage, at now: Instant) {
         self.init(policy: policy)
         totals = image.totals
+        accounts.begin(at: now, from: image.usage.map(\.time).max() ?? 0)
+        for row in image.accounts {
+            let place = accounts.open(row.id)
+            accounts.set(row.settings, of: place)
+            accounts[place].isStored = true
+        }
+        for row in image.usage { accounts.restore(row) }
         for row in image.workers { restore(row, at: now) }
-        for stored in image.jobs { restore(stored) }
+        for stored in image.jobs { restore(stored, at: now) }
         for row in image.tasks where jobs.contains(row.id.job) {
             jobs[row.id.job]?.tasks.insert(StartedTask(row: row, slot: nil), for: row.id.index)
         }
         for row in image.attempts { restore(row, at: now) }
         for stored in image.jobs { restoreQueues(stored.id) }
         for slot in workers.indices { arm(slot) }
-        classes.isStale = true
+        shapes.isStale = true
     }
 
     private mutating func restore(_ row: WorkerRow, at now: Instant) {
-        let slot = workers.count
-        workers.append(Worker(row, at: now, leaseEnds: leaseEnd(answeredAt: now)))
-        slots.insert(slot, for: row.name)
-        changedWorkers.append(slot)
+        addWorker(row, at: now)
     }
 
-    private mutating func restore(_ stored: ClusterImage.StoredJob) {
-        let place = join(Requirement(stored.record), stored.id)
-        var job = Job(id: stored.id, record: stored.record, classSlot: place, progress: stored.progress)
+    /// Its age is the one thing that civil time decides: uptime began anew.
+    private mutating func restore(_ stored: ClusterImage.StoredJob, at now: Instant) {
+        let place = join(stored.record, stored.id)
+        let age = now.wall.millisecondsSinceEpoch - stored.progress.submittedAt.millisecondsSinceEpoch
+        var job = Job(
+            id: stored.id, record: stored.record, classSlot: place, since: now.uptime - max(0, age),
+            progress: stored.progress)
+        bookPending(stored.progress.counts.pending, of: place)
         job.countedState = stored.progress.state
         job.countedTasks = stored.progress.counts
         jobs.insert(job, for: stored.id)
@@ -45,8 +54,12 @@ extension Cluster {
         }
         guard let slot = slots[row.worker] else { return }
         // Whether the last life of the scheduler sent its start is not known, so it counts as sent.
-        workers[slot].attempts.insert(Attempt(row: row, amounts: job.amounts, wasSent: true), for: row.id)
-        workers[slot].reserve(job.amounts, gpus: row.gpus)
+        let end = expectedTime(of: job.classSlot).map { now.uptime + $0 } ?? .max
+        let attempt = Attempt(row: row, amounts: job.amounts, expectedEnd: end, wasSent: true)
+        workers[slot].attempts.insert(attempt, for: row.id)
+        workers[slot].reserve(job.amounts, gpus: row.gpus, until: end)
+        bookRunning(job.amounts, 1, of: job.classSlot, at: now)
+        workerChanged(slot)
         jobs[row.id.job]?.tasks[row.id.task.index]?.slot = slot
     }
 
@@ -65,6 +78,9 @@ extension Cluster {
             attempts: workers.flatMap { worker in worker.attempts.ids.compactMap { worker.attempts[$0]?.row } }
                 .sorted { $0.id < $1.id },
             workers: slots.ids.compactMap { slots[$0] }.map { workers[$0].row },
-            totals: totals)
+            totals: totals,
+            accounts: accounts.ids.compactMap { accounts.place(of: $0) }.filter { accounts[$0].isStored }
+                .map { accounts[$0].row },
+            usage: accounts.ids.compactMap { accounts.place(of: $0) }.compactMap { accounts[$0].written })
     }
 }

@@ -35,6 +35,9 @@ struct Table<ID: Hashable & Comparable & Sendable, Row: Sendable>: Sendable {
     /// All ids, ascending: a copy, so the table may change during a walk.
     var ids: [ID] { removed == 0 ? order : order.filter { contains($0) } }
 
+    /// How many ids come before this one. Exact in a table that nothing was removed from.
+    func position(of id: ID) -> Int { firstPosition(notBefore: id) }
+
     /// - Precondition: there is no row of this id.
     mutating func insert(_ row: Row, for id: ID) {
         let place = vacant.popLast() ?? rows.count

@@ -7,6 +7,8 @@ struct Timer: Comparable, Hashable, Sendable {
     enum Subject: Comparable, Hashable, Sendable {
         case worker(Int)
         case retry(TaskID)
+        /// The use of accounts is to be written down.
+        case usage
     }
 
     /// Uptime in milliseconds.
@@ -22,6 +24,7 @@ extension Cluster {
             timers.removeMin()
             switch timer.subject {
             case .retry(let task): retryIsDue(task)
+            case .usage: writeUsage(at: now)
             case .worker(let slot):
                 guard workers[slot].armedAt == timer.due else { continue }
                 workers[slot].armedAt = .max

@@ -4,6 +4,10 @@ import JobModel
 
 struct Worker: Sendable {
     let name: WorkerName
+    /// Its place in `Shapes.kinds`.
+    var kind: Int
+    /// It counts among the present ones of its kind.
+    var isCounted = false
     var registration: WorkerRegistration
     var isDraining: Bool
     private(set) var capacity: Amounts
@@ -12,6 +16,8 @@ struct Worker: Sendable {
     private(set) var room: Amounts
     /// Lowest first.
     private(set) var freeGPUs: [String]
+    /// When its attempts are expected to end, the earliest first.
+    private(set) var releases: [Release] = []
     /// Attempts that have not ended.
     var attempts = Table<AttemptID, Attempt>()
 
@@ -42,7 +48,8 @@ struct Worker: Sendable {
     /// When its earliest timer is due.
     var armedAt = Int64.max
 
-    init(_ row: WorkerRow, at now: Instant, leaseEnds: Int64) {
+    init(_ row: WorkerRow, kind: Int, at now: Instant, leaseEnds: Int64) {
+        self.kind = kind
         name = row.name
         registration = row.registration
         isDraining = row.isDraining
@@ -75,16 +82,22 @@ struct Worker: Sendable {
     }
 
     /// Takes `amounts` of the room, and the lowest free GPUs.
-    mutating func reserve(_ amounts: Amounts) -> [String] {
+    mutating func reserve(_ amounts: Amounts, until end: Int64) -> [String] {
         let gpus = Array(freeGPUs.prefix(amounts.gpus))
         freeGPUs.removeFirst(gpus.count)
         used = used + amounts
         room = room - amounts
+        addRelease(Release(end: end, amounts: amounts))
         return gpus
     }
 
+    private mutating func addRelease(_ release: Release) {
+        releases.insert(release, at: releases.firstIndex { $0.end > release.end } ?? releases.count)
+    }
+
     /// Takes what a restored attempt holds.
-    mutating func reserve(_ amounts: Amounts, gpus: [String]) {
+    mutating func reserve(_ amounts: Amounts, gpus: [String], until end: Int64) {
+        addRelease(Release(end: end, amounts: amounts))
         freeGPUs.removeAll { gpus.contains($0) }
         used = used + amounts
         room = room - amounts
@@ -92,6 +105,8 @@ struct Worker: Sendable {
     }
 
     mutating func giveBack(_ attempt: Attempt) {
+        let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
+        if let place = releases.firstIndex(of: release) { releases.remove(at: place) }
         used = used - attempt.amounts
         room = capacity - used
         if !attempt.row.gpus.isEmpty {

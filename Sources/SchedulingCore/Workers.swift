@@ -35,11 +35,19 @@ extension Cluster {
 
     private mutating func add(_ row: WorkerRow, at now: Instant) -> Int {
         let slot = workers.count
-        workers.append(Worker(row, at: now, leaseEnds: leaseEnd(answeredAt: now)))
-        slots.insert(slot, for: row.name)
-        changedWorkers.append(slot)
+        addWorker(row, at: now)
         outcome.changes.append(.worker(row))
         return slot
+    }
+
+    /// A worker for every book of workers.
+    mutating func addWorker(_ row: WorkerRow, at now: Instant) {
+        let slot = workers.count
+        let kind = shapes.addWorker(row.registration)
+        workers.append(Worker(row, kind: kind, at: now, leaseEnds: leaseEnd(answeredAt: now)))
+        slots.insert(slot, for: row.name)
+        rooms.add(rank: slots.position(of: row.name))
+        workerChanged(slot)
     }
 
     /// An agent that the scheduler never heard of. Nothing is stopped before it has said what it is.
@@ -56,13 +64,10 @@ extension Cluster {
         workers[slot].calls += 1
         workers[slot].lastContact = now.uptime
         workers[slot].lastSeen = now.wall
-        if workers[slot].isUnreachable || workers[slot].isLost { roomGrew() }
-        if workers[slot].isLost {
-            workers[slot].isLost = false
-            workers[slot].leaseEnds = leaseEnd(answeredAt: now)
-            changedWorkers.append(slot)
-        }
+        if workers[slot].isLost { workers[slot].leaseEnds = leaseEnd(answeredAt: now) }
+        workers[slot].isLost = false
         workers[slot].isUnreachable = false
+        workerChanged(slot)
     }
 
     private mutating func beginIncarnation(_ incarnation: String, of slot: Int) {
@@ -80,16 +85,15 @@ extension Cluster {
 
     /// Returns whether what the worker offers differs from what was known.
     private mutating func register(_ registration: WorkerRegistration, at slot: Int) -> Bool {
-        if !workers[slot].isRegistered {
-            workers[slot].isRegistered = true
-            roomGrew()
+        workers[slot].isRegistered = true
+        let isNew = workers[slot].registration != registration
+        if isNew {
+            workers[slot].register(registration)
+            outcome.changes.append(.worker(workers[slot].row))
+            setKind(of: slot)
         }
-        guard workers[slot].registration != registration else { return false }
-        workers[slot].register(registration)
-        outcome.changes.append(.worker(workers[slot].row))
-        changedWorkers.append(slot)
-        roomGrew()
-        return true
+        workerChanged(slot)
+        return isNew
     }
 
     private mutating func acknowledge(_ live: [AttemptID], from slot: Int) {
@@ -135,8 +139,9 @@ extension Cluster {
         }
         workers[slot].strangers = strangers
         let runsStrangers = strangers.ids.contains { strangers[$0]?.hasEnded == false }
-        if workers[slot].runsStrangers, !runsStrangers { roomGrew() }
+        guard workers[slot].runsStrangers != runsStrangers else { return }
         workers[slot].runsStrangers = runsStrangers
+        workerChanged(slot)
     }
 
     // MARK: drain and resume
@@ -145,6 +150,7 @@ extension Cluster {
         guard let slot = slots[name] else { throw .unknownWorker(name) }
         guard !workers[slot].isDraining else { return }
         workers[slot].isDraining = true
+        workerChanged(slot)
         outcome.changes.append(.worker(workers[slot].row))
         retractUnsent(from: slot, at: now)
     }
@@ -154,7 +160,7 @@ extension Cluster {
         guard workers[slot].isDraining else { return }
         workers[slot].isDraining = false
         outcome.changes.append(.worker(workers[slot].row))
-        roomGrew()
+        workerChanged(slot)
     }
 
     /// Takes back what no answer has carried.

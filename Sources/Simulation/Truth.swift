@@ -46,6 +46,9 @@ struct Truth {
             case .task(let row): try take(row)
             case .attempt(let row): try take(row)
             case .worker(let row): note("worker \(row.name) \(row.isDraining)")
+            case .account(let row): note("account \(row.id) \(row.settings.weight)")
+            case .accountRemoved(let id): note("account \(id) removed")
+            case .usage(let row): note("usage \(row.id) \(row.amount) \(row.epoch) \(row.time)")
             }
         }
     }

@@ -29,6 +29,9 @@ struct Simulate: ParsableCommand {
     @Option(help: "Options that take the place of drawn ones, as 'loss=0,jobs=3'. There are: \(Self.options).")
     var set = ""
     @Option(help: "A fault to put in on purpose: \(Self.mutants).") var mutant: String?
+    @Option(
+        help: "Try a promise of policy instead: \(PolicyScenario.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var policy: String?
     @Flag(help: "Print a line for each history.") var verbose = false
     @Flag(help: "Print a line for each happening.") var trace = false
 
@@ -38,6 +41,10 @@ struct Simulate: ParsableCommand {
         }
         guard seeds >= 1, seeds <= 1_000_000_000, seed <= .max - 1_000_000_000 else {
             throw ValidationError("--seeds: \(seeds) is not between 1 and 1000000000")
+        }
+        guard policy == nil || policy.flatMap(PolicyScenario.init(rawValue:)) != nil else {
+            let names = PolicyScenario.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--policy: use one of \(names)")
         }
         guard (1...100_000_000).contains(hours ?? 1) else {
             throw ValidationError("--hours: \(hours ?? 0) is not between 1 and 100000000")
@@ -54,6 +61,7 @@ struct Simulate: ParsableCommand {
     }
 
     func run() throws {
+        if let scenario = policy.flatMap(PolicyScenario.init(rawValue:)) { return try run(scenario) }
         let (settings, fault) = (SwarmOptions.values(set) ?? [:], mutant.flatMap(Mutant.init(rawValue:)))
         let printLine: @Sendable (String) -> Void = { Swift.print($0) }
         let (steps, tracer, isVerbose) = (self.steps, trace ? printLine : nil, verbose)
@@ -71,6 +79,23 @@ struct Simulate: ParsableCommand {
         print(table(tally))
         print("\(tally.histories) histories, \(failures.count) with a broken promise")
         if !failures.isEmpty { throw ExitCode(1) }
+    }
+
+    private func run(_ scenario: PolicyScenario) throws {
+        var failures = 0
+        for number in seed..<(seed + seeds) {
+            let report = scenario.run(seed: number)
+            if let violation = report.violation {
+                failures += 1
+                print(
+                    "seed \(number): \(violation)\n"
+                        + "  replay: jobctl-simulate --policy \(scenario.rawValue) --seed \(number) --verbose")
+            } else if verbose {
+                print("seed \(number): \(report.figures), \(report.hash.short)")
+            }
+        }
+        print("\(seeds) histories of \(scenario.rawValue), \(failures) with a broken promise")
+        if failures > 0 { throw ExitCode(1) }
     }
 
     private static func line(_ report: SimulationReport) -> String {

@@ -39,7 +39,10 @@ struct JobCtl: AsyncParsableCommand {
                 subcommands: [ConfigCommand.self, History.self, ImageCommand.self, ArchiveCommand.self]),
             CommandGroup(
                 name: "Cluster",
-                subcommands: [Status.self, WorkerCommand.self, UserCommand.self, Up.self, Down.self, Completions.self]),
+                subcommands: [
+                    Status.self, QueueCommand.self, ShareCommand.self, WorkerCommand.self, UserCommand.self, Up.self,
+                    Down.self, Completions.self,
+                ]),
         ])
 
     static func main() async {

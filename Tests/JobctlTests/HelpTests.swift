@@ -10,6 +10,9 @@ import Testing
         "image list", "image show", "image pulls", "image lint", "archive", "archive status", "archive gc",
         "archive verify", "archive export", "archive import", "status",
         "worker",
+        "queue", "queue list", "queue show", "queue add", "queue set", "queue remove", "share", "share list",
+        "share show",
+        "share set", "share remove",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "up", "down", "completions",
     ]

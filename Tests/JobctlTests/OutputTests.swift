@@ -13,7 +13,10 @@ import Testing
         "image list", "image show python:3.12", "image lint python:3.12", "status", "worker list",
         "worker show node7", "worker drain node7", "worker resume node7", "user list",
         "user add ada --uid 1001 --gid 1001", "user remove ada", "submit spec.yaml", "submit spec.yaml --wait",
-        "rerun annual-temps --bind input=weather/2015", "rerun 42 --wait",
+        "rerun annual-temps --bind input=weather/2015", "rerun 42 --wait", "show 45 --why", "queue list",
+        "queue show night", "queue add night --weight 20 --max-cpus 200", "queue set night --max-running none",
+        "queue remove night", "share list", "share set user/ada --group physics --max-gpus 4",
+        "share remove group/physics",
     ]
 
     @Test("the page of each command is the golden one: table, JSON and ids", arguments: calls)

@@ -93,6 +93,31 @@ enum WireDocuments {
             LintFinding(.root, .note, "it runs as root elsewhere", "add 'USER 65532'"),
         ], note: nil)
 
+    static let why = WaitingDocument(
+        job: JobID(rawValue: 45), state: Open(.waiting), reason: "no worker has 3 cpus free (the most is 1)",
+        priority: 1_050_100_000,
+        terms: [
+            .init(name: "queue", weight: 1000, factor: 100_000), .init(name: "share", weight: 1000, factor: 900_000),
+            .init(name: "age", weight: 200, factor: 500), .init(name: "size", weight: 50, factor: 0),
+            .init(name: "job", weight: 100, factor: 500_000),
+        ])
+
+    static let accounts = [
+        account(.queue, "default", AccountSettings(), nil),
+        account(.queue, "night", AccountSettings(weight: 20, limits: Limits(cpus: CPUAmount(cpus: 200))), nil),
+        account(.group, "physics", AccountSettings(weight: 300), 0.75),
+        account(.user, "ada", AccountSettings(limits: Limits(gpus: 4), group: GroupName(rawValue: "physics")), 1),
+    ]
+
+    private static func account(
+        _ kind: AccountKind, _ name: String, _ settings: AccountSettings, _ entitled: Double?
+    ) -> AccountDocument {
+        AccountDocument(
+            kind: Open(kind), name: name, configured: name != "default", settings: settings, pending: 7, running: 3,
+            cpus: CPUAmount(cpus: 6), memory: ByteCount(bytes: 3 << 30), gpus: 1, entitled: entitled,
+            used: entitled.map { $0 / 3 })
+    }
+
     static let user = UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: nil)
 
     static let status = StatusDocument(
@@ -186,6 +211,11 @@ enum WireDocuments {
             "POST /v1/users": try json(
                 UserDocument(name: "ada", role: .user, uid: 1001, gid: 1001, token: "jobctl_once")),
             "DELETE /v1/users/ada": Array("{}".utf8), "GET /v1/status": try json(status),
+            "GET /v1/jobs/45/why": try json(why), "GET /v1/accounts": try json(AccountList(accounts: accounts)),
+            "GET /v1/accounts/queue/night": try json(accounts[1]),
+            "PUT /v1/accounts/queue/night": try json(accounts[1]),
+            "PUT /v1/accounts/user/ada": try json(accounts[3]), "DELETE /v1/accounts/queue/night": Array("{}".utf8),
+            "DELETE /v1/accounts/group/physics": Array("{}".utf8),
             "POST /v1/jobs": try json(done), "POST /v1/reruns": try json(again),
         ]
         for job in [done, again, array, waiting] {

@@ -97,7 +97,9 @@ private struct Description {
             let calls: [(String, String, String)] = [
                 ("/healthz", "/healthz", ""), ("/v1/status", "/v1/status", ""), ("/v1/jobs", "/v1/jobs?limit=1", ""),
                 ("/v1/jobs/{id}", "/v1/jobs/1", ""),
-                ("/v1/jobs/{id}", "/v1/jobs/2", ""), ("/v1/jobs/{id}/tasks", "/v1/jobs/1/tasks", ""),
+                ("/v1/jobs/{id}", "/v1/jobs/2", ""), ("/v1/jobs/{id}/why", "/v1/jobs/2/why", ""),
+                ("/v1/accounts", "/v1/accounts", ""), ("/v1/accounts/{kind}/{name}", "/v1/accounts/queue/default", ""),
+                ("/v1/jobs/{id}/tasks", "/v1/jobs/1/tasks", ""),
                 ("/v1/jobs/{id}/attempts", "/v1/jobs/1/attempts", ""),
                 ("/v1/workers", "/v1/workers", ""), ("/v1/workers/{name}", "/v1/workers/node1", ""),
                 ("/v1/configurations", "/v1/configurations", ""),

@@ -181,11 +181,16 @@ private actor Received {
                 let answer = try await c.api.call(.get, uri, as: who)
                 #expect(answer.status == 404, "\(uri) \(answer.text)")
             }
-            let first = Task { try await c.ada.receiveOutput(of: session.id) { _ in } }
-            try await eventually("the stream is taken") {
-                try await c.api.call(.get, "/v1/sessions/\(session.id)/output").status == 409
-            }
-            first.cancel()
+            // Who asks second is refused. That somebody came first is told by a frame: a question that came first would
+            // have the stream, and wait.
+            let order = try #require(try await c.worker.sessions(for: c.name).first)
+            let (down, received) = (AsyncChannel<SessionFrame>(), AsyncChannel<SessionFrame>())
+            let served = Task { try await c.worker.sendOutput(of: order.id, c.name, down) }
+            let first = Task { try await c.ada.receiveOutput(of: session.id) { await received.send($0) } }
+            await down.send(.output([1]))
+            _ = await received.first { _ in true }
+            #expect(try await c.api.call(.get, "/v1/sessions/\(session.id)/output").status == 409)
+            for task in [served, first] { task.cancel() }
             let end = AttemptReport(
                 attempt: c.attempt, sequence: 2, state: .failed, reason: .exitCode, exitCode: 1)
             _ = try await c.api.sync(c.call(3, live: ["1.1.1"], reports: [end]))

@@ -116,7 +116,7 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
     enum Harm: CaseIterable {
         case counts, unstarted, state, queue, timer, used, attempt, acceptance, stop, current, totals, jobTotals, image,
             members
-        case eligible, blocked, leftover
+        case eligible, blocked, leftover, rooms, account, group, promise, summary
 
         func harm(_ c: inout Cluster) {
             let job = JobID(rawValue: 1)
@@ -127,7 +127,7 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
             case .state: c.jobs[job]?.progress.state = .held
             case .queue: c.jobs[job]?.isQueued.toggle()
             case .timer: c.timers = []
-            case .used: _ = c.workers[0].reserve(Amounts(cpus: 1, memory: 0, gpus: 0))
+            case .used: _ = c.workers[0].reserve(Amounts(cpus: 1, memory: 0, gpus: 0), until: .max)
             case .attempt: c.workers[0].attempts.remove(running)
             case .acceptance: c.workers[0].attempts[running]?.row.isAccepted = true
             case .stop: c.workers[0].attempts[running]?.row.stopReason = .cancelled
@@ -135,10 +135,15 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
             case .totals: c.totals.tasks.running += 1
             case .jobTotals: c.totals.jobs[0] += 1
             case .image: c.images = Table()
-            case .members: c.classes.rows[0].memberCount += 1
-            case .eligible: c.classes.rows[0].eligible = []
+            case .members: c.shapes.rows[0].memberCount += 1
+            case .eligible: c.shapes.rows[0].fits = [false]
             case .blocked: c.workers[0].giveBack(c.workers[0].attempts.remove(running)!)
             case .leftover: c.dirtyJobs.append(job)
+            case .rooms: _ = c.rooms.update(0, Amounts(cpus: 1000, memory: 0, gpus: 0), isOpen: true)
+            case .account: c.accounts[c.classes.rows[0].user].running += 1
+            case .group: c.accounts[c.accounts[c.classes.rows[0].user].group!].rate += 1
+            case .promise: c.reservation = Reservation(job: JobID(rawValue: 1), place: 0, slot: 0, start: 0, madeAt: 0)
+            case .summary: c.classes.summaries[0].since += 1
             }
         }
     }

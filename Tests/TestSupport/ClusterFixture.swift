@@ -173,7 +173,8 @@ package struct ClusterFixture: Sendable {
         retries: Int = 0,
         constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
         image: String = "busybox", services: [String] = [],
-        imageIsStored: Bool = true, hold: Bool = false
+        imageIsStored: Bool = true, hold: Bool = false,
+        owner: String = "ada", queue: String = "default", timeLimit: TimeSpan? = nil
     ) throws -> JobID {
         lastJob += 1
         let id = JobID(rawValue: lastJob)
@@ -181,7 +182,8 @@ package struct ClusterFixture: Sendable {
             resources: Resources(
                 cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus),
             shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
-            constraints: constraints, slots: slots, bindings: bindings, image: image, services: services)
+            constraints: constraints, slots: slots, bindings: bindings, image: image, services: services,
+            owner: owner, queue: queue, timeLimit: timeLimit)
         try accept(.jobSubmitted(id, record, imageIsStored: imageIsStored, hold: hold))
         return id
     }
@@ -227,18 +229,21 @@ package struct ClusterFixture: Sendable {
 package func jobRecord(
     resources: Resources = .standard, shape: TaskShape = .single, priority: Int = 0, retries: Int = 0,
     constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
-    image: String = "busybox", services: [String] = []
+    image: String = "busybox", services: [String] = [], owner: String = "ada", queue: String = "default",
+    timeLimit: TimeSpan? = nil
 ) -> JobRecord {
     let slotList = slots.map { (SlotName(rawValue: $0.key)!, Slot(path: "/" + $0.key, mode: $0.value)) }
     let bindingList = bindings.map { (SlotName(rawValue: $0.key)!, Binding($0.value)!) }
     return JobRecord(
-        name: "test", owner: Identity(name: UserName(rawValue: "ada")!, uid: 1000, gid: 1000), queue: .standard,
+        name: "test", owner: Identity(name: UserName(rawValue: owner)!, uid: 1000, gid: 1000),
+        queue: QueueName(rawValue: queue)!,
         priority: priority,
         configuration: Digest(of: "configuration"), configurationVersion: nil, imageReference: image,
         image: PinnedImage(digest: Digest(of: image), platform: nil), resources: resources,
         slots: Dictionary(uniqueKeysWithValues: slotList), bindings: Dictionary(uniqueKeysWithValues: bindingList),
         parameters: [:],
-        shape: shape, labels: [:], constraints: constraints, retries: retries, timeLimit: nil, grace: .seconds(10),
+        shape: shape, labels: [:], constraints: constraints, retries: retries, timeLimit: timeLimit,
+        grace: .seconds(10),
         fingerprint: .none, rerunOf: nil,
         services: services.enumerated().map {
             ServiceImage(

@@ -14,6 +14,9 @@ package struct ClusterRows: Sendable {
     package private(set) var attempts: [AttemptID: AttemptRow] = [:]
     package private(set) var workers: [WorkerName: WorkerRow] = [:]
 
+    package private(set) var accounts: [AccountID: AccountRow] = [:]
+    package private(set) var usage: [AccountID: UsageRow] = [:]
+
     package init() {}
 
     package mutating func write(_ change: Change) throws {
@@ -37,6 +40,13 @@ package struct ClusterRows: Sendable {
         case .worker(let row):
             try require(workers[row.name] != row, "worker \(row.name) is written without a change")
             workers[row.name] = row
+        case .account(let row):
+            accounts[row.id] = row
+        case .accountRemoved(let id):
+            try require(accounts.removeValue(forKey: id) != nil, "\(id) goes and was not there")
+        case .usage(let row):
+            try require(usage[row.id] != row, "the use of \(row.id) is written without a change")
+            usage[row.id] = row
         }
     }
 
@@ -86,6 +96,7 @@ package struct ClusterRows: Sendable {
             tasks: tasks.values.filter { !$0.state.isTerminal && live[$0.id.job] != nil }.sorted { $0.id < $1.id },
             attempts: attempts.values.filter { !$0.state.isTerminal }.sorted { $0.id < $1.id },
             workers: workers.values.sorted { $0.name < $1.name },
-            totals: totals)
+            totals: totals,
+            accounts: accounts.values.sorted { $0.id < $1.id }, usage: usage.values.sorted { $0.id < $1.id })
     }
 }

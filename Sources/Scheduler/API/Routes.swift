@@ -47,7 +47,7 @@ package enum Routes {
             + ImageReportRoutes(services: services).routes
             + BlobRoutes(services: services).routes + ArchiveRoutes(services: services).routes
             + ExportRoutes(services: services).routes
-            + UserRoutes(services: services).routes
+            + UserRoutes(services: services).routes + AccountRoutes(services: services).routes
             + RegistryRoutes(services: services).routes
     }
 

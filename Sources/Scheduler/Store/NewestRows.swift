@@ -15,11 +15,16 @@ struct NewestRows {
     private(set) var tasks: [TaskRow] = []
     private(set) var attempts: [AttemptRow] = []
     private(set) var workers: [WorkerRow] = []
+    /// Nil: the account is no longer set up.
+    private(set) var accounts: [(id: AccountID, row: AccountRow?)] = []
+    private(set) var usage: [UsageRow] = []
     // Where each row stands.
     private var jobPlaces: [JobID: Int] = [:]
     private var taskPlaces: [TaskID: Int] = [:]
     private var attemptPlaces: [AttemptID: Int] = [:]
     private var workerPlaces: [WorkerName: Int] = [:]
+    private var accountPlaces: [AccountID: Int] = [:]
+    private var usagePlaces: [AccountID: Int] = [:]
 
     /// In order of each row's first change.
     init(_ changes: [Change]) {
@@ -38,6 +43,9 @@ struct NewestRows {
             case .task(let row): Self.put(row, row.id, &tasks, &taskPlaces)
             case .attempt(let row): Self.put(row, row.id, &attempts, &attemptPlaces)
             case .worker(let row): Self.put(row, row.name, &workers, &workerPlaces)
+            case .account(let row): Self.put((row.id, row), row.id, &accounts, &accountPlaces)
+            case .accountRemoved(let id): Self.put((id, nil), id, &accounts, &accountPlaces)
+            case .usage(let row): Self.put(row, row.id, &usage, &usagePlaces)
             }
         }
     }

@@ -105,6 +105,7 @@ extension Store {
                     """
             ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
         }
+        try writeAccounts(rows, db)
     }
 
     private func insert(_ id: JobID, _ record: JobRecord, _ progress: JobProgress, _ db: Database) throws {

@@ -29,6 +29,7 @@ extension Store {
                 try loader.readTasks(db)
                 try loader.readAttempts(db)
                 try loader.readWorkers(db)
+                try loader.readAccounts(db)
                 loader.leaveOutIncomplete()
                 try loader.readTotals(db)
                 for (kind, id, reason) in loader.unreadable { try Self.quarantine(kind, id, reason, db) }
@@ -217,6 +218,17 @@ private struct Loader {
         }
     }
 
+    mutating func readAccounts(_ db: Database) throws {
+        for row in try Row.fetchAll(db, sql: "SELECT * FROM accounts ORDER BY kind, name") {
+            try read("account", "\(row["kind"] as String) \(row["name"] as String)") { loader in
+                loader.image.accounts.append(try Store.accountRow(row))
+            }
+        }
+        for row in try Row.fetchAll(db, sql: "SELECT * FROM account_usage ORDER BY kind, name") {
+            image.usage.append(try Store.usageRow(row))
+        }
+    }
+
     mutating func leaveOutIncomplete() {
         guard !incomplete.isEmpty else { return }
         image.jobs.removeAll { incomplete.contains($0.id) }
@@ -233,7 +245,7 @@ private struct Loader {
             }
             loader.image.totals = totals
         }
-        if unreadable.contains(where: { $0.kind != "worker" }) { try countAgain(db) }
+        if unreadable.contains(where: { $0.kind != "worker" && $0.kind != "account" }) { try countAgain(db) }
     }
 
     /// What the counters are without the jobs that stay out, or if they cannot be read themselves.

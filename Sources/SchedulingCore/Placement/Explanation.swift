@@ -54,7 +54,7 @@ extension Cluster {
     /// Nil for a job that is unknown or finished.
     package func explain(_ id: JobID) -> Explanation? {
         guard let job = jobs[id] else { return nil }
-        let needs = classes.rows[job.classSlot].requirement.needs
+        let needs = shapes.rows[classes.rows[job.classSlot].shape].requirement.needs
         let candidates = slots.ids.compactMap { slots[$0] }.map { slot in
             let worker = workers[slot]
             let presence = Explanation.Finding(
@@ -70,21 +70,22 @@ extension Cluster {
 
     /// One sentence that names what is short. For a requirement that no present worker could meet.
     func shortfall(of requirement: Requirement) -> String {
-        let present = slots.ids.compactMap { slots[$0] }.filter { !workers[$0].isLost }.map { workers[$0] }
-        guard let first = present.first else { return "no worker fits: no worker is registered" }
-        if let need = requirement.needs.first(where: { need in
-            !present.contains { need.couldBeMet(by: $0.registration) }
-        }) {
-            return "no worker fits: none has \(need.wanted)\(need.best(of: present.map(\.registration)))"
+        let present = shapes.kinds.indices.filter { shapes.kinds[$0].present > 0 }
+        guard !present.isEmpty else { return "no worker fits: no worker is registered" }
+        let offers = present.map { shapes.kinds[$0].registration }
+        if let need = requirement.needs.first(where: { need in !offers.contains { need.couldBeMet(by: $0) } }) {
+            return "no worker fits: none has \(need.wanted)\(need.best(of: offers))"
         }
         // Each need is met by some worker, but no worker meets all: name what the closest one lacks.
-        var closest = (worker: first, lacks: requirement.needs)
-        for worker in present {
-            let lacks = requirement.needs.filter { !$0.couldBeMet(by: worker.registration) }
-            if lacks.count < closest.lacks.count { closest = (worker, lacks) }
+        let lacks = offers.map { offer in requirement.needs.filter { !$0.couldBeMet(by: offer) } }
+        let fewest = lacks.map(\.count).min() ?? 0
+        let closest = slots.ids.compactMap { slots[$0] }.first { slot in
+            guard !workers[slot].isLost, let kind = present.firstIndex(of: workers[slot].kind) else { return false }
+            return lacks[kind].count == fewest
         }
-        return "no worker fits: \(closest.worker.name) comes closest but lacks "
-            + closest.lacks.map(\.wanted).joined(separator: " and ")
+        guard let closest, let kind = present.firstIndex(of: workers[closest].kind) else { return "no worker fits" }
+        return "no worker fits: \(workers[closest].name) comes closest but lacks "
+            + lacks[kind].map(\.wanted).joined(separator: " and ")
     }
 }
 
@@ -128,7 +129,7 @@ extension Need {
     }
 
     /// What is wanted, in words that follow "none has".
-    fileprivate var wanted: String {
+    var wanted: String {
         switch self {
         case .cpus(let amount): "\(amount) cpus"
         case .memory(let amount): "\(amount) of memory"

@@ -20,25 +20,28 @@ struct Amounts: Hashable, Sendable {
 
     init(_ resources: Resources) {
         self.init(
-            cpus: max(0, resources.cpus.thousandths), memory: max(0, resources.memory.bytes),
-            gpus: max(0, resources.gpus))
+            cpus: Self.within(resources.cpus.thousandths), memory: Self.within(resources.memory.bytes),
+            gpus: Int(Self.within(Int64(resources.gpus))))
     }
 
     /// A worker's capacity.
     init(_ registration: WorkerRegistration) {
         self.init(
-            cpus: max(0, registration.cpus.thousandths), memory: max(0, registration.memory.bytes),
+            cpus: Self.within(registration.cpus.thousandths), memory: Self.within(registration.memory.bytes),
             gpus: gpuIdentities(registration.gpus).count)
     }
+
+    /// More than any worker has counts as 1 PiB: sums over a cluster do not overflow.
+    private static func within(_ amount: Int64) -> Int64 { min(max(0, amount), 1 << 50) }
 
     func fit(in room: Amounts) -> Bool { cpus <= room.cpus && memory <= room.memory && gpus <= room.gpus }
 
     static func + (a: Amounts, b: Amounts) -> Amounts {
-        Amounts(cpus: a.cpus + b.cpus, memory: a.memory + b.memory, gpus: a.gpus + b.gpus)
+        Amounts(cpus: a.cpus &+ b.cpus, memory: a.memory &+ b.memory, gpus: a.gpus &+ b.gpus)
     }
 
     static func - (a: Amounts, b: Amounts) -> Amounts {
-        Amounts(cpus: a.cpus - b.cpus, memory: a.memory - b.memory, gpus: a.gpus - b.gpus)
+        Amounts(cpus: a.cpus &- b.cpus, memory: a.memory &- b.memory, gpus: a.gpus &- b.gpus)
     }
 }
 

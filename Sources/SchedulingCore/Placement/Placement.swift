@@ -1,89 +1,161 @@
-// One pass: gives room to tasks, highest priority first, then in submission order, then by index; tasks to be tried
-// again come before new ones of the same job. A class for which nothing fits is left alone until some worker has more
-// room.
+// One pass: gives room to tasks by priority (Shares/Priority.swift). What cannot start for want of room is blocked
+// until some worker grows, and then only compared with the workers that did: a pass costs what changed and what
+// starts, not what waits, and not all workers.
 import HeapModule
 import JobModel
 
-/// A class that has something to start, by its first job.
+/// A class that may have something to start, by its priority when it was looked at. During a pass priorities only fall.
 private struct Contender: Comparable {
-    let key: QueueKey
+    let priority: Int64
+    let job: JobID
     let place: Int
-    static func < (a: Contender, b: Contender) -> Bool { a.key < b.key }
+
+    /// The least goes first.
+    static func < (a: Contender, b: Contender) -> Bool {
+        a.priority == b.priority ? a.job < b.job : a.priority > b.priority
+    }
+}
+
+/// What one pass works with.
+private struct Pass {
+    let totals: ShareTotals
+    var contenders = Heap<Contender>()
+    /// Share factors by user, good while nothing else of the user's group was started.
+    private var shares: [(starts: Int, factor: Int64)]
+    private var starts: [Int]
+
+    init(totals: ShareTotals, accounts: Int) {
+        self.totals = totals
+        shares = Array(repeating: (-1, 0), count: accounts)
+        starts = Array(repeating: 0, count: accounts)
+    }
+
+    mutating func share(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
+        let count = starts[accounts[user].group ?? user]
+        if shares[user].starts != count { shares[user] = (count, totals.factor(of: user, accounts, policy)) }
+        return shares[user].factor
+    }
+
+    mutating func noteStart(in group: Int) { starts[group] += 1 }
 }
 
 extension Cluster {
-    /// Puts a job into its class's queue if it has something to start.
-    mutating func enqueue(_ id: JobID) {
-        guard jobs[id]?.isRunnable == true else { return }
-        needsPlacement = true
-        guard jobs[id]?.isQueued == false, let place = jobs[id]?.classSlot, let key = jobs[id]?.queueKey else { return }
-        jobs[id]?.isQueued = true
-        classes.rows[place].queue.insert(key)
-    }
-
     mutating func place(at now: Instant) {
         guard needsPlacement else { return }
         needsPlacement = false
-        var contenders = Heap<Contender>()
-        for place in classes.rows.indices { addContender(place, to: &contenders) }
-        while let best = contenders.popMin() {
-            fill(best.place, until: contenders.min?.key, at: now)
-            addContender(best.place, to: &contenders)
+        unblock()
+        var pass = Pass(totals: ShareTotals(self, at: now), accounts: accounts.rows.count)
+        checkReservation()
+        addContenders(to: &pass, at: now)
+        if reservation == nil { addFirstBlocked(to: &pass, at: now) }
+        while let stale = pass.contenders.popMin() {
+            guard let best = contender(stale.place, &pass, at: now) else { continue }
+            if let next = pass.contenders.min, next < best {
+                pass.contenders.insert(best)
+                continue
+            }
+            let hadReservation = reservation != nil
+            fill(best.place, &pass, at: now)
+            // The reserved task runs: the next one that is blocked gets a reservation of its own.
+            if hadReservation, reservation == nil { addFirstBlocked(to: &pass, at: now) }
         }
     }
 
-    private mutating func addContender(_ place: Int, to contenders: inout Heap<Contender>) {
-        guard classes.rows[place].blockedAt != roomVersion, let key = firstRunnable(in: place) else { return }
-        contenders.insert(Contender(key: key, place: place))
-    }
-
-    /// The class's first runnable job. Those in front of it that no longer are runnable leave the queue.
-    private mutating func firstRunnable(in place: Int) -> QueueKey? {
-        while let key = classes.rows[place].queue.min {
-            if jobs[key.job]?.isRunnable == true { return key }
-            classes.rows[place].queue.removeMin()
-            jobs[key.job]?.isQueued = false
+    /// Shapes that fit into what has grown are tried again.
+    private mutating func unblock() {
+        for place in shapes.rows.indices where shapes.rows[place].isBlocked {
+            let amounts = shapes.rows[place].requirement.amounts
+            let fits = rooms.grown.contains { rooms.has(amounts, on: $0) && couldRun(place, on: $0) }
+            if fits { shapes.rows[place].isBlocked = false }
         }
-        return nil
+        rooms.forgetGrown()
     }
 
-    /// Starts tasks of one class until another class's first job comes before its own, or nothing fits.
-    private mutating func fill(_ place: Int, until rival: QueueKey?, at now: Instant) {
-        let amounts = classes.rows[place].requirement.amounts
-        while let key = firstRunnable(in: place) {
-            if let rival, rival < key { return }
-            guard let slot = bestWorker(for: place) else {
-                classes.rows[place].blockedAt = roomVersion
+    private func addContenders(to pass: inout Pass, at now: Instant) {
+        var all: [Contender] = []
+        for place in classes.summaries.indices {
+            guard classes.summaries[place].first != nil, !shapes.rows[classes.summaries[place].shape].isBlocked,
+                let contender = contender(place, &pass, at: now)
+            else { continue }
+            all.append(contender)
+        }
+        pass.contenders = Heap(all)
+    }
+
+    /// The first of the blocked classes takes its turn among the others, to be promised a start.
+    private func addFirstBlocked(to pass: inout Pass, at now: Instant) {
+        var first: Contender?
+        for place in classes.summaries.indices {
+            let row = classes.summaries[place]
+            guard row.first != nil, shapes.rows[row.shape].isBlocked, shapes.hasOpenKind(row.shape),
+                let contender = contender(place, &pass, at: now), first.map({ contender < $0 }) ?? true,
+                limitHit(of: place) == nil
+            else { continue }
+            first = contender
+        }
+        if let first { pass.contenders.insert(first) }
+    }
+
+    private func contender(_ place: Int, _ pass: inout Pass, at now: Instant) -> Contender? {
+        let row = classes.summaries[place]
+        guard let job = row.first else { return nil }
+        let priority =
+            row.base + policy.weights.age * policy.ageFactor(now.uptime - row.since)
+            + policy.weights.share * pass.share(of: row.user, accounts, policy)
+        return Contender(priority: priority, job: job, place: place)
+    }
+
+    /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits.
+    private mutating func fill(_ place: Int, _ pass: inout Pass, at now: Instant) {
+        let shape = classes.rows[place].shape
+        let amounts = shapes.rows[shape].requirement.amounts
+        let books = accounts(of: place)
+        while let job = firstRunnable(in: place) {
+            if let rival = pass.contenders.min, let own = contender(place, &pass, at: now), rival < own {
+                return pass.contenders.insert(own)
+            }
+            guard accounts[books.user].allows(amounts), accounts[books.group].allows(amounts),
+                accounts[books.queue].allows(amounts)
+            else { return }
+            guard !shapes.rows[shape].isBlocked, let slot = bestWorker(for: job, of: place, at: now) else {
+                if !shapes.rows[shape].isBlocked { shapes.rows[shape].isBlocked = !hasRoom(shape) }
+                if reservation == nil { reserve(for: job, of: place, at: now) }
                 return
             }
-            // The fullest worker that fits stays the fullest: it is filled without looking at the others again.
-            while amounts.fit(in: workers[slot].room), let row = jobs[key.job]?.startNext(on: slot) {
-                start(row, on: slot, amounts, at: now)
-            }
-            if jobs[key.job]?.progress.startedAt == nil { jobs[key.job]?.progress.startedAt = now.wall }
-            markDirty(key.job)
+            start(job, of: place, on: slot, amounts, at: now)
+            pass.noteStart(in: books.group)
         }
     }
 
-    private func bestWorker(for place: Int) -> Int? {
-        let amounts = classes.rows[place].requirement.amounts
-        var best: Int?
-        for slot in classes.rows[place].eligible where workers[slot].takesWork && amounts.fit(in: workers[slot].room) {
-            if let best, !Ranking.isBetter(workers[slot].room, than: workers[best].room) { continue }
-            best = slot
+    /// The fullest worker that has room, if what is reserved stays free.
+    func bestWorker(for job: JobID, of place: Int, at now: Instant) -> Int? {
+        let shape = classes.rows[place].shape
+        return rooms.fullest(with: shapes.rows[shape].requirement.amounts) { slot in
+            couldRun(shape, on: slot) && mayUse(slot, job, of: place, at: now)
         }
-        return best
     }
 
-    private mutating func start(_ row: TaskRow, on slot: Int, _ amounts: Amounts, at now: Instant) {
+    /// Whether any worker has room, reserved or not.
+    private func hasRoom(_ shape: Int) -> Bool {
+        rooms.fullest(with: shapes.rows[shape].requirement.amounts) { couldRun(shape, on: $0) } != nil
+    }
+
+    private mutating func start(_ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant) {
+        guard let row = jobs[job]?.startNext(on: slot) else { return }
+        if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
+        markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
-        let gpus = workers[slot].reserve(amounts)
+        let end = expectedTime(of: place).map { now.uptime + $0 } ?? .max
+        let gpus = workers[slot].reserve(amounts, until: end)
         let attempt = AttemptRow(
             id: id, worker: workers[slot].name, state: .assigned, reason: nil, gpus: gpus, isAcknowledged: false,
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
-        workers[slot].attempts.insert(Attempt(row: attempt, amounts: amounts), for: id)
+        workers[slot].attempts.insert(Attempt(row: attempt, amounts: amounts, expectedEnd: end), for: id)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
+        bookRunning(amounts, 1, of: place, at: now)
+        workerChanged(slot)
         payAttention(to: slot)
+        if reservation?.job == job { reservation = nil }
     }
 }

@@ -1,9 +1,9 @@
-// Jobs with equal requirements form a class: what fits one fits all. A pass then costs what the classes and the workers
-// cost, however many tasks wait; and a worker that comes or goes touches jobs only where a class's verdict changes.
+// Jobs of one shape, queue, user and time limit form a class: whichever of them goes first, the answer of limits, share
+// and room is the same for all. A pass looks at classes, however many jobs and tasks wait in them.
 import HeapModule
 import JobModel
 
-/// Higher priority first, then submission order.
+/// Within a class: higher priority first, then submission order.
 struct QueueKey: Comparable, Hashable, Sendable {
     let priority: Int
     let job: JobID
@@ -13,100 +13,132 @@ struct QueueKey: Comparable, Hashable, Sendable {
     }
 }
 
+struct ClassKey: Hashable, Sendable {
+    let shape: Int
+    let queue: Int
+    let user: Int
+    /// In milliseconds; nil: as the queue expects, or without end.
+    let timeLimit: Int64?
+}
+
 struct SchedulingClass: Sendable {
-    let requirement: Requirement
+    let shape: Int
+    let queue: Int
+    let user: Int
+    /// The record's time limit and grace together.
+    let longest: Int64?
+    let key: ClassKey
     /// Every runnable job of the class, and some that no longer are: those go when they reach the front.
-    var queue = Heap<QueueKey>()
-    /// Every job of the class that is not finished, ascending, and some that are.
-    var members: [JobID] = []
+    var queued = Heap<QueueKey>()
     var memberCount = 0
-    /// Workers that are not lost and could take a task when empty, in order of their names.
-    var eligible: [Int] = []
-    /// Why there is no such worker.
-    var shortfall: String?
-    /// Nothing fitted when `Cluster.roomVersion` had this value.
-    var blockedAt: Int64 = 0
+}
+
+/// What a pass must know of a class to compare it, in one flat row.
+struct ClassSummary: Sendable {
+    let shape: Int
+    let user: Int
+    /// Its first job; nil if nothing waits.
+    var first: JobID?
+    /// The terms of the formula that do not change by themselves: queue, size, job.
+    var base: Int64 = 0
+    /// Uptime from which its first job has waited.
+    var since: Int64 = 0
 }
 
 struct SchedulingClasses: Sendable {
     var rows: [SchedulingClass] = []
-    /// After a restart: the rows of jobs carry the verdicts of the last life, which knew who was lost.
-    var isStale = false
-    private var byRequirement = Index<Requirement, Int>()
+    var summaries: [ClassSummary] = []
+    private var byKey = Index<ClassKey, Int>()
     private var unused: [Int] = []
 
-    func place(of requirement: Requirement) -> Int? { byRequirement[requirement] }
-
-    mutating func add(_ row: SchedulingClass) -> Int {
+    mutating func open(_ key: ClassKey, longest: Int64?) -> Int {
+        if let place = byKey[key] { return place }
+        let row = SchedulingClass(shape: key.shape, queue: key.queue, user: key.user, longest: longest, key: key)
+        let summary = ClassSummary(shape: key.shape, user: key.user)
         let place = unused.popLast() ?? rows.count
-        if place == rows.count { rows.append(row) } else { rows[place] = row }
-        byRequirement[row.requirement] = place
+        if place == rows.count {
+            rows.append(row)
+            summaries.append(summary)
+        } else {
+            rows[place] = row
+            summaries[place] = summary
+        }
+        byKey[key] = place
         return place
     }
 
-    mutating func remove(at place: Int) {
-        byRequirement[rows[place].requirement] = nil
-        rows[place].queue = []
-        rows[place].members = []
+    mutating func remove(_ place: Int) {
+        byKey[rows[place].key] = nil
+        rows[place].queued = []
+        summaries[place].first = nil
         unused.append(place)
     }
 }
 
 extension Cluster {
-    /// Puts a new job into its class. Ids rise, so `members` stays in order.
-    mutating func join(_ requirement: Requirement, _ id: JobID) -> Int {
-        let place = classes.place(of: requirement) ?? classes.add(newClass(requirement))
-        classes.rows[place].members.append(id)
+    /// Puts a new job into its class, and the class into its shape and accounts.
+    mutating func join(_ record: JobRecord, _ id: JobID) -> Int {
+        let shape = joinShape(Requirement(record), id)
+        let limit = record.timeLimit.map { $0.milliseconds + record.grace.milliseconds }
+        let key = ClassKey(
+            shape: shape, queue: accounts.open(.queue(record.queue)), user: accounts.open(.user(record.owner.name)),
+            timeLimit: limit)
+        let place = classes.open(key, longest: limit)
         classes.rows[place].memberCount += 1
         return place
     }
 
     mutating func leave(_ place: Int) {
+        let shape = classes.rows[place].shape
         classes.rows[place].memberCount -= 1
-        let count = classes.rows[place].memberCount
-        if count == 0 { return classes.remove(at: place) }
-        guard classes.rows[place].members.count > 2 * count + 16 else { return }
-        classes.rows[place].members = classes.rows[place].members.filter { jobs.contains($0) }
+        if classes.rows[place].memberCount == 0 { classes.remove(place) }
+        leaveShape(shape)
     }
 
-    private func newClass(_ requirement: Requirement) -> SchedulingClass {
-        var row = SchedulingClass(requirement: requirement)
-        for name in slots.ids {
-            guard let slot = slots[name], isEligible(slot, for: requirement) else { continue }
-            row.eligible.append(slot)
+    /// Puts a job into its class's queue if it has something to start.
+    mutating func enqueue(_ id: JobID) {
+        guard jobs[id]?.isRunnable == true else { return }
+        needsPlacement = true
+        guard jobs[id]?.isQueued == false, let place = jobs[id]?.classSlot, let key = jobs[id]?.queueKey else { return }
+        jobs[id]?.isQueued = true
+        classes.rows[place].queued.insert(key)
+        if classes.rows[place].queued.min == key { summarise(place) }
+    }
+
+    /// The class's first runnable job. Those in front of it that no longer are runnable leave the queue.
+    mutating func firstRunnable(in place: Int) -> JobID? {
+        while let key = classes.rows[place].queued.min {
+            if jobs[key.job]?.isRunnable == true {
+                if classes.summaries[place].first != key.job { summarise(place) }
+                return key.job
+            }
+            classes.rows[place].queued.removeMin()
+            jobs[key.job]?.isQueued = false
         }
-        row.shortfall = row.eligible.isEmpty ? shortfall(of: requirement) : nil
-        return row
+        classes.summaries[place].first = nil
+        return nil
     }
 
-    func isEligible(_ slot: Int, for requirement: Requirement) -> Bool {
-        !workers[slot].isLost && requirement.couldBeMet(by: workers[slot].registration)
-    }
-
-    /// Looks again at the workers that changed, for each class; at a class's jobs only if its verdict changed.
-    mutating func refreshClasses() {
-        guard !changedWorkers.isEmpty || classes.isStale else { return }
-        for place in classes.rows.indices where classes.rows[place].memberCount > 0 {
-            for slot in changedWorkers { refreshEligibility(of: slot, in: place) }
-            let sentence = classes.rows[place].eligible.isEmpty ? shortfall(of: classes.rows[place].requirement) : nil
-            guard classes.isStale || sentence != classes.rows[place].shortfall else { continue }
-            classes.rows[place].shortfall = sentence
-            for id in classes.rows[place].members { reconsider(id) }
+    /// Brings the flat row of a class up to date with its first job.
+    mutating func summarise(_ place: Int) {
+        guard let key = classes.rows[place].queued.min else {
+            classes.summaries[place].first = nil
+            return
         }
-        changedWorkers.removeAll(keepingCapacity: true)
-        classes.isStale = false
+        let row = classes.rows[place]
+        let weights = policy.weights
+        classes.summaries[place].first = key.job
+        classes.summaries[place].since = jobs[key.job]?.since ?? 0
+        classes.summaries[place].base =
+            weights.queue * policy.queueFactor(accounts[row.queue].settings.weight)
+            + weights.size * policy.sizeFactor(shapes.rows[row.shape].requirement.amounts)
+            + weights.job * policy.jobFactor(key.priority)
     }
 
-    private mutating func refreshEligibility(of slot: Int, in place: Int) {
-        let isEligible = isEligible(slot, for: classes.rows[place].requirement)
-        let known = classes.rows[place].eligible.firstIndex(of: slot)
-        if let known, !isEligible {
-            classes.rows[place].eligible.remove(at: known)
-        } else if known == nil, isEligible {
-            let name = workers[slot].name
-            let eligible = classes.rows[place].eligible
-            classes.rows[place].eligible.insert(
-                slot, at: eligible.firstIndex { name < workers[$0].name } ?? eligible.count)
-        }
+    /// How long an attempt of the class is expected to hold its room; nil: without end.
+    func expectedTime(of place: Int) -> Int64? {
+        let row = classes.rows[place]
+        guard let time = row.longest ?? accounts[row.queue].settings.expectedTime?.milliseconds else { return nil }
+        return time + policy.preparation.milliseconds
     }
 }

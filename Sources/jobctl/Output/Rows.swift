@@ -224,6 +224,20 @@ extension BuildRecord {
     }
 }
 
+extension WaitingDocument {
+    /// The sentence, and the formula of priority with its numbers.
+    var page: String {
+        let sentence = "job \(job) is \(state): \(reason)"
+        guard let priority else { return sentence }
+        let rows = terms.map { term in
+            [term.name, String(term.weight), String(term.factor), String(term.weight * term.factor)]
+        }
+        let table = Render.text(
+            header: ["TERM", "WEIGHT", "FACTOR", "POINTS"], rows + [["priority", "", "", String(priority)]])
+        return sentence + "\n\n" + table
+    }
+}
+
 extension UserDocument: Row {
     static var header: [String] { ["USER", "ROLE", "UID", "GID"] }
     var cells: [String] { [name, role.rawValue, String(uid), String(gid)] }

@@ -12,6 +12,8 @@ struct Show: AsyncParsableCommand {
               jobctl show 42                          the job, and how it ended
               jobctl show 42 --tasks --state failed   which tasks of an array failed
               jobctl show 42.7                        the attempts of one task
+              jobctl show 42 --why                    why it waits, and what would let it
+                                                      start
               jobctl show 42 -o json                  everything; without an array, with
                                                       its attempts
 
@@ -23,6 +25,7 @@ struct Show: AsyncParsableCommand {
     var id: Subject
     @Flag(help: "Only its attempts, all of them.") var attempts = false
     @Flag(help: "Only its tasks that have been started, all of them.") var tasks = false
+    @Flag(help: "Why it waits, and the terms of its priority.") var why = false
     @Option(help: "With --tasks: only those in this state.", completion: .list(TaskState.allCases.map(\.rawValue)))
     var state: String?
     @OptionGroup var global: GlobalOptions
@@ -45,11 +48,18 @@ struct Show: AsyncParsableCommand {
     func validate() throws {
         if tasks, attempts { throw ValidationError("--tasks and --attempts exclude each other: keep one of them") }
         if state != nil, !tasks { throw ValidationError("--state goes with --tasks") }
+        if why, tasks || attempts || id.task != nil {
+            throw ValidationError("--why goes with a job and with no other view")
+        }
         if tasks, id.task != nil { throw ValidationError("--tasks goes with a job, not with one of its tasks") }
     }
 
     func run() async throws {
         let client = try global.client()
+        if why {
+            let document = try await client.why(id.job)
+            return try Render.one(document, quiet: document.reason, global.format) { document.page }
+        }
         if tasks {
             let list = TaskList(tasks: try await client.allTasks(of: id.job, state: state), next: nil)
             return try Render.list(list.tasks, document: list, global.format)

@@ -36,11 +36,19 @@ struct UserAdd: AsyncParsableCommand {
     @Option(help: "The user id that containers run as.", transform: Given.identity) var uid: UInt32
     @Option(help: "The group id that containers run as.", transform: Given.identity) var gid: UInt32
     @Option(help: "user, admin or worker.") var role = Role.user
+    @Option(help: "The group whose share the user's jobs count on.", transform: Given.group) var group: GroupName?
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        let user = try await global.client().addUser(
+        let client = try global.client()
+        let user = try await client.addUser(
             UserDocument(name: name.rawValue, role: role, uid: uid, gid: gid, token: nil))
+        if let group {
+            let known = try await client.accounts(.user).accounts.first { $0.name == name.rawValue }
+            var settings = known?.settings ?? .standard
+            settings.group = group
+            _ = try await client.save(.user(name), settings, isNew: false)
+        }
         try Render.one(user, quiet: user.token ?? "", global.format) {
             "user \(user.name) added; the token, which is shown only now:\n\(user.token ?? "")"
         }

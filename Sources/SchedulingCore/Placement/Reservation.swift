@@ -1,0 +1,97 @@
+// The promise to the first blocked job: a worker and a time by which it can start there at the latest, from the time
+// limits of what runs. Other tasks may use the room meanwhile if they end before that time, or fit beside the promised
+// task; so backfill never delays it, and a large job never starves behind small ones.
+//
+// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A run without a time limit
+// counts as without end: then the start is not known; after some patience nothing else is placed on that worker until
+// it is free.
+import JobModel
+
+struct Reservation: Hashable, Sendable {
+    let job: JobID
+    let place: Int
+    let slot: Int
+    /// Uptime; nil: not known.
+    let start: Int64?
+    /// Uptime at which the promise was made.
+    let madeAt: Int64
+}
+
+/// When an attempt is expected to give its room back.
+struct Release: Hashable, Sendable {
+    /// Uptime; `.max`: not known.
+    let end: Int64
+    let amounts: Amounts
+}
+
+extension Cluster {
+    /// Workers that are compared for a promise. More would find an earlier start now and then, at the price of a look
+    /// at every worker.
+    private static let candidates = 64
+
+    /// Drops a promise that has lost its object.
+    mutating func checkReservation() {
+        guard let promise = reservation else { return }
+        let holds =
+            jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
+            && couldRun(classes.rows[promise.place].shape, on: promise.slot)
+            && limitHit(of: promise.place) == nil
+        if !holds { reservation = nil }
+    }
+
+    /// Promises the job the worker where it can start first.
+    mutating func reserve(for job: JobID, of place: Int, at now: Instant) {
+        let shape = classes.rows[place].shape
+        let amounts = shapes.rows[shape].requirement.amounts
+        var best: (slot: Int, start: Int64)?
+        var seen = 0
+        rooms.emptiestFirst { slot in
+            guard couldRun(shape, on: slot) else { return true }
+            seen += 1
+            let start = workers[slot].earliestStart(of: amounts, at: now.uptime)
+            if best.map({ start < $0.start }) ?? true { best = (slot, start) }
+            return seen < Self.candidates
+        }
+        guard let best else { return }
+        let start = best.start == .max ? nil : best.start
+        reservation = Reservation(job: job, place: place, slot: best.slot, start: start, madeAt: now.uptime)
+    }
+
+    /// Whether a task of this class may be placed on the worker without delaying the promised start there.
+    func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
+        guard let promise = reservation, promise.slot == slot, promise.job != job else { return true }
+        guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
+        if let time = expectedTime(of: place), now.uptime + time <= start { return true }
+        let own = shapes.rows[classes.rows[place].shape].requirement.amounts
+        let promised = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
+        return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
+    }
+
+    /// The limit that keeps the class's next task from running.
+    func limitHit(of place: Int) -> LimitHit? {
+        let books = accounts(of: place)
+        let amounts = shapes.rows[classes.rows[place].shape].requirement.amounts
+        return accounts[books.user].limit(against: amounts) ?? accounts[books.group].limit(against: amounts)
+            ?? accounts[books.queue].limit(against: amounts)
+    }
+}
+
+extension Worker {
+    /// What is free at a later time, if everything ends when it is expected to and nothing else starts.
+    func room(at time: Int64) -> Amounts {
+        var room = room
+        for release in releases where release.end <= time { room = room + release.amounts }
+        return room
+    }
+
+    /// When there is room for these amounts, at the latest; `.max`: not known.
+    func earliestStart(of amounts: Amounts, at now: Int64) -> Int64 {
+        var room = room
+        if amounts.fit(in: room) { return now }
+        for release in releases {
+            room = room + release.amounts
+            if amounts.fit(in: room) { return max(release.end, now) }
+        }
+        return .max
+    }
+}

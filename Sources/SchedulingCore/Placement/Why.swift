@@ -1,0 +1,201 @@
+// Why a job waits, in a sentence, and what would let it start. Asked with the same functions that placement decides by,
+// in the order in which they decide. Costs a look at every class and worker, when somebody asks.
+import JobModel
+
+package struct WaitingReason: Hashable, Sendable {
+    package var job: JobID
+    package var state: JobState
+    package var sentence: String
+    package var factors: PriorityFactors
+    package var weights: PriorityWeights
+    package var priority: Int64
+
+    package init(
+        job: JobID, state: JobState, sentence: String, factors: PriorityFactors, weights: PriorityWeights,
+        priority: Int64
+    ) {
+        self.job = job
+        self.state = state
+        self.sentence = sentence
+        self.factors = factors
+        self.weights = weights
+        self.priority = priority
+    }
+}
+
+extension Cluster {
+    /// Nil for a job that is unknown or finished.
+    package func why(_ id: JobID, at now: Instant) -> WaitingReason? {
+        guard let job = jobs[id] else { return nil }
+        let factors = factors(of: job, ShareTotals(self, at: now), at: now)
+        return WaitingReason(
+            job: id, state: job.progress.state, sentence: sentence(on: job, at: now), factors: factors,
+            weights: policy.weights, priority: factors.priority(policy.weights))
+    }
+
+    func factors(of job: Job, _ totals: ShareTotals, at now: Instant) -> PriorityFactors {
+        let row = classes.rows[job.classSlot]
+        return PriorityFactors(
+            queue: policy.queueFactor(accounts[row.queue].settings.weight),
+            share: totals.factor(of: row.user, accounts, policy), age: policy.ageFactor(now.uptime - job.since),
+            size: policy.sizeFactor(job.amounts), job: policy.jobFactor(job.record.priority))
+    }
+
+    private func sentence(on job: Job, at now: Instant) -> String {
+        let progress = job.progress
+        if progress.cancelRequested { return "it is being cancelled: nothing of it starts any more" }
+        if progress.isHeld {
+            return
+                "it is held (\(progress.reason ?? "on request")): nothing of it starts until 'jobctl release \(job.id)'"
+        }
+        if !progress.imageIsStored {
+            return "\(progress.reason ?? "it waits for its image"): it starts when the image is in the archive"
+        }
+        if progress.counts.pending == 0 { return "it does not wait: \(tasks(progress.counts.running)) run" }
+        if !job.isRunnable {
+            return "its last attempts failed: \(tasks(progress.counts.pending)) are tried again after a pause"
+        }
+        if let shortfall = shortfall(of: job.classSlot) {
+            return "\(shortfall): it starts when such a worker registers"
+        }
+        if let hit = limitHit(of: job.classSlot) {
+            return "\(hit.account) may use \(hit.limit) \(hit.what) at a time and uses \(hit.used): it starts when "
+                + "enough of what runs there ends, or when an administrator raises the limit"
+        }
+        return placementSentence(on: job, at: now)
+    }
+
+    private func placementSentence(on job: Job, at now: Instant) -> String {
+        let shape = classes.rows[job.classSlot].shape
+        let able = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
+        let open = able.filter { workers[$0].takesWork }
+        guard !open.isEmpty else {
+            let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].state)" }.joined(separator: ", ")
+            return "no worker that fits takes work (\(names)): it starts when one does"
+        }
+        if bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
+            if let first = jobInFront(of: job, at: now) { return "\(first): it is the next of its class after that" }
+            return "there is room: it starts with the next pass"
+        }
+        if let promise = reservation, promise.job == job.id {
+            let place = "\(workers[promise.slot].name) is reserved for it"
+            guard let start = promise.start else {
+                return "\(place): it starts when what runs there has ended, which is not known, because not all of it "
+                    + "has a time limit (\(holders(of: [promise.slot], job)))"
+            }
+            return
+                "\(place): it starts there by \(time(start, now)) at the latest (\(holders(of: [promise.slot], job)))"
+        }
+        if let promise = reservation, rooms.has(job.amounts, on: promise.slot), couldRun(shape, on: promise.slot) {
+            return behind(promise, job, at: now)
+        }
+        return shortage(job, open, at: now)
+    }
+
+    private func behind(_ promise: Reservation, _ job: Job, at now: Instant) -> String {
+        let place = "\(workers[promise.slot].name) has room and is reserved for job \(promise.job)"
+        guard let start = promise.start else {
+            return "\(place), which has waited longer or goes before it: it starts when job \(promise.job) has started"
+        }
+        let rest = start - now.uptime - policy.preparation.milliseconds - job.record.grace.milliseconds
+        let hint =
+            rest >= 60_000
+            ? "; with a time limit of at most \(TimeSpan(milliseconds: rest / 60_000 * 60_000)) it would start now" : ""
+        return "\(place), which starts by \(time(start, now)): it starts after that\(hint)"
+    }
+
+    /// Which resource is short on the workers that could take it, and who holds it.
+    private func shortage(_ job: Job, _ open: [Int], at now: Instant) -> String {
+        let needs = shapes.rows[classes.rows[job.classSlot].shape].requirement.needs
+        let short = needs.map { need in (need, open.count { need.isMet(in: rooms.free[$0]) }) }
+            .min { $0.1 < $1.1 }
+        guard let (need, count) = short, count == 0 else {
+            return
+                "no worker has all of it free at once\(inFront(of: job, at: now)): it starts when enough of what runs "
+                + "ends (\(holders(of: open, job)))"
+        }
+        let most = need.mostFree(of: open.map { rooms.free[$0] })
+        return
+            "no worker has \(need.wanted) free\(most)\(inFront(of: job, at: now)): it starts when enough of what runs "
+            + "ends (\(holders(of: open, job)))"
+    }
+
+    private func inFront(of job: Job, at now: Instant) -> String {
+        jobInFront(of: job, at: now).map { ", and \($0)" } ?? ""
+    }
+
+    /// The first of the jobs that go before it, and the term of the formula that puts it there.
+    private func jobInFront(of job: Job, at now: Instant) -> String? {
+        let totals = ShareTotals(self, at: now)
+        let own = factors(of: job, totals, at: now)
+        var best: (job: Job, factors: PriorityFactors)?
+        for place in classes.summaries.indices {
+            guard let id = classes.summaries[place].first, id != job.id, let other = jobs[id], other.isRunnable,
+                limitHit(of: place) == nil
+            else { continue }
+            if place == job.classSlot {
+                return other.record.priority > job.record.priority
+                    ? "job \(id) of the same user goes first: its priority is higher"
+                    : "job \(id) of the same user goes first: it was submitted earlier"
+            }
+            let theirs = factors(of: other, totals, at: now)
+            let (a, b) = (theirs.priority(policy.weights), own.priority(policy.weights))
+            guard a > b || a == b && id < job.id else { continue }
+            if let best, best.factors.priority(policy.weights) >= a { continue }
+            best = (other, theirs)
+        }
+        guard let best else { return nil }
+        let weights = policy.weights
+        let owner = best.job.record.owner.name
+        let terms = [
+            (weights.share * (best.factors.share - own.share), "\(owner) has used less of its share"),
+            (weights.queue * (best.factors.queue - own.queue), "queue \(best.job.record.queue) weighs more"),
+            (weights.job * (best.factors.job - own.job), "its priority is higher"),
+            (weights.age * (best.factors.age - own.age), "it has waited longer"),
+            (weights.size * (best.factors.size - own.size), "it is larger"),
+        ]
+        let reason = terms.max { $0.0 < $1.0 }?.1 ?? "it is older"
+        return "job \(best.job.id) of \(owner) goes first: \(reason)"
+    }
+
+    /// The jobs that hold most of these workers.
+    private func holders(of slots: [Int], _ job: Job) -> String {
+        var held = Table<JobID, Amounts>()
+        for slot in slots {
+            for id in workers[slot].attempts.ids {
+                guard let amounts = workers[slot].attempts[id]?.amounts else { continue }
+                if held.contains(id.job) {
+                    held[id.job] = (held[id.job] ?? .none) + amounts
+                } else {
+                    held.insert(amounts, for: id.job)
+                }
+            }
+        }
+        let costs = held.ids.map { ($0, held[$0] ?? .none) }.sorted { policy.cost(of: $0.1) > policy.cost(of: $1.1) }
+        guard !costs.isEmpty else { return "nothing runs there" }
+        let names = costs.prefix(3).map { id, amounts in
+            "job \(id) of \(jobs[id]?.record.owner.name.rawValue ?? "-") holds \(CPUAmount(thousandths: amounts.cpus)) cpus"
+        }
+        let more = costs.count > 3 ? " and \(costs.count - 3) more" : ""
+        return names.joined(separator: ", ") + more
+    }
+
+    private func tasks(_ count: Int64) -> String { count == 1 ? "1 task" : "\(count) tasks" }
+
+    private func time(_ uptime: Int64, _ now: Instant) -> String {
+        let wall = now.wall.millisecondsSinceEpoch + uptime - now.uptime
+        return Timestamp(millisecondsSinceEpoch: wall / 1000 * 1000).description
+    }
+}
+
+extension Need {
+    /// What the best worker has free of a countable need.
+    fileprivate func mostFree(of rooms: [Amounts]) -> String {
+        switch self {
+        case .cpus: rooms.map(\.cpus).max().map { " (the most is \(CPUAmount(thousandths: max(0, $0))))" } ?? ""
+        case .memory: rooms.map(\.memory).max().map { " (the most is \(ByteCount(bytes: max(0, $0))))" } ?? ""
+        case .gpus: rooms.map(\.gpus).max().map { " (the most is \($0))" } ?? ""
+        case .label, .volume, .path: ""
+        }
+    }
+}
