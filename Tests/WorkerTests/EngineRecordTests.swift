@@ -105,7 +105,8 @@ struct EngineRecordTests {
             DockerEngine.initFailure(in: "jobctl-init: exec failed: errno 13\n")?.message
                 == "the command could not be started: Permission denied")
         for text in [
-            "jobctl-init: exec failed: errno x\n", "", "\n", "no\n", "[FATAL tini (7)] exec a failed: x\nmore\n", "ERROR (catatonit:6): other\n",
+            "jobctl-init: exec failed: errno x\n", "", "\n", "no\n", "[FATAL tini (7)] exec a failed: x\nmore\n",
+            "ERROR (catatonit:6): other\n",
             "[FATAL tini (7)] exec a failed: x",
         ] {
             #expect(DockerEngine.initFailure(in: text) == nil)

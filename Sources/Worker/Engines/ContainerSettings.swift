@@ -170,7 +170,8 @@ struct ContainerPlan: Sendable {
                     "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles),
                     "compress": "false",
                 ]),
-            init: witness == nil, cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers, deviceRequests: dockerDevices)
+            init: witness == nil, cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers,
+            deviceRequests: dockerDevices)
         return try encode(
             DockerCreate(
                 hostname: hostname,

@@ -61,7 +61,8 @@ package final class DockerEngine: ContainerEngine {
 
     init(
         name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP,
-        registry: any ImageSource, witness: String, dataFolder: String?, parentsAllowed: Bool, devices: DeviceSpecifications? = nil, logger: Logger
+        registry: any ImageSource, witness: String, dataFolder: String?, parentsAllowed: Bool,
+        devices: DeviceSpecifications? = nil, logger: Logger
     ) {
         self.name = name
         self.weaknesses = weaknesses
