@@ -25,6 +25,7 @@ struct SeededGenerator {
 struct RandomWalk {
     var c: ClusterFixture
     var dice: SeededGenerator
+    let owners = ["ada", "ben", "cleo"]
     var workers: [String] = []
     var jobs: [JobID] = []
     /// Jobs whose cancel was acknowledged, with the attempts that had been ordered to start by then.
@@ -77,7 +78,7 @@ struct RandomWalk {
         case 93..<95: try restartAgent()
         case 95..<96: try changeRegistration()
         case 96..<98: toggleSilence()
-        case 98..<99: try images()
+        case 98..<99: try dice.chance(50) ? images() : limit()
         default: try restartScheduler()
         }
     }
@@ -98,8 +99,20 @@ struct RandomWalk {
             retries: dice.below(3),
             constraints: dice.chance(20) ? [constraint] : [], slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
             image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
-            imageIsStored: dice.chance(85), hold: dice.chance(5))
+            imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
+            timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil)
         jobs.append(job)
+    }
+
+    /// A limit on what runs of somebody; lifted again as often as not.
+    private mutating func limit() throws {
+        let limits = dice.chance(50) ? Limits.none : Limits(running: Int64(dice.below(3)))
+        try limit(dice.pick(owners), limits)
+    }
+
+    private mutating func limit(_ owner: String, _ limits: Limits) throws {
+        let id = AccountID.user(UserName(rawValue: owner)!)
+        try c.accept(.accountSaved(AccountRow(id: id, settings: AccountSettings(limits: limits))))
     }
 
     private mutating func call(_ name: String) throws {
@@ -217,6 +230,7 @@ struct RandomWalk {
     /// left.
     mutating func heal() throws {
         silent = []
+        for owner in owners { try limit(owner, .none) }
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }
         for (place, name) in workers.enumerated() {
             try c.resume(name)
