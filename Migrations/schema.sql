@@ -12,6 +12,27 @@ CREATE TABLE account_usage (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE accounting (
+    day INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    user_group TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    configuration TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    cpu_time INTEGER NOT NULL,
+    used_cpu_time INTEGER NOT NULL,
+    memory_time INTEGER NOT NULL,
+    gpu_time INTEGER NOT NULL,
+    run_time INTEGER NOT NULL,
+    first_starts INTEGER NOT NULL,
+    wait_time INTEGER NOT NULL,
+    PRIMARY KEY (day, user, user_group, queue, configuration)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE accounts (
     kind TEXT NOT NULL CHECK (kind = 'queue' OR kind = 'group' OR kind = 'user'),
     name TEXT NOT NULL,

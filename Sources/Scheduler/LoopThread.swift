@@ -10,6 +10,7 @@ struct LoopThread: Sendable {
     private let logger: Logger
     private let inbox: Inbox
     private let watchers: Watchers
+    private let events: EventLog
     private let batchLimit: Int
     private let tick: Int
 
@@ -24,14 +25,15 @@ struct LoopThread: Sendable {
     private typealias Parked = [Call: CheckedContinuation<Result<SyncOrders, Problem>, Never>]
 
     init(
-        stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, batchLimit: Int,
-        tick: Int
+        stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, events: EventLog,
+        batchLimit: Int, tick: Int
     ) {
         initial = SendableStepper(stepper: stepper)
         self.clock = clock
         self.logger = logger
         self.inbox = inbox
         self.watchers = watchers
+        self.events = events
         self.batchLimit = batchLimit
         self.tick = tick
     }
@@ -53,6 +55,7 @@ struct LoopThread: Sendable {
             guard !batch.isEmpty || !letters.isEmpty else { continue }
             do throws(StoreFailure) {
                 let result = try stepper.step(batch, at: now)
+                events.take(result.changes, result.effects, at: now.wall)
                 answer(letters, result, &parked, &stepper)
             } catch {
                 logger.critical("the store failed: the scheduler stops", metadata: ["cause": "\(error)"])
@@ -106,6 +109,8 @@ struct LoopThread: Sendable {
             case .dropSync(let worker, let incarnation, let sequence):
                 parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
                     returning: .failure(Self.replaced(worker)))
+            case .workerTurned(let worker, let turn):
+                logger.notice("worker changed", metadata: ["worker": "\(worker)", "state": "\(turn)"])
             }
         }
     }
@@ -134,7 +139,7 @@ struct LoopThread: Sendable {
                 logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
             case .account(let row): logger.notice("account changed", metadata: ["account": "\(row.id)"])
             case .accountRemoved(let id): logger.notice("account removed", metadata: ["account": "\(id)"])
-            case .usage: break
+            case .usage, .ended: break
             }
         }
     }

@@ -20,7 +20,7 @@ package final class SchedulerLoop: Service {
     private let ended = Ended()
 
     /// Rebuilds the state from the store and starts the thread.
-    package init(store: Store, policy: Policy, clock: any SchedulerClock, logger: Logger) throws {
+    package init(store: Store, policy: Policy, clock: any SchedulerClock, events: EventLog, logger: Logger) throws {
         inbox = Inbox(limit: Self.inboxLimit)
         let stepper = try Stepper(store: store, policy: policy, at: clock.now())
         for (kind, id, reason) in try store.quarantined() {
@@ -28,7 +28,7 @@ package final class SchedulerLoop: Service {
                 "A record cannot be read", metadata: ["kind": "\(kind)", "id": "\(id)", "reason": "\(reason)"])
         }
         let worker = LoopThread(
-            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers,
+            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers, events: events,
             batchLimit: Self.batchLimit, tick: Self.tick)
         let ended = self.ended
         let thread = Thread { ended.finish(worker.run()) }
@@ -213,7 +213,7 @@ final class Watchers: Sendable {
                 switch change {
                 case .jobAdded(let id, _, let progress), .job(let id, let progress):
                     for stream in state.streams[id, default: [:]].values { stream.yield(progress.revision) }
-                case .task, .attempt, .worker, .account, .accountRemoved, .usage: break
+                case .task, .attempt, .worker, .account, .accountRemoved, .usage, .ended: break
                 }
             }
         }

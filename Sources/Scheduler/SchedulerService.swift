@@ -94,7 +94,9 @@ package struct SchedulerService: Sendable {
         try FileManager.default.createDirectory(
             atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let store = try Store.open(directory: data, logger: logger)
-        let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
+        let events = EventLog(startedAt: clock.now().wall)
+        let loop = try SchedulerLoop(
+            store: store, policy: options.policy, clock: clock, events: events, logger: logger)
         let content = try ContentStore(directory: data + "/archive")
         let registry = RegistryClient(
             credentials: .standard(environment: ProcessInfo.processInfo.environment),
@@ -114,7 +116,7 @@ package struct SchedulerService: Sendable {
             comparisons: try ComparisonFiles(directory: data + "/comparisons"),
             removed: { try store.treeRemoved($0) })
         return APIServices(
-            store: store, loop: loop, content: content,
+            store: store, loop: loop, events: events, content: content,
             uploads: BlobUploads(content: content, patience: options.uploadPatience),
             uploadLimit: options.importLimit, tokens: tokens,
             registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),

@@ -143,6 +143,7 @@ extension Cluster {
             attempt.row.isAcknowledged = true
         }
         outcome.changes.append(.attempt(attempt.row))
+        account(for: attempt, at: now)
         workers[slot].giveBack(attempt)
         workerChanged(slot)
         needsPlacement = true

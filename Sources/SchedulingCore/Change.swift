@@ -10,6 +10,8 @@ package enum Change: Hashable, Sendable {
     case account(AccountRow)
     case accountRemoved(AccountID)
     case usage(UsageRow)
+    /// An attempt ended, for the sums of what was used. The one change that is added to a row.
+    case ended(AccountingEntry)
 }
 
 /// What changes about a job. The fixed part is its ``JobModel/JobRecord``.

@@ -48,6 +48,7 @@ struct Truth {
             case .worker(let row): note("worker \(row.name) \(row.isDraining)")
             case .account(let row): note("account \(row.id) \(row.settings.weight)")
             case .accountRemoved(let id): note("account \(id) removed")
+            case .ended(let entry): note("ended \(entry.key.user) \(entry.sums.cpuTime) \(entry.sums.waitTime)")
             case .usage(let row): note("usage \(row.id) \(row.amount) \(row.epoch) \(row.time)")
             }
         }
@@ -118,6 +119,7 @@ struct Truth {
                 "answer \(name) \(incarnation) \(sequence) \(orders.start.map(\.attempt)) \(orders.stop.map(\.attempt)) \(orders.publish) \(orders.forget)"
             )
         case .dropSync(let name, let incarnation, let sequence): note("drop \(name) \(incarnation) \(sequence)")
+        case .workerTurned(let name, let turn): note("turn \(name) \(turn)")
         }
     }
 

@@ -93,6 +93,7 @@ extension World {
             case .answerSync(let name, let incarnation, let sequence, let orders):
                 answer(name, incarnation, sequence, orders)
             case .dropSync(let name, let incarnation, let sequence): answer(name, incarnation, sequence, nil)
+            case .workerTurned: break
             }
         }
     }

@@ -40,7 +40,8 @@ struct JobCtl: AsyncParsableCommand {
             CommandGroup(
                 name: "Cluster",
                 subcommands: [
-                    Status.self, QueueCommand.self, ShareCommand.self, WorkerCommand.self, UserCommand.self, Up.self,
+                    Status.self, Top.self, UsageCommand.self, Events.self, QueueCommand.self, ShareCommand.self,
+                    WorkerCommand.self, UserCommand.self, Up.self,
                     Down.self, Completions.self,
                 ]),
         ])

@@ -14,7 +14,7 @@ import Testing
         "share show",
         "share set", "share remove",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
-        "up", "down", "completions",
+        "up", "down", "completions", "top", "usage", "events",
     ]
 
     @Test("each command has the golden help page", arguments: commands)

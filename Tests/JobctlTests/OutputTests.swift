@@ -16,7 +16,8 @@ import Testing
         "rerun annual-temps --bind input=weather/2015", "rerun 42 --wait", "show 45 --why", "queue list",
         "queue show night", "queue add night --weight 20 --max-cpus 200", "queue set night --max-running none",
         "queue remove night", "share list", "share set user/ada --group physics --max-gpus 4",
-        "share remove group/physics",
+        "share remove group/physics", "top", "events", "usage --by configuration,user",
+        "usage --by configuration,user --csv",
     ]
 
     @Test("the page of each command is the golden one: table, JSON and ids", arguments: calls)

@@ -7,6 +7,7 @@ import SchedulingCore
 package struct APIServices: Sendable {
     let store: Store
     let loop: SchedulerLoop
+    let events: EventLog
     let content: ContentStore
     let uploads: BlobUploads
     /// The largest blob that is taken.

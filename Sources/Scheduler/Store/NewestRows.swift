@@ -18,6 +18,7 @@ struct NewestRows {
     /// Nil: the account is no longer set up.
     private(set) var accounts: [(id: AccountID, row: AccountRow?)] = []
     private(set) var usage: [UsageRow] = []
+    private(set) var accounting: [AccountingKey: AccountingSums] = [:]
     // Where each row stands.
     private var jobPlaces: [JobID: Int] = [:]
     private var taskPlaces: [TaskID: Int] = [:]
@@ -46,6 +47,7 @@ struct NewestRows {
             case .account(let row): Self.put((row.id, row), row.id, &accounts, &accountPlaces)
             case .accountRemoved(let id): Self.put((id, nil), id, &accounts, &accountPlaces)
             case .usage(let row): Self.put(row, row.id, &usage, &usagePlaces)
+            case .ended(let entry): accounting[entry.key, default: AccountingSums()] += entry.sums
             }
         }
     }

@@ -106,6 +106,7 @@ extension Store {
             ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
         }
         try writeAccounts(rows, db)
+        try writeAccounting(rows.accounting, db)
     }
 
     private func insert(_ id: JobID, _ record: JobRecord, _ progress: JobProgress, _ db: Database) throws {

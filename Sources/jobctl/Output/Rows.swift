@@ -95,7 +95,7 @@ extension AttemptDocument: Row {
     }
 }
 
-private func rounded(_ seconds: Double) -> String { String((seconds * 100).rounded() / 100) }
+func rounded(_ seconds: Double) -> String { String((seconds * 100).rounded() / 100) }
 
 extension TaskDocument: Row {
     static var header: [String] { ["TASK", "STATE", "REASON", "ATTEMPTS", "PARAMETERS"] }
