@@ -8,7 +8,7 @@ import SchedulingCore
 struct LargeStore {
     var jobs = 0
     var tasksPerJob = 1
-    /// Arrays of ``waitingTasks`` tasks, of ``PlacementBenchmark/shapes`` shapes from ``PlacementBenchmark/users`` users.
+    /// Arrays of ``waitingTasks`` tasks, of ``PlacementBenchmark/shapes`` shapes from as many users as there.
     var waitingJobs = 0
     var workers = 0
 

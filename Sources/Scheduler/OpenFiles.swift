@@ -1,5 +1,5 @@
-// Every agent keeps a connection open, and a service is given a soft limit of about a thousand files: the scheduler takes
-// what it may have.
+// Every agent keeps a connection open, and a service is given a soft limit of about a thousand files: the scheduler
+// takes what it may have.
 import Glibc
 
 enum OpenFiles {

@@ -93,23 +93,4 @@ import Testing
             }
         }
     }
-
-    @Test("what was summed up cannot be verified, and it says why")
-    func verification() async throws {
-        try await APIUnderTest.with(options: Self.atOnce) { api in
-            try await Self.run(api)
-            try await eventually("its time is over") {
-                _ = try await api.call(.post, "/v1/archive/gc", as: .admin)
-                return try await Self.attempts(api) == ["1.6.1"]
-            }
-            func verify(_ task: Int) async throws -> (Int, String) {
-                let answer = try await api.call(
-                    .post, "/v1/reruns", json: #"{"source": "1", "task": \#(task), "verify": true}"#)
-                return (answer.status, answer.text)
-            }
-            let (status, text) = try await verify(1)
-            #expect(status == 422 && text.contains("the attempts of job 1 were summed up on"), "\(status) \(text)")
-            #expect(try await verify(6).0 == 201)
-        }
-    }
 }

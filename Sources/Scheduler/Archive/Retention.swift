@@ -1,6 +1,6 @@
 // How long what attempts left behind is kept: the output of programs, the lists of files behind tree digests, and the
-// rows of tasks and attempts that carry no digests. Configurations, files, images and the digests themselves are none of
-// its business: it knows two folders only.
+// rows of tasks and attempts that carry no digests. Configurations, files, images and the digests themselves are none
+// of its business: it knows two folders only.
 //
 // A pass compresses what is complete, counts what is there by the hour, and removes what is too old or too much, oldest
 // first. That something was removed is written down before it goes, so that whoever asks is told.

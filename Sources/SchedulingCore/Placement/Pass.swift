@@ -1,6 +1,6 @@
-// What one pass works with: the classes whose turn it may be, and whose turn it is. A start costs the user who got it and
-// its group some of their share; nobody else's order changes, so classes are kept by group and only the best of each are
-// compared.
+// What one pass works with: the classes whose turn it may be, and whose turn it is. A start costs the user who got it
+// and its group some of their share; nobody else's order changes, so classes are kept by group and only the best of
+// each are compared.
 import HeapModule
 import JobModel
 

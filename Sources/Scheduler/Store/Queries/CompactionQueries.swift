@@ -1,5 +1,5 @@
-// Which jobs' tasks are to be summed up, and to what; how the sums are written, and how tasks are read from them. A task
-// of which an attempt carries digests of its data keeps its rows: they are what `verify` and `diff` compare.
+// Which jobs' tasks are to be summed up, and to what; how the sums are written, and how tasks are read from them. A
+// task of which an attempt carries digests of its data keeps its rows: they are what `verify` and `diff` compare.
 import Foundation
 import GRDB
 import JobModel
