@@ -12,6 +12,7 @@ let asyncAlgorithms: Target.Dependency = .product(name: "AsyncAlgorithms", packa
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
@@ -85,14 +86,15 @@ let package = Package(
                 .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
                 .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
                 .embedInCode("0012_accounting.sql"),
+                .embedInCode("0009_compaction.sql"),
             ]
         ),
         library(
             "Scheduler",
             [
                 "JobModel", "SchedulingCore", "OCI", "Registry", "Migrations", "CLinux",
-                asyncAlgorithms, grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix,
-                nioFoundationCompat,
+                asyncAlgorithms, grdb, sqlite, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore,
+                nioPosix, nioFoundationCompat,
             ]),
         library("RunnerCore", ["CLinux"]),
         library(

@@ -108,7 +108,7 @@ struct CoreUnderBench {
         for (place, name) in names.enumerated() { places[name] = place }
     }
 
-    private static let offer = WorkerRegistration(
+    static let offer = WorkerRegistration(
         cpus: CPUAmount(cpus: 32), memory: ByteCount(bytes: 128 << 30), gpus: [], labels: [:], volumes: [:],
         allowedPaths: [], engines: ["bench"], version: "bench")
 

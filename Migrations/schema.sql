@@ -79,13 +79,21 @@ CREATE TABLE attempts (
     CHECK (state <> 'succeeded' OR exit_code = 0)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_live ON attempts (job, task, number)
-    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
-
 CREATE TABLE cluster (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     origin TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE compacted_tasks (
+    job INTEGER NOT NULL REFERENCES jobs (id),
+    -- Tasks that ended alike, from this one to the last.
+    first INTEGER NOT NULL CHECK (first >= 0),
+    last INTEGER NOT NULL CHECK (last >= first),
+    state TEXT NOT NULL CHECK (state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
+    reason TEXT,
+    attempts INTEGER NOT NULL CHECK (attempts >= 1),
+    PRIMARY KEY (job, first)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE configuration_versions (
     name TEXT NOT NULL,
@@ -192,7 +200,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'),
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'), compaction TEXT, compacted_at INTEGER,
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 
@@ -203,6 +211,8 @@ CREATE INDEX jobs_by_name ON jobs (name, id);
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 
 CREATE INDEX jobs_by_state ON jobs (state, id);
+
+CREATE INDEX jobs_to_compact ON jobs (finished_at) WHERE finished_at IS NOT NULL AND compacted_at IS NULL;
 
 CREATE TABLE log_removals (
     job INTEGER NOT NULL,

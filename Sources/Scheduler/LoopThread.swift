@@ -115,7 +115,8 @@ struct LoopThread: Sendable {
         }
     }
 
-    /// One line for each transition of a job or attempt.
+    /// One line for each transition of a job, and for each attempt that went wrong; at `info`, for every attempt. Lines
+    /// about attempts that go well would cost as much as everything else that the thread does for them.
     private func log(_ changes: [Change]) {
         guard logger.logLevel <= .notice else { return }
         for change in changes {
@@ -128,8 +129,10 @@ struct LoopThread: Sendable {
             where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
                 logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
             case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
-                logger.notice(
-                    "attempt changed",
+                let level: Logger.Level = row.state == .failed || row.state == .lost ? .notice : .info
+                guard logger.logLevel <= level else { continue }
+                logger.log(
+                    level: level, "attempt changed",
                     metadata: [
                         "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
                         "reason": "\(row.reason?.rawValue ?? "-")",

@@ -60,6 +60,8 @@ package struct SchedulerService: Sendable {
     package static let version = "0.1.0"
     /// A connection without a call, or one whose body has stopped coming, is closed after this. Long polls are not
     /// idle.
+    /// Connections that wait to be taken: after a restart all agents come back at once. The kernel has its own limit.
+    private static let backlog = 4096
     private static let idleTimeout = TimeAmount.seconds(120)
 
     package let services: APIServices
@@ -144,7 +146,7 @@ package struct SchedulerService: Sendable {
             router: Routes.router(services),
             server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
-                address: .hostname(options.host, port: options.port), serverName: "jobctl"),
+                address: .hostname(options.host, port: options.port), serverName: "jobctl", backlog: Self.backlog),
             services: [
                 services.loop, services.uploads,
                 ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
@@ -159,6 +161,7 @@ package struct SchedulerService: Sendable {
     /// Runs until SIGTERM, SIGINT or a storage failure.
     /// - Throws: what made it stop early.
     package func run(stopOn signals: [UnixSignal] = [.sigterm, .sigint]) async throws {
+        OpenFiles.allowAll()
         let http = ServiceOnExecutor(
             service: application(), executor: EventLoopExecutor(NIOSingletons.posixEventLoopGroup))
         var configuration = ServiceGroupConfiguration(

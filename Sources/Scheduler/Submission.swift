@@ -192,10 +192,21 @@ package struct Submission: Sendable {
         return (nil, record.versioned(names.first { text.hasPrefix($0.name.rawValue) } ?? names.first))
     }
 
+    /// Whether the job, or one task of it, has no attempts on record any more.
+    private func isSummedUp(_ id: JobID, _ task: Int64?) throws -> Bool {
+        try store.attempts(AttemptQuery(job: id, limit: 1, cursor: nil, task: task)).attempts.isEmpty
+    }
+
     /// What has no result cannot be compared.
     private func mustHaveSucceeded(_ id: JobID, task: Int64?) throws {
         guard let job = try store.job(id) else {
             throw Problem(.notFound, "there is no job \(id)", field: "$.source")
+        }
+        if let sums = job.compaction, try isSummedUp(id, task) {
+            throw Problem(
+                .refused,
+                "the attempts of job \(id) were summed up on \(sums.compactedAt.day), because they kept no digests of data: there is nothing to compare a run with",
+                field: "$.source")
         }
         var state = job.state.description
         if let task, job.state != Open(.succeeded) {

@@ -247,7 +247,7 @@ struct StoreTests {
             let path = test.folder.path + "/live/jobctl.sqlite" + ending
             return try #require(FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
         }
-        for _ in 0..<5 {
+        for _ in 0..<10 {
             _ = try test.stepper.step(Array(repeating: submission, count: 1_000), at: test.now)
         }
         #expect(try size("") > 2 << 20, "what was written has arrived")

@@ -75,6 +75,8 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var pulls: [ImagePullDocument]?
     /// How long the archive keeps its images for it. Absent: for ever.
     package var keep: Open<KeepPolicy>?
+    /// What its attempts came to, once the retention policy has summed them up.
+    package var compaction: CompactionDocument?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
@@ -110,7 +112,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision, services, verifies, warnings, pulls, keep
+        case labels, shape, revision, services, verifies, warnings, pulls, keep, compaction
     }
 }
 

@@ -6,6 +6,7 @@ enum JobJSON {
         var writer = JSONWriter(capacity: 1024)
         writer.object { writer in
             writer.strings("bindings", job.bindings)
+            if let sums = job.compaction { writer.member("compaction") { write(sums, &$0) } }
             writer.member("configuration") { write(job.configuration, &$0) }
             writer.member("finished_at", ifPresent: job.finishedAt?.description)
             writer.member("id", job.id.rawValue)
@@ -58,6 +59,27 @@ enum JobJSON {
             writer.member("retry_at", ifPresent: pull.retryAt?.description)
             if let size = pull.size { writer.member("size_bytes", size.bytes) }
             writer.member("state", pull.state.description)
+        }
+    }
+
+    private static func write(_ sums: CompactionDocument, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("attempts") { write(sums.attempts, &$0) }
+            writer.member("compacted_at", sums.compactedAt.description)
+            writer.member("cpu_seconds") { $0.number(sums.cpuSeconds) }
+            writer.member("max_memory_bytes", sums.maxMemory.bytes)
+            writer.member("reasons") { write(sums.reasons, &$0) }
+            writer.member("tasks", sums.tasks)
+            writer.member("wall_seconds") { $0.number(sums.wallSeconds) }
+            writer.member("workers") { $0.array(sums.workers) { $0.string($1) } }
+        }
+    }
+
+    private static func write(_ counts: [String: Int64], _ writer: inout JSONWriter) {
+        writer.object { writer in
+            for (name, count) in counts.sorted(by: { $0.key < $1.key }) {
+                writer.member(named: name) { $0.number(count) }
+            }
         }
     }
 

@@ -87,6 +87,8 @@ package enum BookEntry: Sendable {
     /// The retention policy removed the lists behind them.
     case treesRemoved([Digest], at: Timestamp)
     case keysForgotten([SubmissionKey])
+    /// The retention policy summed some tasks of a job up.
+    case tasksCompacted(TaskCompaction)
 }
 
 /// A submission's key, and whose.

@@ -193,11 +193,14 @@ private struct Loader {
     }
 
     mutating func readAttempts(_ db: Database) throws {
-        // Word for word the conditions of the partial indexes, which SQLite would not use otherwise.
+        // A live attempt is its task's newest. The condition on tasks is word for word that of the partial index, which
+        // SQLite would not use otherwise.
         let sql = """
-            SELECT * FROM attempts
-            WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
-            ORDER BY job, task, number
+            SELECT a.* FROM tasks t CROSS JOIN attempts a
+                ON a.job = t.job AND a.task = t.task AND a.number = t.attempts
+            WHERE (t.state = 'pending' OR t.state = 'running')
+                AND (a.state = 'assigned' OR a.state = 'preparing' OR a.state = 'running' OR a.state = 'ending')
+            ORDER BY a.job, a.task, a.number
             """
         for row in try Row.fetchAll(db, sql: sql) {
             let id = Store.attemptID(row)

@@ -1,49 +1,7 @@
 // One pass: gives room to tasks by priority (Shares/Priority.swift). A pass costs what changed and what starts. A class
 // that no worker could take is blocked, and then only compared with workers that grew since the last pass; of what is
 // left, a pass compares the first class of each user (Standings.swift).
-import HeapModule
 import JobModel
-
-/// A class that may have something to start, by its priority when it was looked at. During a pass priorities only fall.
-private struct Contender: Comparable {
-    let priority: Int64
-    let job: JobID
-    let place: Int
-
-    /// The least goes first.
-    static func < (a: Contender, b: Contender) -> Bool {
-        a.priority == b.priority ? a.job < b.job : a.priority > b.priority
-    }
-}
-
-/// What one pass works with.
-private struct Pass {
-    let totals: ShareTotals
-    var contenders = Heap<Contender>()
-    /// By user.
-    var cursors: [Cursor]
-    /// Shapes that no open worker has room for: rooms only shrink during a pass.
-    var full: [Bool]
-    /// Share factors by user, good while nothing else of the user's group was started.
-    private var shares: [(starts: Int, factor: Int64)]
-    private var starts: [Int]
-
-    init(totals: ShareTotals, accounts: Int, shapes: Int) {
-        self.totals = totals
-        cursors = Array(repeating: Cursor(), count: accounts)
-        full = Array(repeating: false, count: shapes)
-        shares = Array(repeating: (-1, 0), count: accounts)
-        starts = Array(repeating: 0, count: accounts)
-    }
-
-    mutating func share(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        let count = starts[accounts.group(of: user)]
-        if shares[user].starts != count { shares[user] = (count, totals.factor(of: user, accounts, policy)) }
-        return shares[user].factor
-    }
-
-    mutating func noteStart(in group: Int) { starts[group] += 1 }
-}
 
 extension Cluster {
     /// More workers than this are not compared with each class: what is blocked is tried again instead.
@@ -65,24 +23,26 @@ extension Cluster {
     /// False when nothing is left that could start. True when the promised task was started: what was kept for it is
     /// free, and the next one that is blocked gets a promise of its own.
     private mutating func pass(_ totals: ShareTotals, at now: Instant) -> Bool {
-        var pass = Pass(totals: totals, accounts: accounts.rows.count, shapes: shapes.rows.count)
+        var pass = Pass(totals, accounts, policy, shapes: shapes.rows.count)
         for user in standings.indices where !standings[user].isEmpty {
             ageClasses(of: user, at: now)
             addNext(of: user, to: &pass, at: now)
         }
-        while let stale = pass.contenders.popMin() {
-            let user = classes.summaries[stale.place].user
-            guard let first = firstRunnable(in: stale.place), let best = contender(stale.place, &pass, at: now) else {
+        while let turn = pass.popBest() {
+            let user = classes.summaries[turn.place].user
+            guard mightStart(turn.place), firstRunnable(in: turn.place) != nil,
+                let current = contender(turn.place, &pass, at: now)
+            else {
                 addNext(of: user, to: &pass, at: now)
                 continue
             }
             // Its first job is another one than its place among the user's classes came from.
-            if first != stale.job { addNext(of: user, to: &pass, at: now) }
-            if let next = pass.contenders.min, next < best {
-                pass.contenders.insert(best)
+            if current.job != turn.job { addNext(of: user, to: &pass, at: now) }
+            guard current == turn else {
+                pass.insert(current)
                 continue
             }
-            if fill(best, &pass, at: now) { return true }
+            if fill(turn, &pass, at: now) { return true }
             addNext(of: user, to: &pass, at: now)
         }
         return false
@@ -98,38 +58,43 @@ extension Cluster {
 
     /// The user's next class that might start something takes its turn.
     private mutating func addNext(of user: Int, to pass: inout Pass, at now: Instant) {
-        guard mightStart(user) else { return }
+        guard mightStart(user: user) else { return }
         var cursor = pass.cursors[user]
-        let next = nextStanding(of: user, after: &cursor, at: now) { mightStart($0) }
+        let next = nextStanding(of: user, after: &cursor, at: now) { mightStart($0.place, $0.shape, $0.bulk) }
         if let next {
             if next.isYoung { cursor.young = next.row.rank } else { cursor.old = next.row.rank }
-            if let contender = contender(next.row.place, &pass, at: now) { pass.contenders.insert(contender) }
+            if let contender = contender(next.row.place, &pass, at: now) { pass.insert(contender) }
         }
         pass.cursors[user] = cursor
     }
 
     /// False if no class of the user could start or be promised anything.
-    private func mightStart(_ user: Int) -> Bool {
+    private func mightStart(user: Int) -> Bool {
         if reservation == nil || standings[user].looseCount > 0 { return true }
         let least = standings[user].least
         return rooms.grown.contains { least.fits(in: rooms.free[$0]) }
     }
 
-    private func mightStart(_ row: Standing) -> Bool {
-        guard classes.summaries[row.place].isBlocked else { return isWithinLimits(row.place) }
+    private func mightStart(_ place: Int) -> Bool {
+        let shape = classes.summaries[place].shape
+        return mightStart(place, shape, Bulk(shapes.rows[shape].requirement.amounts))
+    }
+
+    private func mightStart(_ place: Int, _ shape: Int, _ bulk: Bulk) -> Bool {
+        guard classes.summaries[place].isBlocked else { return isWithinLimits(place) }
         let hasGrown = rooms.grown.contains { slot in
-            row.bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(row.shape, on: slot)
+            bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(shape, on: slot)
         }
-        return hasGrown || reservation == nil && shapes.hasOpenKind(row.shape) && isWithinLimits(row.place)
+        return hasGrown || reservation == nil && shapes.hasOpenKind(shape) && isWithinLimits(place)
     }
 
     private func contender(_ place: Int, _ pass: inout Pass, at now: Instant) -> Contender? {
-        let row = classes.summaries[place]
-        guard let job = row.first else { return nil }
-        let priority =
-            row.base + policy.weights.age * policy.ageFactor(since: row.since, at: now.uptime)
-            + policy.weights.share * pass.share(of: row.user, accounts, policy)
-        return Contender(priority: priority, job: job, place: place)
+        guard let job = classes.summaries[place].first else { return nil }
+        let (user, since) = (classes.summaries[place].user, classes.summaries[place].since)
+        let own =
+            classes.summaries[place].base + policy.weights.age * policy.ageFactor(since: since, at: now.uptime)
+            + pass.part(ofUser: user, accounts, policy)
+        return Contender(priority: own, job: job, place: place, group: accounts.group(of: user))
     }
 
     /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits. Returns
@@ -138,11 +103,10 @@ extension Cluster {
         let place = turn.place
         let shape = classes.rows[place].shape
         let amounts = shapes.rows[shape].requirement.amounts
-        let group = accounts(of: place).group
         var hasKeptPromise = false
         while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
-            if job != turn.job || pass.contenders.min.map({ $0 < own }) ?? false {
-                pass.contenders.insert(own)
+            if job != turn.job || pass.hasBetter(than: own) {
+                pass.insert(own)
                 break
             }
             guard isWithinLimits(place) else {
@@ -156,7 +120,7 @@ extension Cluster {
                 break
             }
             hasKeptPromise = start(job, of: place, on: slot, amounts, at: now) || hasKeptPromise
-            pass.noteStart(in: group)
+            pass.noteStart(own, of: classes.summaries[place].user, accounts, policy)
         }
         return hasKeptPromise
     }

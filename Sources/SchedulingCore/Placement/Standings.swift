@@ -2,8 +2,8 @@
 // other. The share of a user is the same for all its classes, and ages grow alike: so the order of a user's classes
 // does not change by itself, a pass compares users by the first class of each, and nobody walks over all classes.
 //
-// Age stops to count when it is full. Classes whose first job is as old as can be stand in a list of their own, in which
-// age has no part.
+// Age stops to count when it is full. Classes whose first job is as old as can be stand in a list of their own, in
+// which age has no part.
 import JobModel
 
 /// What orders the classes of one user: higher key first, then the older job.

@@ -138,14 +138,21 @@ struct ShareTotals: Sendable {
 
     /// The share factor of a user: two thirds are its group's, one third its own among the users of the group.
     func factor(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        guard let group = accounts[user].group else { return 0 }
-        let ofGroup = shareFactor(
-            used: accounts.used(by: group, policy, at: time), weight: Int64(accounts[group].settings.weight),
-            total: groups.total, weights: groups.weights)
-        let ofUser = shareFactor(
-            used: accounts.used(by: user, policy, at: time), weight: Int64(accounts[user].settings.weight),
-            total: users[group].total, weights: users[group].weights)
-        return (2 * ofGroup + ofUser) * 1000 / 3
+        guard let group = accounts.rows[user].group else { return 0 }
+        return part(ofGroup: group, accounts, policy) + part(ofUser: user, accounts, policy)
+    }
+
+    func part(ofGroup group: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
+        shareFactor(
+            used: accounts.used(by: group, policy, at: time), weight: Int64(accounts.rows[group].settings.weight),
+            total: groups.total, weights: groups.weights) * 2000 / 3
+    }
+
+    func part(ofUser user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
+        guard let group = accounts.rows[user].group else { return 0 }
+        return shareFactor(
+            used: accounts.used(by: user, policy, at: time), weight: Int64(accounts.rows[user].settings.weight),
+            total: users[group].total, weights: users[group].weights) * 1000 / 3
     }
 }
 

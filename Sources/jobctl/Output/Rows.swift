@@ -46,8 +46,18 @@ extension JobDocument: Row {
                 ),
                 ("keeps images", keep.map { $0.description }),
                 ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }),
-                ("finished", finishedAt.map { Render.time($0) }),
+                ("finished", finishedAt.map { Render.time($0) }), ("summed up", compaction.map { $0.sentence }),
             ] + (pulls ?? []).map { ("on its way", "\($0.reference): \($0.sentence)") })
+    }
+}
+
+extension CompactionDocument {
+    /// What is left of the attempts.
+    var sentence: String {
+        let ends = reasons.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        let seconds = "\(Int64(cpuSeconds.rounded())) s of cpu, \(Int64(wallSeconds.rounded())) s in all"
+        return
+            "on \(compactedAt.day) the attempts of \(tasks) tasks: \(ends); \(seconds), at most \(maxMemory)"
     }
 }
 

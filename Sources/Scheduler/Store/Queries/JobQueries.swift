@@ -137,19 +137,21 @@ extension Store {
     package func tasks(_ query: TaskQuery) throws -> TaskList {
         guard let record = try record(of: query.job) else { throw Problem.noJob(query.job) }
         let after = try query.cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? -1
-        var tasks = try reading { db in
-            try Row.fetchAll(
+        let rows = try reading { db in
+            let own = try Row.fetchAll(
                 db,
                 sql:
                     "SELECT * FROM tasks WHERE job = ? AND task > ? AND (? IS NULL OR state = ?) ORDER BY task LIMIT ?",
                 arguments: [query.job.rawValue, after, query.state?.rawValue, query.state?.rawValue, query.limit + 1]
-            ).map { row in
-                let task = try Self.taskRow(row)
-                return TaskDocument(
-                    id: task.id, state: Open(task.state), reason: task.reason?.rawValue,
-                    parameters: record.taskParameters(at: task.id.index),
-                    attempts: task.attempts)
-            }
+            ).map { try Self.taskRow($0) }
+            let compacted = try Self.compactedTasks(
+                of: query.job, after: after, state: query.state, limit: query.limit + 1, db)
+            return compacted.isEmpty ? own : (own + compacted).sorted { $0.id < $1.id }
+        }
+        var tasks = rows.prefix(query.limit + 1).map { task in
+            TaskDocument(
+                id: task.id, state: Open(task.state), reason: task.reason?.rawValue,
+                parameters: record.taskParameters(at: task.id.index), attempts: task.attempts)
         }
         let more = tasks.count > query.limit
         if more { tasks.removeLast() }
@@ -201,7 +203,9 @@ extension Store {
 
     static func document(_ row: Row) throws -> JobDocument {
         let record = try Column.value(JobRecord.self, row["record"])
-        return JobDocument(id: JobID(rawValue: row["id"]), record: record, progress: try progress(row))
+        var document = JobDocument(id: JobID(rawValue: row["id"]), record: record, progress: try progress(row))
+        document.compaction = try (row["compaction"] as String?).map { try Column.value(CompactionDocument.self, $0) }
+        return document
     }
 
     static func document(_ row: AttemptRow) -> AttemptDocument {
