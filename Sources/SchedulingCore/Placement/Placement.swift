@@ -139,7 +139,6 @@ extension Cluster {
         let shape = classes.rows[place].shape
         let amounts = shapes.rows[shape].requirement.amounts
         let group = accounts(of: place).group
-        var hasKeptPromise = false
         while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
             if job != turn.job || pass.contenders.min.map({ $0 < own }) ?? false {
                 pass.contenders.insert(own)
@@ -155,10 +154,12 @@ extension Cluster {
                 if reservation == nil { reserve(for: job, of: place, at: now) }
                 break
             }
-            hasKeptPromise = start(job, of: place, on: slot, amounts, at: now) || hasKeptPromise
+            let hasKeptPromise = start(job, of: place, on: slot, amounts, at: now)
             pass.noteStart(in: group)
+            // The next promise is not the class's own by right: whoever then comes first gets it.
+            if hasKeptPromise { return true }
         }
-        return hasKeptPromise
+        return false
     }
 
     /// The fullest worker that has room, if what is reserved stays free.
