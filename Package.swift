@@ -106,7 +106,8 @@ let package = Package(
                 nioPosix,
                 nioFoundationCompat,
             ]),
-        library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
+        .target(name: "CSimulatedDisk", linkerSettings: [.linkedLibrary("sqlite3")]),
+        library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient", "CSimulatedDisk"]),
 
         program(
             "jobctl",

@@ -50,6 +50,15 @@ package struct Stepper {
     /// A full disk refuses the whole batch and goes on from what the store holds, as after a restart.
     /// - Throws: ``StoreFailure`` if the disk failed: the process must end.
     package mutating func step(_ batch: [Envelope], at now: Instant) throws(StoreFailure) -> StepResult {
+        let store = store
+        return try step(batch, at: now) { (commit) throws(StoreFailure) in try store.commit(commit) }
+    }
+
+    /// As ``step(_:at:)``, with the one call that writes given from outside: the simulator stands between the core and
+    /// the store.
+    package mutating func step(
+        _ batch: [Envelope], at now: Instant, commit: (Commit) throws(StoreFailure) -> Void
+    ) throws(StoreFailure) -> StepResult {
         var draft = Draft(commit: Commit(wall: now.wall))
         let before = cluster.totals
         for envelope in batch { draft.replies.append(try apply(envelope, &draft, at: now)) }
@@ -59,7 +68,7 @@ package struct Stepper {
             return StepResult(replies: draft.replies, effects: draft.effects, changes: [])
         }
         do {
-            try store.commit(draft.commit)
+            try commit(draft.commit)
         } catch .diskFull {
             try restart(at: now)
             let problem = Problem(.diskFull, StoreFailure.diskFull.description)

@@ -7,6 +7,9 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
     case messageOvertaken = "messages overtaken by later ones"
     case schedulerCrash = "scheduler crashes"
     case schedulerPause = "scheduler pauses"
+    case powerLoss = "power losses of the scheduler's host"
+    case diskFull = "full disks"
+    case diskError = "failed writes and syncs"
     case agentCrash = "agent crashes"
     case agentPause = "agent pauses"
     case hostLost = "hosts lost"
@@ -20,6 +23,9 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
 /// What must have come up sometimes.
 package enum Situation: String, Sendable, Hashable, CaseIterable {
     case crashBetweenCommitAndAnswer = "crash between commit and answer"
+    case commitKept = "a commit that failed is on disk after the restart"
+    case commitUndone = "a commit that failed is not on disk after the restart"
+    case writesLost = "writes that were not synced are lost or torn"
     case restartWithLiveAttempts = "restart of the scheduler while attempts run"
     case submissionAnsweredTwice = "a submission sent again finds its job"
     case zombieFenced = "an attempt that was given up is told to stop when its worker is back"

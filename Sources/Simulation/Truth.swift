@@ -8,6 +8,10 @@ struct Truth {
     private var tasks: [TaskID: TaskRow] = [:]
     private var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
+    /// What was submitted, by the job's name.
+    private var submitted: [String: JobRecord] = [:]
+    private var retries: [JobID: Int] = [:]
+    private var failures: [TaskID: Int] = [:]
     /// How containers ended, as it truly was.
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
@@ -22,6 +26,18 @@ struct Truth {
     func isLost(_ id: AttemptID) -> Bool { attempts[id]?.state == .lost }
 
     func isRunning(_ job: JobID) -> Bool { attempts.contains { $0.key.job == job && $0.value.state == .running } }
+
+    /// It has ended, and cannot start any more. A cancel may overtake a start on its way.
+    func hasEnded(_ id: AttemptID) -> Bool {
+        guard let state = attempts[id]?.state else { return false }
+        return state.isTerminal && state != .cancelled
+    }
+
+    func newestAttempt(of task: TaskID) -> AttemptID? {
+        newestAttempt[task].map { AttemptID(task: task, number: $0) }
+    }
+
+    mutating func submits(_ record: JobRecord) { submitted[record.name] = record }
 
     /// How the attempt before this one ended.
     func attemptBefore(_ id: AttemptID) -> AttemptState? {
@@ -38,8 +54,12 @@ struct Truth {
     mutating func take(_ changes: [Change]) throws {
         for change in changes {
             switch change {
-            case .jobAdded(let id, _, let progress):
+            case .jobAdded(let id, let record, let progress):
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
+                guard let wanted = submitted[record.name], wanted.shape == record.shape else {
+                    throw Violation("job \(id) is not what was submitted as \(record.name)")
+                }
+                retries[id] = wanted.retries
                 jobs[id] = progress
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress): try take(id, progress)
@@ -100,7 +120,13 @@ struct Truth {
             guard !cancelled.contains(row.id.job) else {
                 throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
             }
+            guard failures[row.id.task, default: 0] <= retries[row.id.job] ?? 0 else {
+                throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
+            }
             newestAttempt[row.id.task] = row.id.number
+        }
+        if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program {
+            failures[row.id.task, default: 0] += 1
         }
         if row.state == .succeeded, exits[row.id] != 0 {
             throw Violation(

@@ -10,6 +10,7 @@ extension World {
     mutating func planUsers() {
         for index in 0..<Int(options.jobs) {
             submissions.append(draw(index))
+            truth.submits(submissions[index].accepted.record)
             plan(.userSubmits(index), in: dice.roll(0...60_000))
         }
         plan(.userActs, in: dice.roll(0...10_000))

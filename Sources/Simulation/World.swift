@@ -97,11 +97,17 @@ struct World {
     let options: SwarmOptions
     let policy = SwarmOptions.policy
     let mutant: Mutant?
+    var sabotage: Sabotage
+    let disk: SimulatedDisk
+    /// A commit that failed: the restart shows whether it is on disk.
+    var doubt: Doubt?
     let trace: (@Sendable (String) -> Void)?
     /// Where the database of this life of the scheduler lies; each life gets a copy of what the one before left on
     /// disk.
     let folder: String
     var dice: Dice
+    /// For the disk alone.
+    var diskDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -129,8 +135,11 @@ struct World {
     {
         self.trace = trace
         dice = Dice(seed: seed)
+        diskDice = Dice(seed: ~seed)
         options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
+        sabotage = Sabotage(mutant)
+        disk = SimulatedDisk(folder: folder, mutant: mutant)
         self.folder = folder
     }
 
@@ -173,6 +182,9 @@ struct World {
         try heal()
     }
 
+    /// Half an hour, and so much for each job that a single worker could run them one after the other.
+    private static func longestEnd(jobs: Int64) -> Int64 { (30 + 9 * jobs) * 60_000 }
+
     private mutating func heal() throws {
         isHealing = true
         let began = now
@@ -187,7 +199,7 @@ struct World {
         }
         plan(.userActs, in: 0)
         while try !everythingHasEnded() {
-            guard now < began + 4 * 3_600_000 else {
+            guard now < began + Self.longestEnd(jobs: options.jobs) else {
                 throw Violation("not everything ends after faults stop: \(whatIsLeft())")
             }
             try happen()
@@ -310,6 +322,7 @@ struct World {
     /// Removes what the history left on disk.
     mutating func end() {
         stepper = nil
+        disk.forget()
         do {
             try FileManager.default.removeItem(atPath: folder)
         } catch {

@@ -103,7 +103,6 @@ extension Cluster {
         let place = turn.place
         let shape = classes.rows[place].shape
         let amounts = shapes.rows[shape].requirement.amounts
-        var hasKeptPromise = false
         while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
             if job != turn.job || pass.hasBetter(than: own) {
                 pass.insert(own)
@@ -119,10 +118,12 @@ extension Cluster {
                 if reservation == nil { reserve(for: job, of: place, at: now) }
                 break
             }
-            hasKeptPromise = start(job, of: place, on: slot, amounts, at: now) || hasKeptPromise
+            let hasKeptPromise = start(job, of: place, on: slot, amounts, at: now)
             pass.noteStart(own, of: classes.summaries[place].user, accounts, policy)
+            // The next promise is not the class's own by right: whoever then comes first gets it.
+            if hasKeptPromise { return true }
         }
-        return hasKeptPromise
+        return false
     }
 
     /// The fullest worker that has room, if what is reserved stays free.
