@@ -94,7 +94,6 @@ struct SteppedCluster {
     }
 
     mutating func holdFirstJob() throws { try send(.holdRequested(JobID(rawValue: 1))) }
-    mutating func releaseFirstJob() throws { try send(.releaseRequested(JobID(rawValue: 1))) }
 
     private mutating func send(_ event: Event) throws {
         _ = try stepper.step([.event(event)], at: Self.instant(milliseconds))
