@@ -171,7 +171,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'),
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'), awaits TEXT NOT NULL DEFAULT '', pipeline INTEGER, cancel_reason TEXT,
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 
@@ -180,6 +180,8 @@ CREATE INDEX jobs_by_configuration ON jobs (configuration, id);
 CREATE INDEX jobs_by_name ON jobs (name, id);
 
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
+
+CREATE INDEX jobs_by_pipeline ON jobs (pipeline, id) WHERE pipeline IS NOT NULL;
 
 CREATE INDEX jobs_by_state ON jobs (state, id);
 

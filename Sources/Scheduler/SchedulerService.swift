@@ -128,7 +128,7 @@ package struct SchedulerService: Sendable {
                 clock: clock, logger: logger),
             submission: Submission(
                 store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                keep: options.keep, files: files),
+                keep: options.keep, files: files, clock: clock),
             gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
             spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
             sessions: SessionBroker(patience: options.sessionPatience), files: files,

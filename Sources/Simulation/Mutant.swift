@@ -14,4 +14,6 @@ package enum Mutant: String, Sendable, CaseIterable {
     case falseSuccess = "false-success"
     /// A repeated submission is sent without its key.
     case retriesWithoutKey = "retries-without-key"
+    /// What a job is to wait for never reaches the scheduler.
+    case ignoresDependencies = "ignores-dependencies"
 }

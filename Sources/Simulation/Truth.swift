@@ -4,10 +4,20 @@ import JobModel
 import SchedulingCore
 
 struct Truth {
-    private var jobs: [JobID: JobProgress] = [:]
-    private var tasks: [TaskID: TaskRow] = [:]
-    private var attempts: [AttemptID: AttemptRow] = [:]
+    private(set) var jobs: [JobID: JobProgress] = [:]
+    private(set) var tasks: [TaskID: TaskRow] = [:]
+    private(set) var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
+    /// What jobs wait for, as their users said it, by name.
+    var demands: [String: [Dependency]] = [:]
+    /// What their users asked, by name.
+    var rules: [String: RunRules] = [:]
+    private(set) var names: [JobID: String] = [:]
+    /// As the scheduler's clock has it.
+    var wall = Timestamp(millisecondsSinceEpoch: 0)
+    private(set) var dependencies: [JobID: [Dependency]] = [:]
+    /// Situations since somebody looked.
+    var seen: [Situation] = []
     /// How containers ended, as it truly was.
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
@@ -38,9 +48,11 @@ struct Truth {
     mutating func take(_ changes: [Change]) throws {
         for change in changes {
             switch change {
-            case .jobAdded(let id, _, let progress):
+            case .jobAdded(let id, let record, let progress):
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
                 jobs[id] = progress
+                dependencies[id] = demands[record.name]
+                names[id] = record.name
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress): try take(id, progress)
             case .task(let row): try take(row)
@@ -62,6 +74,7 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
+        if progress.state == .cancelled, progress.cancelReason != nil { try cancelledByDependency(id) }
         note(
             "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
         )
@@ -99,6 +112,8 @@ struct Truth {
             guard !cancelled.contains(row.id.job) else {
                 throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
             }
+            if row.id.number == 1 { try startsInTurn(row.id.task) }
+            try startsByTheRules(row.id)
             newestAttempt[row.id.task] = row.id.number
         }
         if row.state == .succeeded, exits[row.id] != 0 {

@@ -44,7 +44,10 @@ extension World {
         if isTakenBack { try copyDatabase(to: "\(folder)/before") }
         let result = try stepper.step(batch.map(\.envelope) + [.event(.timeAdvanced)], at: instant)
         self.stepper = stepper
+        truth.wall = instant.wall
         try truth.take(result.changes)
+        for situation in truth.seen { tally.saw(situation) }
+        truth.seen = []
         try check(stepper)
         if isTakenBack {
             deliver(result, to: batch)
@@ -102,6 +105,8 @@ extension World {
         case (.submission(let index), .submitted(let document)):
             if !isLost() { acknowledge(index, document.id) }
             submissions[index].wasAnswered = true
+        case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
+            unlink(index)
         case (.cancel(let job), .done):
             if !isLost() {
                 if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }

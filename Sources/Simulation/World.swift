@@ -102,6 +102,8 @@ struct World {
     /// disk.
     let folder: String
     var dice: Dice
+    /// For what jobs wait for.
+    var linkDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -129,6 +131,7 @@ struct World {
     {
         self.trace = trace
         dice = Dice(seed: seed)
+        linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
         self.folder = folder

@@ -179,6 +179,16 @@ enum Column {
         }
     }
 
+    /// `41,42`
+    static func jobs(_ ids: [JobID]) -> String { ids.map(\.description).joined(separator: ",") }
+
+    static func jobs(_ text: String) throws -> [JobID] {
+        try text.split(separator: ",").map { part in
+            guard let id = JobID(part) else { throw Unreadable(why: "the jobs \(quoted(text)) cannot be read") }
+            return id
+        }
+    }
+
     static func lines(_ values: [String]) -> String { values.joined(separator: "\n") }
     static func lines(_ text: String) -> [String] { text.isEmpty ? [] : text.split(separator: "\n").map(String.init) }
 
