@@ -21,6 +21,8 @@ package struct Cluster: Sendable {
     var accounts = Accounts()
     var shapes = Shapes()
     var classes = SchedulingClasses()
+    /// By the user's place among the accounts.
+    var standings: [UserStandings] = []
     var rooms = Rooms()
     var reservation: Reservation?
     var images = Table<Digest, ImageWait>()

@@ -11,6 +11,7 @@ package enum Invariants {
         for slot in cluster.workers.indices { checkWorker(slot, cluster, &findings) }
         checkShapes(cluster, &findings)
         checkClasses(cluster, &findings)
+        checkStandings(cluster, &findings)
         checkAccounts(cluster, &findings)
         checkPromise(cluster, &findings)
         checkTotals(cluster, &findings)

@@ -25,6 +25,7 @@ struct SeededGenerator {
 struct RandomWalk {
     var c: ClusterFixture
     var dice: SeededGenerator
+    let owners = ["ada", "ben", "cleo"]
     var workers: [String] = []
     var jobs: [JobID] = []
     /// Jobs whose cancel was acknowledged, with the attempts that had been ordered to start by then.
@@ -77,7 +78,7 @@ struct RandomWalk {
         case 93..<95: try restartAgent()
         case 95..<96: try changeRegistration()
         case 96..<98: toggleSilence()
-        case 98..<99: try images()
+        case 98..<99: try dice.chance(50) ? images() : limit()
         default: try restartScheduler()
         }
     }
@@ -104,11 +105,15 @@ struct RandomWalk {
                     slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
                     image: dice.chance(80) ? "busybox" : "other",
                     services: dice.chance(20) ? ["other", "busybox"] : [],
-                    imageIsStored: dice.chance(85), hold: dice.chance(5), after: dependencies))
+                    imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
+                    timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil, after: dependencies))
         } catch let refusal as Refusal {
-            // Only what could never start is refused.
-            guard case .dependency(let dependency, let fault) = refusal,
+            // Only what could never start is refused, and what waits for another user's job.
+            guard case .dependency(let dependency, let fault) = refusal else { throw refusal }
+            let theirs = c.rows.records[dependency.job]?.owner.name
+            guard
                 fault == .noTaskMet || fault == .neverMet(c.state(dependency.job))
+                    || theirs.map({ fault == .belongsTo($0) }) == true
             else { throw refusal }
         }
     }
@@ -119,6 +124,17 @@ struct RandomWalk {
         let kind = dice.pick(DependencyKind.allCases)
         guard !kind.isEach || c.rows.records[job]?.shape.count == tasks ?? 1 else { return [] }
         return [Dependency(job: job, kind: kind)]
+    }
+
+    /// A limit on what runs of somebody; lifted again as often as not.
+    private mutating func limit() throws {
+        let limits = dice.chance(50) ? Limits.none : Limits(running: Int64(dice.below(3)))
+        try limit(dice.pick(owners), limits)
+    }
+
+    private mutating func limit(_ owner: String, _ limits: Limits) throws {
+        let id = AccountID.user(UserName(rawValue: owner)!)
+        try c.accept(.accountSaved(AccountRow(id: id, settings: AccountSettings(limits: limits))))
     }
 
     private mutating func call(_ name: String) throws {
@@ -236,6 +252,7 @@ struct RandomWalk {
     /// left.
     mutating func heal() throws {
         silent = []
+        for owner in owners { try limit(owner, .none) }
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }
         for (place, name) in workers.enumerated() {
             try c.resume(name)

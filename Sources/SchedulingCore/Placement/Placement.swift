@@ -1,6 +1,6 @@
-// One pass: gives room to tasks by priority (Shares/Priority.swift). What cannot start for want of room is blocked
-// until some worker grows, and then only compared with the workers that did: a pass costs what changed and what
-// starts, not what waits, and not all workers.
+// One pass: gives room to tasks by priority (Shares/Priority.swift). A pass costs what changed and what starts. A class
+// that no worker could take is blocked, and then only compared with workers that grew since the last pass; of what is
+// left, a pass compares the first class of each user (Standings.swift).
 import HeapModule
 import JobModel
 
@@ -20,18 +20,24 @@ private struct Contender: Comparable {
 private struct Pass {
     let totals: ShareTotals
     var contenders = Heap<Contender>()
+    /// By user.
+    var cursors: [Cursor]
+    /// Shapes that no open worker has room for: rooms only shrink during a pass.
+    var full: [Bool]
     /// Share factors by user, good while nothing else of the user's group was started.
     private var shares: [(starts: Int, factor: Int64)]
     private var starts: [Int]
 
-    init(totals: ShareTotals, accounts: Int) {
+    init(totals: ShareTotals, accounts: Int, shapes: Int) {
         self.totals = totals
+        cursors = Array(repeating: Cursor(), count: accounts)
+        full = Array(repeating: false, count: shapes)
         shares = Array(repeating: (-1, 0), count: accounts)
         starts = Array(repeating: 0, count: accounts)
     }
 
     mutating func share(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        let count = starts[accounts[user].group ?? user]
+        let count = starts[accounts.group(of: user)]
         if shares[user].starts != count { shares[user] = (count, totals.factor(of: user, accounts, policy)) }
         return shares[user].factor
     }
@@ -40,91 +46,119 @@ private struct Pass {
 }
 
 extension Cluster {
+    /// More workers than this are not compared with each class: what is blocked is tried again instead.
+    private static let fewWorkers = 8
+
     mutating func place(at now: Instant) {
         guard needsPlacement else { return }
         needsPlacement = false
-        unblock()
-        var pass = Pass(totals: ShareTotals(self, at: now), accounts: accounts.rows.count)
         checkReservation()
-        addContenders(to: &pass, at: now)
-        if reservation == nil { addFirstBlocked(to: &pass, at: now) }
+        if rooms.grown.count > Self.fewWorkers {
+            unblockWhatFits()
+            rooms.forgetGrown()
+        }
+        let totals = ShareTotals(self, at: now)
+        while pass(totals, at: now) {}
+        rooms.forgetGrown()
+    }
+
+    /// False when nothing is left that could start. True when the promised task was started: what was kept for it is
+    /// free, and the next one that is blocked gets a promise of its own.
+    private mutating func pass(_ totals: ShareTotals, at now: Instant) -> Bool {
+        var pass = Pass(totals: totals, accounts: accounts.rows.count, shapes: shapes.rows.count)
+        for user in standings.indices where !standings[user].isEmpty {
+            ageClasses(of: user, at: now)
+            addNext(of: user, to: &pass, at: now)
+        }
         while let stale = pass.contenders.popMin() {
-            guard let best = contender(stale.place, &pass, at: now) else { continue }
+            let user = classes.summaries[stale.place].user
+            guard let first = firstRunnable(in: stale.place), let best = contender(stale.place, &pass, at: now) else {
+                addNext(of: user, to: &pass, at: now)
+                continue
+            }
+            // Its first job is another one than its place among the user's classes came from.
+            if first != stale.job { addNext(of: user, to: &pass, at: now) }
             if let next = pass.contenders.min, next < best {
                 pass.contenders.insert(best)
                 continue
             }
-            let hadReservation = reservation != nil
-            fill(best.place, &pass, at: now)
-            // The reserved task runs: the next one that is blocked gets a reservation of its own.
-            if hadReservation, reservation == nil { addFirstBlocked(to: &pass, at: now) }
+            if fill(best, &pass, at: now) { return true }
+            addNext(of: user, to: &pass, at: now)
+        }
+        return false
+    }
+
+    /// After much has changed: each shape is compared with all workers once, instead of each class with many.
+    private mutating func unblockWhatFits() {
+        let fits = shapes.rows.indices.map { shapes.rows[$0].memberCount > 0 && hasRoom($0) }
+        for place in classes.summaries.indices where classes.summaries[place].isBlocked {
+            if fits[classes.summaries[place].shape] { setBlocked(false, place) }
         }
     }
 
-    /// Shapes that fit into what has grown are tried again.
-    private mutating func unblock() {
-        for place in shapes.rows.indices where shapes.rows[place].isBlocked {
-            let amounts = shapes.rows[place].requirement.amounts
-            let fits = rooms.grown.contains { rooms.has(amounts, on: $0) && couldRun(place, on: $0) }
-            if fits { shapes.rows[place].isBlocked = false }
+    /// The user's next class that might start something takes its turn.
+    private mutating func addNext(of user: Int, to pass: inout Pass, at now: Instant) {
+        guard mightStart(user) else { return }
+        var cursor = pass.cursors[user]
+        let next = nextStanding(of: user, after: &cursor, at: now) { mightStart($0) }
+        if let next {
+            if next.isYoung { cursor.young = next.row.rank } else { cursor.old = next.row.rank }
+            if let contender = contender(next.row.place, &pass, at: now) { pass.contenders.insert(contender) }
         }
-        rooms.forgetGrown()
+        pass.cursors[user] = cursor
     }
 
-    private func addContenders(to pass: inout Pass, at now: Instant) {
-        var all: [Contender] = []
-        for place in classes.summaries.indices {
-            guard classes.summaries[place].first != nil, !shapes.rows[classes.summaries[place].shape].isBlocked,
-                let contender = contender(place, &pass, at: now)
-            else { continue }
-            all.append(contender)
-        }
-        pass.contenders = Heap(all)
+    /// False if no class of the user could start or be promised anything.
+    private func mightStart(_ user: Int) -> Bool {
+        if reservation == nil || standings[user].looseCount > 0 { return true }
+        let least = standings[user].least
+        return rooms.grown.contains { least.fits(in: rooms.free[$0]) }
     }
 
-    /// The first of the blocked classes takes its turn among the others, to be promised a start.
-    private func addFirstBlocked(to pass: inout Pass, at now: Instant) {
-        var first: Contender?
-        for place in classes.summaries.indices {
-            let row = classes.summaries[place]
-            guard row.first != nil, shapes.rows[row.shape].isBlocked, shapes.hasOpenKind(row.shape),
-                let contender = contender(place, &pass, at: now), first.map({ contender < $0 }) ?? true,
-                limitHit(of: place) == nil
-            else { continue }
-            first = contender
+    private func mightStart(_ row: Standing) -> Bool {
+        guard classes.summaries[row.place].isBlocked else { return isWithinLimits(row.place) }
+        let hasGrown = rooms.grown.contains { slot in
+            row.bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(row.shape, on: slot)
         }
-        if let first { pass.contenders.insert(first) }
+        return hasGrown || reservation == nil && shapes.hasOpenKind(row.shape) && isWithinLimits(row.place)
     }
 
     private func contender(_ place: Int, _ pass: inout Pass, at now: Instant) -> Contender? {
         let row = classes.summaries[place]
         guard let job = row.first else { return nil }
         let priority =
-            row.base + policy.weights.age * policy.ageFactor(now.uptime - row.since)
+            row.base + policy.weights.age * policy.ageFactor(since: row.since, at: now.uptime)
             + policy.weights.share * pass.share(of: row.user, accounts, policy)
         return Contender(priority: priority, job: job, place: place)
     }
 
-    /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits.
-    private mutating func fill(_ place: Int, _ pass: inout Pass, at now: Instant) {
+    /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits. Returns
+    /// whether a promise was kept.
+    private mutating func fill(_ turn: Contender, _ pass: inout Pass, at now: Instant) -> Bool {
+        let place = turn.place
         let shape = classes.rows[place].shape
         let amounts = shapes.rows[shape].requirement.amounts
-        let books = accounts(of: place)
-        while let job = firstRunnable(in: place) {
-            if let rival = pass.contenders.min, let own = contender(place, &pass, at: now), rival < own {
-                return pass.contenders.insert(own)
+        let group = accounts(of: place).group
+        var hasKeptPromise = false
+        while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
+            if job != turn.job || pass.contenders.min.map({ $0 < own }) ?? false {
+                pass.contenders.insert(own)
+                break
             }
-            guard accounts[books.user].allows(amounts), accounts[books.group].allows(amounts),
-                accounts[books.queue].allows(amounts)
-            else { return }
-            guard !shapes.rows[shape].isBlocked, let slot = bestWorker(for: job, of: place, at: now) else {
-                if !shapes.rows[shape].isBlocked { shapes.rows[shape].isBlocked = !hasRoom(shape) }
+            guard isWithinLimits(place) else {
+                setBlocked(false, place)
+                break
+            }
+            guard !pass.full[shape], let slot = bestWorker(for: job, of: place, at: now) else {
+                if !pass.full[shape] { pass.full[shape] = !hasRoom(shape) }
+                setBlocked(true, place)
                 if reservation == nil { reserve(for: job, of: place, at: now) }
-                return
+                break
             }
-            start(job, of: place, on: slot, amounts, at: now)
-            pass.noteStart(in: books.group)
+            hasKeptPromise = start(job, of: place, on: slot, amounts, at: now) || hasKeptPromise
+            pass.noteStart(in: group)
         }
+        return hasKeptPromise
     }
 
     /// The fullest worker that has room, if what is reserved stays free.
@@ -140,8 +174,11 @@ extension Cluster {
         rooms.fullest(with: shapes.rows[shape].requirement.amounts) { couldRun(shape, on: $0) } != nil
     }
 
-    private mutating func start(_ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant) {
-        guard let row = jobs[job]?.startNext(on: slot) else { return }
+    /// Returns whether the job had been promised a start.
+    private mutating func start(
+        _ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant
+    ) -> Bool {
+        guard let row = jobs[job]?.startNext(on: slot) else { return false }
         if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
         markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
@@ -156,6 +193,8 @@ extension Cluster {
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
-        if reservation?.job == job { reservation = nil }
+        guard reservation?.job == job else { return false }
+        dropReservation()
+        return true
     }
 }

@@ -36,7 +36,14 @@ extension Cluster {
             jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
             && limitHit(of: promise.place) == nil
-        if !holds { reservation = nil }
+        if !holds { dropReservation() }
+    }
+
+    /// What was kept free on the worker is looked at as if it had become free now.
+    mutating func dropReservation() {
+        guard let promise = reservation else { return }
+        reservation = nil
+        rooms.noteGrown(promise.slot)
     }
 
     /// Promises the job the worker where it can start first.
@@ -65,6 +72,14 @@ extension Cluster {
         let own = shapes.rows[classes.rows[place].shape].requirement.amounts
         let promised = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
         return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
+    }
+
+    func isWithinLimits(_ place: Int) -> Bool {
+        let books = accounts(of: place)
+        let shape = classes.rows[place].shape
+        return accounts.rows[books.user].allows(shapes.rows[shape].requirement.amounts)
+            && accounts.rows[books.group].allows(shapes.rows[shape].requirement.amounts)
+            && accounts.rows[books.queue].allows(shapes.rows[shape].requirement.amounts)
     }
 
     /// The limit that keeps the class's next task from running.

@@ -37,7 +37,8 @@ extension Cluster {
         let row = classes.rows[job.classSlot]
         return PriorityFactors(
             queue: policy.queueFactor(accounts[row.queue].settings.weight),
-            share: totals.factor(of: row.user, accounts, policy), age: policy.ageFactor(now.uptime - job.since),
+            share: totals.factor(of: row.user, accounts, policy),
+            age: policy.ageFactor(since: job.since, at: now.uptime),
             size: policy.sizeFactor(job.amounts), job: policy.jobFactor(job.record.priority))
     }
 

@@ -6,8 +6,8 @@ import JobModel
 extension Cluster {
     /// The accounts that a job of this class is booked on.
     func accounts(of place: Int) -> (queue: Int, group: Int, user: Int) {
-        let row = classes.rows[place]
-        return (row.queue, accounts[row.user].group ?? row.user, row.user)
+        let user = classes.rows[place].user
+        return (classes.rows[place].queue, accounts.group(of: user), user)
     }
 
     /// Books tasks that began to wait, or ceased to.
@@ -109,7 +109,7 @@ extension Cluster {
     }
 
     private mutating func limitsChanged() {
-        needsPlacement = true
+        unblockAllClasses()
         for place in classes.rows.indices where classes.rows[place].memberCount > 0 { summarise(place) }
     }
 
