@@ -18,4 +18,5 @@ package let migrations: [Migration] = [
         sql: String(decoding: PackageResources._005_pulls_and_retention_sql, as: UTF8.self)),
     Migration(name: "0006_queues", sql: String(decoding: PackageResources._006_queues_sql, as: UTF8.self)),
     Migration(name: "0007_job_shapes", sql: String(decoding: PackageResources._007_job_shapes_sql, as: UTF8.self)),
+    Migration(name: "0008_schedules", sql: String(decoding: PackageResources._008_schedules_sql, as: UTF8.self)),
 ]

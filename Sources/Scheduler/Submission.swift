@@ -81,6 +81,16 @@ package struct Submission: Sendable {
         let bytes = Array(buffer: body)
         let request = try Self.parsedRerun(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
+        return try await rerun(request, by: caller, idempotency)
+    }
+
+    /// - Parameters:
+    ///   - schedule: whose run it is.
+    ///   - previous: a job that must have ended before.
+    func rerun(
+        _ request: RerunRequest, by caller: Caller, _ idempotency: IdempotencyKey?, schedule: ScheduleName? = nil,
+        after previous: JobID? = nil
+    ) async throws -> JobDocument {
         let (id, old) = try original(of: request.source)
         guard var configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(
@@ -111,6 +121,8 @@ package struct Submission: Sendable {
                 owner: caller.identity, queue: queue, priority: request.priority)
         }
         if let keep = request.keep { record.keep = keep }
+        record.schedule = schedule
+        if let previous { record.dependencies = [Dependency(job: previous, kind: .afterAny)] }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
@@ -209,6 +221,9 @@ package struct Submission: Sendable {
         let names = try store.configuration(digest)?.names ?? []
         return (nil, record.versioned(names.first { text.hasPrefix($0.name.rawValue) } ?? names.first))
     }
+
+    /// Refuses what could not be run again.
+    func mustBeKnown(_ source: String) throws { _ = try original(of: source) }
 
     /// What has no result cannot be compared.
     private func mustHaveSucceeded(_ id: JobID, task: Int64?) throws {

@@ -27,6 +27,7 @@ import Testing
             fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil, keep: full ? .onSuccess : .always,
             dependencies: full ? [Dependency(job: JobID(rawValue: 40), kind: .afterOKEach)] : [])
         if full {
+            record.schedule = ScheduleName(unchecked: "yearly")
             record.pipeline = PipelineReference(id: JobID(rawValue: 39), name: ConfigurationName(unchecked: "p"))
         }
         if full {

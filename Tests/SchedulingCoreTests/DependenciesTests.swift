@@ -196,6 +196,24 @@ private func after(_ job: JobID, _ kind: DependencyKind) -> Dependency { Depende
         #expect(refusal(after(first, .afterFail)) == nil && refusal(after(first, .afterFailEach)) == nil)
     }
 
+    @Test("a job that waits for one that could not be loaded goes on waiting", arguments: [false, true])
+    func unreadableOther(isEach: Bool) throws {
+        var c = ClusterFixture()
+        try c.worker("w1")
+        let first = try c.submit(tasks: 2)
+        let second = try c.submit(tasks: 2, after: [after(first, isEach ? .afterAnyEach : .afterAny)])
+        var image = c.cluster.image()
+        image.jobs.removeAll { $0.id == first }
+        image.tasks = []
+        image.attempts = []
+        var restored = Cluster(policy: c.cluster.policy, restoring: image, at: c.now)
+        _ = restored.schedule(at: c.now)
+        #expect(restored.image().jobs.first?.progress.state == .waiting && restored.image().attempts.isEmpty)
+        #expect(
+            restored.image().jobs.first?.id == second
+                && Invariants.check(restored).filter { $0.hasPrefix("job 2") } == [])
+    }
+
     @Test("a held job that waits is not started by its dependency, only by its release")
     func heldAndWaiting() throws {
         var c = ClusterFixture()

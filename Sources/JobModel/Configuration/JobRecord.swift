@@ -130,6 +130,8 @@ package struct JobRecord: Hashable, Codable, Sendable {
     private var storedRules: RunRules?
     /// What it was submitted together with.
     package var pipeline: PipelineReference?
+    /// The schedule whose run it is.
+    package var schedule: ScheduleName?
     /// Nil for always, so that its key is absent.
     private var storedKeep: KeepPolicy?
     /// What it waits for. Nothing of it starts before.
@@ -178,7 +180,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case name, owner, queue, priority, configuration, configurationVersion = "configuration_version"
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
-        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies, pipeline
+        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies, pipeline, schedule
         case storedServices = "services", storedKeep = "keep", storedDependencies = "dependencies"
         case storedRules = "rules"
     }

@@ -128,6 +128,7 @@ extension JobRecord {
         ).with(configurationVersion, rerunOf: rerunOf, verifies: verifies)
         record.dependencies = dependencies
         record.pipeline = pipeline
+        record.schedule = schedule
         record.rules = rules
         return record
     }

@@ -145,6 +145,7 @@ extension JobRecord {
             grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies,
             keep: keep, dependencies: dependencies)
         record.pipeline = pipeline
+        record.schedule = schedule
         record.rules = rules
         return record
     }

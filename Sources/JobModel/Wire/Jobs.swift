@@ -81,6 +81,8 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var pipeline: PipelineReference?
     /// When its tasks may run, and what is tried again. Absent where nothing was asked.
     package var rules: RunRules?
+    /// The schedule whose run it is.
+    package var schedule: String?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
@@ -89,8 +91,9 @@ package struct JobDocument: Hashable, Codable, Sendable {
         finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64,
         services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil, keep: KeepPolicy = .always,
         dependsOn: [DependencyDocument]? = nil, pipeline: PipelineReference? = nil,
-        rules: RunRules = .none
+        rules: RunRules = .none, schedule: ScheduleName? = nil
     ) {
+        self.schedule = schedule?.rawValue
         self.rules = rules == .none ? nil : rules
         self.pipeline = pipeline
         self.dependsOn = dependsOn
@@ -122,7 +125,7 @@ package struct JobDocument: Hashable, Codable, Sendable {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
         case labels, shape, revision, services, verifies, warnings, pulls, keep, dependsOn = "depends_on", pipeline
-        case rules
+        case rules, schedule
     }
 }
 

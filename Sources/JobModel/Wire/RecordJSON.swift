@@ -38,6 +38,7 @@ extension JobRecord {
             writer.member("resources") { $0.resources(resources) }
             writer.member("retries", Int64(retries))
             if rules != .none { writer.member("rules") { $0.rules(rules) } }
+            writer.member("schedule", ifPresent: schedule?.rawValue)
             if !services.isEmpty { writer.member("services") { $0.array(services) { $0.service($1) } } }
             writer.member("shape") { $0.shape(shape) }
             writer.member("slots") { $0.map(slots) { $0.slot($1) } }

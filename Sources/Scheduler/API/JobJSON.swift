@@ -24,6 +24,7 @@ enum JobJSON {
             if let rerunOf = job.rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("revision", job.revision)
             if let rules = job.rules { writer.member("rules") { $0.rules(rules) } }
+            writer.member("schedule", ifPresent: job.schedule)
             if let services = job.services {
                 writer.member("services") { writer in
                     writer.object { writer in

@@ -87,6 +87,7 @@ package enum BookEntry: Sendable {
     /// The retention policy removed the lists behind them.
     case treesRemoved([Digest], at: Timestamp)
     case keysForgotten([SubmissionKey])
+    case schedule(ScheduleEntry)
 }
 
 /// A submission's key, and whose.

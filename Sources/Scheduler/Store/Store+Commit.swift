@@ -221,6 +221,7 @@ extension Store {
         case .archiveImported(let archive): try write(archive, db)
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
         case .logsRemoved, .treesRemoved, .keysForgotten: try writeRemovals(entry, db)
+        case .schedule(let entry): try write(entry, db)
         }
     }
 }

@@ -35,7 +35,7 @@ extension Store {
                         .execute(arguments: [digest.description])
                 }
             }
-        case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten: return
+        case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten, .schedule: return
         }
     }
 

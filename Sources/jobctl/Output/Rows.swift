@@ -40,6 +40,7 @@ extension JobDocument: Row {
                 ("parameters", Render.pairs(parameters)),
                 ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
                 ("verifies", verifies?.description),
+                ("schedule", schedule),
                 ("start after", rules?.startAfter.map { Render.time($0) }),
                 ("deadline", rules?.deadline.map { Render.time($0) }),
                 ("at a time", rules?.mostRunning?.description),

@@ -252,7 +252,7 @@ extension JobDocument {
                 ? nil
                 : record.dependencies.map {
                     DependencyDocument(job: $0.job, kind: $0.kind, open: progress.awaits.contains($0.job))
-                }, pipeline: record.pipeline, rules: record.rules)
+                }, pipeline: record.pipeline, rules: record.rules, schedule: record.schedule)
     }
 }
 
