@@ -29,7 +29,7 @@ struct ScheduleAdd: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Set up a schedule.",
         discussion: """
-            Example: jobctl schedule add nightly --cron '30 2 * * *' --rerun qc --overlap queue
+            Example: jobctl schedule add nightly --cron '30 2 * * *' --rerun qc
 
             Cron's five fields are minute, hour, day of the month, month and weekday. A
             time that a day has twice, because a clock is set back, is run once; one
