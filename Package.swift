@@ -85,8 +85,8 @@ let package = Package(
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
                 .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
                 .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
-                .embedInCode("0012_accounting.sql"),
-                .embedInCode("0009_compaction.sql"),
+                .embedInCode("0007_job_shapes.sql"), .embedInCode("0008_schedules.sql"),
+                .embedInCode("0009_compaction.sql"), .embedInCode("0010_accounting.sql"),
             ]
         ),
         library(

@@ -210,6 +210,8 @@ CREATE INDEX jobs_by_name ON jobs (name, id);
 
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 
+CREATE INDEX jobs_by_pipeline ON jobs (pipeline, id) WHERE pipeline IS NOT NULL;
+
 CREATE INDEX jobs_by_state ON jobs (state, id);
 
 CREATE INDEX jobs_to_compact ON jobs (finished_at) WHERE finished_at IS NOT NULL AND compacted_at IS NULL;
@@ -249,6 +251,21 @@ CREATE TABLE registry_manifests (
 CREATE INDEX registry_manifests_by_digest ON registry_manifests (digest);
 
 CREATE INDEX registry_manifests_by_subject ON registry_manifests (repository, subject, digest) WHERE subject IS NOT NULL;
+
+CREATE TABLE schedules (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    -- What was set up, as JSON.
+    content TEXT NOT NULL,
+    is_paused INTEGER NOT NULL CHECK (is_paused = 0 OR is_paused = 1),
+    created_at INTEGER NOT NULL,
+    -- Every run that was due by then was decided about.
+    handled_until INTEGER NOT NULL,
+    last_due INTEGER,
+    last_job INTEGER,
+    -- Why the last run that was due did not start.
+    note TEXT
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tasks (
     job INTEGER NOT NULL REFERENCES jobs (id),

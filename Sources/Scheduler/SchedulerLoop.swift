@@ -59,7 +59,16 @@ package final class SchedulerLoop: Service {
         switch try await reply(to: .submission(submission)) {
         case .submitted(let document): return document
         case .refused(let problem): throw problem
-        case .done: throw Problem(.internal, "the submission was not answered")
+        case .done, .submittedTogether: throw Problem(.internal, "the submission was not answered")
+        }
+    }
+
+    /// Accepts jobs together. All are durable when this returns.
+    package func submit(_ pipeline: AcceptedPipeline) async throws(Problem) -> [JobDocument] {
+        switch try await reply(to: .pipeline(pipeline)) {
+        case .submittedTogether(let documents): return documents
+        case .refused(let problem): throw problem
+        case .done, .submitted: throw Problem(.internal, "the submission was not answered")
         }
     }
 
@@ -71,7 +80,7 @@ package final class SchedulerLoop: Service {
 
     private func acknowledge(_ envelope: Envelope) async throws(Problem) {
         switch try await reply(to: envelope) {
-        case .done, .submitted: return
+        case .done, .submitted, .submittedTogether: return
         case .refused(let problem): throw problem
         }
     }

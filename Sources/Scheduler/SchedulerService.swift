@@ -117,6 +117,9 @@ package struct SchedulerService: Sendable {
             lists: try CompressedStore(directory: data + "/trees"),
             comparisons: try ComparisonFiles(directory: data + "/comparisons"),
             removed: { try store.treeRemoved($0) })
+        let submission = Submission(
+            store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
+            keep: options.keep, files: files, clock: clock)
         return APIServices(
             store: store, loop: loop, events: events, content: content,
             uploads: BlobUploads(content: content, patience: options.uploadPatience),
@@ -130,9 +133,9 @@ package struct SchedulerService: Sendable {
             retention: Retention(
                 store: store, loop: loop, logs: logs, trees: trees, files: files, policy: options.retention,
                 clock: clock, logger: logger),
-            submission: Submission(
-                store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                keep: options.keep, files: files),
+            schedules: Schedules(
+                store: store, loop: loop, submission: submission, tokens: tokens, clock: clock, logger: logger),
+            submission: submission,
             gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
             spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
             sessions: SessionBroker(patience: options.sessionPatience), files: files,
@@ -151,6 +154,7 @@ package struct SchedulerService: Sendable {
                 services.loop, services.uploads,
                 ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
                 ServiceOnExecutor(service: services.retention, executor: globalConcurrentExecutor),
+                ServiceOnExecutor(service: services.schedules, executor: globalConcurrentExecutor),
             ],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)

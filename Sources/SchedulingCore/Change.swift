@@ -29,6 +29,10 @@ package struct JobProgress: Hashable, Codable, Sendable {
     package var submittedAt: Timestamp
     package var startedAt: Timestamp?
     package var finishedAt: Timestamp?
+    /// The jobs that it still waits for, ascending.
+    package var awaits: [JobID] = []
+    /// Why the scheduler cancelled it, or tasks of it.
+    package var cancelReason: String?
     /// Rises with each change.
     package var revision: Int64
 

@@ -16,7 +16,10 @@ package enum Invariants {
         checkPromise(cluster, &findings)
         checkTotals(cluster, &findings)
         checkImages(cluster, &findings)
-        findings.require(cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty) {
+        findings.require(
+            cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty
+                && cluster.endedTasks.isEmpty
+        ) {
             "something of a call was left behind"
         }
         return findings.sentences
@@ -63,6 +66,7 @@ package enum Invariants {
         findings.require(started.isEmpty || progress.startedAt != nil) { "job \(id): started without a time" }
         for task in started { checkTask(task, of: job, cluster, &findings) }
         checkQueue(job, cluster, &findings)
+        checkDependencies(of: job, cluster, &findings)
         findings.require(!progress.cancelRequested || unstarted == 0 && waiting.isEmpty) {
             "job \(id): cancelled, and something waits to start"
         }
@@ -207,7 +211,8 @@ package enum Invariants {
         {
             "attempt \(id): accepted without proof"
         }
-        findings.require((job?.progress.cancelRequested == true) == (row.stopReason != nil) || row.isAccepted) {
+        let isCancelled = job?.progress.cancelRequested == true
+        findings.require(row.isAccepted || (row.stopReason == .preempted) || isCancelled == (row.stopReason != nil)) {
             "attempt \(id): its job is cancelled and it is not stopped, or the other way round"
         }
     }

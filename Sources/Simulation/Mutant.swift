@@ -97,4 +97,7 @@ package enum Mutant: String, Sendable, CaseIterable {
     case forgetsTheLog = "forgets-the-log"
     /// After a failed sync the scheduler goes on as if nothing had been.
     case goesOnAfterFailedSync = "goes-on-after-failed-sync"
+
+    /// What a job is to wait for never reaches the scheduler.
+    case ignoresDependencies = "ignores-dependencies"
 }

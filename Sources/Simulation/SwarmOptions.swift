@@ -32,6 +32,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var engineErrors: Int64 = 0
     /// In thousandths of all acts of users.
     package var commands: Int64 = 0
+    /// In thousandths of all submissions.
+    package var dependencies: Int64 = 0
 
     /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
     package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
@@ -42,7 +44,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("agent-pauses", \.agentPauses, 0), ("host-losses", \.hostLosses, 0), ("partitions", \.partitions, 0),
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
             ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("power-losses", \.powerLosses, 0),
-            ("disk-errors", \.diskErrors, 0),
+            ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0),
         ]
     }
 
@@ -68,6 +70,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
         var aside = dice
         powerLosses = some(&aside, 1_000)
         diskErrors = some(&aside, 20)
+        dependencies = some(&aside, 700)
     }
 
     package var description: String {

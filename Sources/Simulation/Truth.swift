@@ -4,14 +4,24 @@ import JobModel
 import SchedulingCore
 
 struct Truth {
-    private var jobs: [JobID: JobProgress] = [:]
-    private var tasks: [TaskID: TaskRow] = [:]
-    private var attempts: [AttemptID: AttemptRow] = [:]
+    private(set) var jobs: [JobID: JobProgress] = [:]
+    private(set) var tasks: [TaskID: TaskRow] = [:]
+    private(set) var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
     /// What was submitted, by the job's name.
     private var submitted: [String: JobRecord] = [:]
     private var retries: [JobID: Int] = [:]
     private var failures: [TaskID: Int] = [:]
+    /// What jobs wait for, as their users said it, by name.
+    var demands: [String: [Dependency]] = [:]
+    /// What their users asked, by name.
+    var rules: [String: RunRules] = [:]
+    private(set) var names: [JobID: String] = [:]
+    /// As the scheduler's clock has it.
+    var wall = Timestamp(millisecondsSinceEpoch: 0)
+    private(set) var dependencies: [JobID: [Dependency]] = [:]
+    /// Situations since somebody looked.
+    var seen: [Situation] = []
     /// How containers ended, as it truly was.
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
@@ -61,6 +71,8 @@ struct Truth {
                 }
                 retries[id] = wanted.retries
                 jobs[id] = progress
+                dependencies[id] = demands[record.name]
+                names[id] = record.name
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress): try take(id, progress)
             case .task(let row): try take(row)
@@ -83,6 +95,7 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
+        if progress.state == .cancelled, progress.cancelReason != nil { try cancelledByDependency(id) }
         note(
             "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
         )
@@ -123,6 +136,8 @@ struct Truth {
             guard failures[row.id.task, default: 0] <= retries[row.id.job] ?? 0 else {
                 throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
             }
+            if row.id.number == 1 { try startsInTurn(row.id.task) }
+            try startsByTheRules(row.id)
             newestAttempt[row.id.task] = row.id.number
         }
         if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program {

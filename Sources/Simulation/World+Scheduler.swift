@@ -47,7 +47,10 @@ extension World {
         if isTakenBack { try copyDatabase(to: "\(folder)/before") }
         guard let result = try commits(batch, &stepper) else { return }
         self.stepper = stepper
+        truth.wall = instant.wall
         try truth.take(result.changes)
+        for situation in truth.seen { tally.saw(situation) }
+        truth.seen = []
         try check(stepper)
         if isTakenBack {
             deliver(result, to: batch)
@@ -106,6 +109,8 @@ extension World {
         case (.submission(let index), .submitted(let document)):
             if !isLost() { acknowledge(index, document.id) }
             submissions[index].wasAnswered = true
+        case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
+            unlink(index)
         case (.cancel(let job), .done):
             if !isLost() {
                 if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }

@@ -50,8 +50,10 @@ extension World {
 
     mutating func userSubmits(_ index: Int) {
         guard submissions[index].acknowledged == nil else { return }
+        if !submissions[index].wasSent { link(index) }
         var accepted = submissions[index].accepted
         if mutant == .retriesWithoutKey, submissions[index].wasSent { accepted.idempotency = nil }
+        if mutant == .ignoresDependencies { accepted.record.dependencies = [] }
         if !isLost(), stepper != nil {
             submissions[index].wasSent = true
             post(.submission(accepted), from: .submission(index))
@@ -67,6 +69,9 @@ extension World {
         guard dice.chance(perMille: options.commands) else { return }
         let worker = dice.pick(agents).worker.name
         let known = submissions.compactMap(\.acknowledged)
+        if !known.isEmpty, linkDice.chance(perMille: options.dependencies / 3) {
+            post(.event(.requeueRequested(linkDice.pick(known), task: nil)), from: .nobody)
+        }
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)

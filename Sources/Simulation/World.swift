@@ -108,6 +108,8 @@ struct World {
     var dice: Dice
     /// For the disk alone.
     var diskDice: Dice
+    /// For what jobs wait for.
+    var linkDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -136,6 +138,7 @@ struct World {
         self.trace = trace
         dice = Dice(seed: seed)
         diskDice = Dice(seed: ~seed)
+        linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)

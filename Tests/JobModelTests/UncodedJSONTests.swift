@@ -7,7 +7,7 @@ import Testing
 
     private func record(shape: TaskShape, full: Bool) -> JobRecord {
         let slot = SlotName(unchecked: "input")
-        return JobRecord(
+        var record = JobRecord(
             name: strange, owner: Identity(name: UserName(unchecked: "ada"), uid: 1001, gid: 1002),
             queue: .standard, priority: -7, configuration: Digest(of: "configuration"),
             configurationVersion: full
@@ -24,7 +24,20 @@ import Testing
             labels: full ? ["z": "1", "a": strange] : [:],
             constraints: full ? [Constraint(label: "stack", comparison: .notEqual, value: "r")] : [],
             retries: 3, timeLimit: full ? TimeSpan(milliseconds: 1250) : nil, grace: .seconds(10),
-            fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil, keep: full ? .onSuccess : .always)
+            fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil, keep: full ? .onSuccess : .always,
+            dependencies: full ? [Dependency(job: JobID(rawValue: 40), kind: .afterOKEach)] : [])
+        if full {
+            record.schedule = ScheduleName(unchecked: "yearly")
+            record.pipeline = PipelineReference(id: JobID(rawValue: 39), name: ConfigurationName(unchecked: "p"))
+        }
+        if full {
+            record.rules.startAfter = Timestamp(millisecondsSinceEpoch: 1_764_000_000_250)
+            record.rules.deadline = Timestamp(millisecondsSinceEpoch: 1_764_000_900_000)
+            record.rules.mostRunning = 50
+            record.rules.retryOn = [75, 137]
+            record.rules.retryNotOn = [2]
+        }
+        return record
     }
 
     @Test("a job's record is written as Codable writes it")

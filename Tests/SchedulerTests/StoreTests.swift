@@ -272,6 +272,7 @@ struct StoreTests {
             switch reply {
             case .submitted(let job): "job \(job.id)"
             case .refused(let problem): "\(problem.status)"
+            case .submittedTogether(let jobs): "jobs \(jobs.map(\.id))"
             case .done: "done"
             }
         }

@@ -92,16 +92,38 @@ struct RandomWalk {
     private mutating func submit() throws {
         let constraint = Constraint(label: "stack", comparison: dice.chance(50) ? .equal : .notEqual, value: "r")
         let modes: [SlotMode] = [.ro, .rw, .out]
-        let job = try c.submit(
-            cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
-            gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
-            tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
-            retries: dice.below(3),
-            constraints: dice.chance(20) ? [constraint] : [], slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
-            image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
-            imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
-            timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil)
-        jobs.append(job)
+        let tasks = dice.chance(50) ? Int64(1 + dice.below(9)) : nil
+        let dependencies = dependencies(tasks)
+        do {
+            jobs.append(
+                try c.submit(
+                    cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
+                    gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
+                    tasks: tasks, priority: dice.below(3) - 1,
+                    retries: dice.below(3),
+                    constraints: dice.chance(20) ? [constraint] : [],
+                    slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
+                    image: dice.chance(80) ? "busybox" : "other",
+                    services: dice.chance(20) ? ["other", "busybox"] : [],
+                    imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
+                    timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil, after: dependencies))
+        } catch let refusal as Refusal {
+            // Only what could never start is refused, and what waits for another user's job.
+            guard case .dependency(let dependency, let fault) = refusal else { throw refusal }
+            let theirs = c.rows.records[dependency.job]?.owner.name
+            guard
+                fault == .noTaskMet || fault == .neverMet(c.state(dependency.job))
+                    || theirs.map({ fault == .belongsTo($0) }) == true
+            else { throw refusal }
+        }
+    }
+
+    private mutating func dependencies(_ tasks: Int64?) -> [Dependency] {
+        guard !jobs.isEmpty, dice.chance(30) else { return [] }
+        let job = dice.pick(jobs)
+        let kind = dice.pick(DependencyKind.allCases)
+        guard !kind.isEach || c.rows.records[job]?.shape.count == tasks ?? 1 else { return [] }
+        return [Dependency(job: job, kind: kind)]
     }
 
     /// A limit on what runs of somebody; lifted again as often as not.

@@ -36,6 +36,12 @@ package struct JobSpec: Hashable, Sendable {
     package var services: [Service]
     /// Nil: as the scheduler says for its queue.
     package var keep: KeepPolicy?
+    package var dependencies: [Dependency]
+    package var startAfter: Moment?
+    package var deadline: Moment?
+    package var mostRunning: Int64?
+    package var retryOn: [Int]?
+    package var retryNotOn: [Int]?
 }
 
 /// What a spec may hold. One place, so that the documentation and the parser agree.
@@ -56,6 +62,8 @@ package enum SpecLimits {
     package static let priority = 1_000
     package static let gpus = 1_024
     package static let services = 8
+    package static let dependencies = 1_000
+    package static let pipelineJobs = 1_000
     package static let healthRetries = 10_000
     package static let shortestHealthSpan = TimeSpan(milliseconds: 100)
     package static let smallestMemory = ByteCount(bytes: 6 << 20)

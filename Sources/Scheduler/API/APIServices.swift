@@ -21,6 +21,7 @@ package struct APIServices: Sendable {
     let care: ArchiveCare
     let puller: ImagePuller
     let retention: Retention
+    let schedules: Schedules
     let submission: Submission
     let gateway: SyncGateway
     let spool: Spool

@@ -8,6 +8,7 @@ enum JobJSON {
             writer.strings("bindings", job.bindings)
             if let sums = job.compaction { writer.member("compaction") { write(sums, &$0) } }
             writer.member("configuration") { write(job.configuration, &$0) }
+            if let dependsOn = job.dependsOn { writer.member("depends_on") { $0.array(dependsOn) { write($1, &$0) } } }
             writer.member("finished_at", ifPresent: job.finishedAt?.description)
             writer.member("id", job.id.rawValue)
             writer.member("image") { write(job.image, &$0) }
@@ -16,12 +17,15 @@ enum JobJSON {
             writer.member("name", job.name)
             writer.member("owner", job.owner)
             writer.strings("parameters", job.parameters)
+            if let pipeline = job.pipeline { writer.member("pipeline") { $0.pipeline(pipeline) } }
             writer.member("priority", Int64(job.priority))
             if let pulls = job.pulls { writer.member("pulls") { $0.array(pulls) { write($1, &$0) } } }
             writer.member("queue", job.queue)
             writer.member("reason", ifPresent: job.reason)
             if let rerunOf = job.rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("revision", job.revision)
+            if let rules = job.rules { writer.member("rules") { $0.rules(rules) } }
+            writer.member("schedule", ifPresent: job.schedule)
             if let services = job.services {
                 writer.member("services") { writer in
                     writer.object { writer in
@@ -40,6 +44,14 @@ enum JobJSON {
             if let warnings = job.warnings { writer.member("warnings") { $0.array(warnings) { $0.string($1) } } }
         }
         return writer.bytes
+    }
+
+    private static func write(_ dependency: DependencyDocument, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("job", dependency.job.rawValue)
+            writer.member("kind", dependency.kind.description)
+            writer.member("open") { $0.bool(dependency.open) }
+        }
     }
 
     private static func write(_ image: ImageReferenceAndDigest, _ writer: inout JSONWriter) {

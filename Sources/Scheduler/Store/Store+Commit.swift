@@ -106,14 +106,15 @@ extension Store {
                     tasks_failed,
                     tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at,
                         finished_at,
-                    revision, id, name, owner, configuration, record, keep)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    revision, awaits, cancel_reason, id, name, owner, configuration, record, keep, pipeline)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(
             arguments: StatementArguments(
                 progressColumns(progress) + [
                     id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description,
                     Column.json(record), record.keep == .always ? nil : record.keep.rawValue,
+                    record.pipeline?.id.rawValue,
                 ]))
     }
 
@@ -124,7 +125,8 @@ extension Store {
                     tasks_succeeded = ?,
                     tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?,
                         image_is_stored = ?,
-                    submitted_at = ?, started_at = ?, finished_at = ?, revision = ?
+                    submitted_at = ?, started_at = ?, finished_at = ?, revision = ?, awaits = ?,
+                    cancel_reason = ?
                 WHERE id = ?
                 """
         ).execute(arguments: StatementArguments(progressColumns(progress) + [id.rawValue]))
@@ -138,7 +140,7 @@ extension Store {
             Column.ranges(progress.unstarted),
             progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column,
             progress.startedAt?.column,
-            progress.finishedAt?.column, progress.revision,
+            progress.finishedAt?.column, progress.revision, Column.jobs(progress.awaits), progress.cancelReason,
         ]
     }
 
@@ -173,6 +175,7 @@ extension Store {
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
         case .logsRemoved, .treesRemoved, .keysForgotten: try writeRemovals(entry, db)
         case .tasksCompacted(let step): try write(step, db)
+        case .schedule(let entry): try write(entry, db)
         }
     }
 }

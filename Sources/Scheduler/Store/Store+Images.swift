@@ -36,7 +36,7 @@ extension Store {
                 }
             }
         case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten,
-            .tasksCompacted:
+            .tasksCompacted, .schedule:
             return
         }
     }

@@ -88,13 +88,16 @@ extension Store {
     }
 
     static func progress(_ row: Row) throws -> JobProgress {
-        JobProgress(
+        var progress = JobProgress(
             state: try Column.known(JobState.self, row["state"]), reason: row["reason"], counts: counts(row),
             unstarted: try Column.ranges(row["unstarted"] as String), isHeld: row["is_held"],
             cancelRequested: row["cancel_requested"],
             imageIsStored: row["image_is_stored"], submittedAt: Timestamp(column: row["submitted_at"]),
             startedAt: (row["started_at"] as Int64?).map(Timestamp.init(column:)),
             finishedAt: (row["finished_at"] as Int64?).map(Timestamp.init(column:)), revision: row["revision"])
+        progress.awaits = try Column.jobs(row["awaits"] as String)
+        progress.cancelReason = row["cancel_reason"]
+        return progress
     }
 
     static func counts(_ row: Row) -> TaskCounts {

@@ -114,7 +114,8 @@ extension Cluster {
     }
 
     /// Refuses a submission to a queue that does not exist, or beyond a limit on what waits.
-    func admit(_ record: JobRecord) throws(Refusal) {
+    /// - Parameter others: those that are about to be accepted with it.
+    func admit(_ record: JobRecord, beside others: ArraySlice<NewJob>) throws(Refusal) {
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
             throw .unknownQueue(record.queue)
@@ -124,9 +125,13 @@ extension Cluster {
         for place in [accounts.place(of: queue), group, user].compactMap({ $0 }) {
             let account = accounts[place]
             guard let most = account.settings.limits.pending else { continue }
-            guard account.pending <= most, record.shape.count <= most - account.pending else {
+            let pending = others.reduce(account.pending) { sum, other in
+                let isCounted = account.id.kind != .queue || other.record.queue == record.queue
+                return sum + (isCounted ? other.record.shape.count : 0)
+            }
+            guard pending <= most, record.shape.count <= most - pending else {
                 throw .tooManyPending(
-                    account.id, pending: account.pending, submitted: record.shape.count, limit: most)
+                    account.id, pending: pending, submitted: record.shape.count, limit: most)
             }
         }
     }

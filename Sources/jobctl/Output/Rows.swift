@@ -40,6 +40,12 @@ extension JobDocument: Row {
                 ("parameters", Render.pairs(parameters)),
                 ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
                 ("verifies", verifies?.description),
+                ("schedule", schedule),
+                ("start after", rules?.startAfter.map { Render.time($0) }),
+                ("deadline", rules?.deadline.map { Render.time($0) }),
+                ("at a time", rules?.mostRunning?.description),
+                ("pipeline", pipeline.map { "\($0.id)" + ($0.name.map { " (\($0))" } ?? "") }),
+                ("depends on", dependsOn.map { $0.map(\.text).joined(separator: ", ") }),
                 (
                     "tasks",
                     "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
@@ -59,6 +65,11 @@ extension CompactionDocument {
         return
             "on \(compactedAt.day) the attempts of \(tasks) tasks: \(ends); \(seconds), at most \(maxMemory)"
     }
+}
+
+extension DependencyDocument {
+    /// `after_ok 41`, and `(open)` while it is waited for.
+    var text: String { "\(kind) \(job)" + (open ? " (open)" : "") }
 }
 
 extension ImagePullDocument: Row {

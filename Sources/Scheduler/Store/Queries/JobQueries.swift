@@ -11,8 +11,13 @@ package struct JobQuery: Sendable {
     package var state: JobState?
     package var owner: String?
     package var name: String?
+    package var pipeline: JobID?
 
-    package init(limit: Int, cursor: String? = nil, state: JobState? = nil, owner: String? = nil, name: String? = nil) {
+    package init(
+        limit: Int, cursor: String? = nil, state: JobState? = nil, owner: String? = nil, name: String? = nil,
+        pipeline: JobID? = nil
+    ) {
+        self.pipeline = pipeline
         self.limit = limit
         self.cursor = cursor
         self.state = state
@@ -116,6 +121,7 @@ extension Store {
         require("state = ?", query.state?.rawValue)
         require("owner = ?", query.owner)
         require("name = ?", query.name)
+        require("pipeline = ?", query.pipeline?.rawValue)
         arguments.append(query.limit + 1)
         let sql =
             "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
@@ -245,7 +251,12 @@ extension JobDocument {
                     record.services.map {
                         ($0.name.rawValue, ImageReferenceAndDigest(reference: $0.reference, digest: $0.image.digest))
                     }, uniquingKeysWith: { first, _ in first }),
-            verifies: record.verifies, keep: record.keep)
+            verifies: record.verifies, keep: record.keep,
+            dependsOn: record.dependencies.isEmpty
+                ? nil
+                : record.dependencies.map {
+                    DependencyDocument(job: $0.job, kind: $0.kind, open: progress.awaits.contains($0.job))
+                }, pipeline: record.pipeline, rules: record.rules, schedule: record.schedule)
     }
 }
 

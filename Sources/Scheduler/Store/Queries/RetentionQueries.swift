@@ -97,7 +97,7 @@ extension Store {
             let statement = try db.cachedStatement(sql: "DELETE FROM idempotency_keys WHERE user = ? AND key = ?")
             for key in keys { try statement.execute(arguments: [key.user.rawValue, key.key]) }
         case .userSaved, .userRemoved, .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten,
-            .archiveImported, .tasksCompacted:
+            .archiveImported, .tasksCompacted, .schedule:
             return
         }
     }
