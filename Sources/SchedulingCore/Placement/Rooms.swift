@@ -1,6 +1,6 @@
 // What every worker has free, in one flat book that is ordered for the question of placement: which is the fullest
-// worker that still has this much room? Open workers stand by free cpus in blocks, and a block knows the most that any of
-// it has free: asking costs a look at each block and into those that might have the answer, not all workers.
+// worker that still has this much room? Open workers stand by free cpus in blocks, and a block knows the most that any
+// of it has free: asking costs a look at each block and into those that might have the answer, not all workers.
 // Invariant: agrees with `Worker.room` and `Worker.takesWork` between two calls.
 //
 // Filling the fullest worker first leaves whole workers free for large tasks. Ties go to the first by name.
