@@ -77,7 +77,7 @@ private struct BusyCluster {
 
     private mutating func finish(_ count: Int) {
         let worker = dice.below(live.count)
-        for _ in 0..<min(count, live[worker].count) {
+        for _ in 0..<count where !live[worker].isEmpty {
             let attempt = live[worker].remove(at: dice.below(live[worker].count))
             let report = AttemptReport(
                 attempt: attempt, sequence: 1, state: .succeeded, reason: .exitCode, exitCode: 0)
