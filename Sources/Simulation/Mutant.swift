@@ -18,8 +18,8 @@ package enum Mutant: String, Sendable, CaseIterable {
 
     // MARK: of the core, in what it hears
 
-    /// A report of an attempt that was given up counts for the one that took its place: no fencing.
-    case takesStaleReports = "takes-stale-reports"
+    /// A report counts for the newest attempt of its worker, whichever it names.
+    case mixesUpReports = "mixes-up-reports"
     /// Reports are acknowledged and not looked at.
     case ignoresReports = "ignores-reports"
     /// What a worker says that it has is taken for nothing.
@@ -43,19 +43,17 @@ package enum Mutant: String, Sendable, CaseIterable {
     case leasesByWallClock = "leases-by-wall-clock"
     /// The scheduler gives a worker up before the worker's own deadline.
     case givesUpEarly = "gives-up-early"
-    /// The scheduler never gives a worker up.
-    case neverGivesUp = "never-gives-up"
 
     // MARK: of the core, in what it says
 
     /// A start is ordered from two workers.
     case startsTwice = "starts-twice"
+    /// Orders to start never leave.
     case dropsStarts = "drops-starts"
-    case dropsStops = "drops-stops"
     case dropsPublications = "drops-publications"
     case dropsForgets = "drops-forgets"
-    /// A worker may publish whatever it runs, also what was given up.
-    case publishesZombies = "publishes-zombies"
+    /// A worker may publish what it was ordered to start, whether or not it has ended.
+    case publishesTooEarly = "publishes-too-early"
     /// Orders of an earlier answer are given again.
     case repeatsOldStarts = "repeats-old-starts"
     /// Two workers get each other's answers.

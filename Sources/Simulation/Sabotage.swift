@@ -17,7 +17,6 @@ struct Sabotage {
         case .givesUpEarly:
             policy.lease = .seconds(10)
             policy.leaseMargin = .zero
-        case .neverGivesUp: policy.lease = .minutes(60 * 24 * 365)
         default: break
         }
         return policy
@@ -34,12 +33,10 @@ struct Sabotage {
 
     // MARK: what the core is told
 
-    /// - Parameter newest: the newest attempt of a task.
-    func heard(_ envelope: Envelope, newest: (TaskID) -> AttemptID?) -> Envelope {
+    func heard(_ envelope: Envelope) -> Envelope {
         switch envelope {
         case .submission(let submission): .submission(heard(submission))
-        case .event(.workerSynced(let name, let request)):
-            .event(.workerSynced(name, heard(request, newest)))
+        case .event(.workerSynced(let name, let request)): .event(.workerSynced(name, heard(request)))
         case .event(.cancelRequested) where mutant == .dropsCancels: .event(.timeAdvanced)
         default: envelope
         }
@@ -62,13 +59,13 @@ struct Sabotage {
         return submission
     }
 
-    private func heard(_ request: SyncRequest, _ newest: (TaskID) -> AttemptID?) -> SyncRequest {
+    private func heard(_ request: SyncRequest) -> SyncRequest {
         var request = request
         switch mutant {
-        case .takesStaleReports:
+        case .mixesUpReports:
+            guard let newest = request.live.last else { break }
             for index in request.reports.indices {
-                request.reports[index].attempt =
-                    newest(request.reports[index].attempt.task) ?? request.reports[index].attempt
+                request.reports[index].attempt = newest
                 request.reports[index].sequence += 1_000
             }
         case .ignoresReports: request.reports = []
@@ -154,10 +151,11 @@ struct Sabotage {
         var orders = orders
         switch mutant {
         case .dropsStarts: orders.start = []
-        case .dropsStops: orders.stop = []
         case .dropsPublications: orders.publish = []
         case .dropsForgets: orders.forget = []
-        case .publishesZombies: orders.publish += orders.stop.map(\.attempt)
+        case .publishesTooEarly:
+            orders.publish += oldStarts[name]?.start.map(\.attempt) ?? []
+            oldStarts[name] = orders
         case .repeatsOldStarts:
             let old = oldStarts[name]
             if !orders.start.isEmpty { oldStarts[name] = orders }

@@ -43,10 +43,6 @@ struct Truth {
         return state.isTerminal && state != .cancelled
     }
 
-    func newestAttempt(of task: TaskID) -> AttemptID? {
-        newestAttempt[task].map { AttemptID(task: task, number: $0) }
-    }
-
     mutating func submits(_ record: JobRecord) { submitted[record.name] = record }
 
     /// How the attempt before this one ended.

@@ -24,7 +24,7 @@ extension World {
     /// Steps. Nil if the disk failed and the scheduler's life has ended with that.
     mutating func commits(_ batch: [Mail], _ stepper: inout Stepper) throws -> StepResult? {
         let (store, sabotage, number) = (stepper.store, sabotage, steps)
-        let envelopes = batch.map { mail in sabotage.heard(mail.envelope) { truth.newestAttempt(of: $0) } }
+        let envelopes = batch.map { sabotage.heard($0.envelope) }
         let isSplit = mutant == .commitsInHalves && !isHealing && steps % 40 == 0
         let before = armDisk() || isSplit ? stepper.cluster.image() : ClusterImage()
         var changes: [Change] = []

@@ -1,5 +1,5 @@
-// Seeded histories: the real stepper on a real SQLite file in a world that goes wrong. Proof that the checkers see faults
-// stands in MutantTests.swift.
+// Seeded histories: the real stepper on a real SQLite file in a world that goes wrong. Proof that the checkers see
+// faults stands in MutantTests.swift.
 import Foundation
 import Simulation
 import Testing
