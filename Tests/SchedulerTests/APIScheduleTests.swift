@@ -1,4 +1,4 @@
-// Schedules over HTTP, and their runs: each time once, also across a crash; what overlaps, what was missed, whose it is.
+// Schedules over HTTP, and their runs: each time once, also across a crash; overlaps, missed times, whose it is.
 import Foundation
 import HTTPTypes
 import JobModel

@@ -1,5 +1,5 @@
 // Goal: a job starts when, and only when, what it waits for has ended as it wishes; what can never start is cancelled
-// and says why. Method: short histories in ClusterFixture, which checks all books, and memory against rows, at each step.
+// and says why. Method: short histories in ClusterFixture, which checks all books, and memory against rows, each time.
 import JobModel
 import SchedulingCore
 import TestSupport

@@ -1,6 +1,6 @@
-// Proof of how a program in a daemon's container ended. A daemon that crashes together with all below it may record, when
-// it is back, exit code 0 for an end that it never saw (dockerd 20.10 was seen to). So process 1 of a program's container
-// is an init of ours (jc_witness_enter) that says success with another code, and 0 proves nothing.
+// Proof of how a program in a daemon's container ended. A daemon that crashes together with all below it may record,
+// when it is back, exit code 0 for an end that it never saw (dockerd 20.10 was seen to). So process 1 of a program's
+// container is an init of ours (jc_witness_enter) that says success with another code, and 0 proves nothing.
 import CLinux
 import JobModel
 
