@@ -94,6 +94,11 @@ extension Cluster {
             setKind(of: slot)
         }
         workerChanged(slot)
+        // It may have less than what was promised there.
+        if isNew, reservation?.slot == slot {
+            dropReservation()
+            needsPlacement = true
+        }
         return isNew
     }
 

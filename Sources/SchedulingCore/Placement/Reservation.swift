@@ -71,7 +71,7 @@ extension Cluster {
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
         let own = shapes.rows[classes.rows[place].shape].requirement.amounts
         let promised = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
-        return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
+        return (own + promised).fit(in: workers[slot].room(at: start))
     }
 
     func isWithinLimits(_ place: Int) -> Bool {
