@@ -139,7 +139,7 @@ extension Cluster {
         rooms.fullest(with: shapes.rows[shape].requirement.amounts) { couldRun(shape, on: $0) } != nil
     }
 
-    /// Returns whether the job had been promised a start.
+    /// Returns whether a promise was kept, or taken by one that goes before it.
     private mutating func start(
         _ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant
     ) -> Bool {
@@ -158,7 +158,9 @@ extension Cluster {
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
-        guard reservation?.job == job else { return false }
+        guard let promise = reservation, promise.job == job || promise.place == place && promise.slot == slot else {
+            return false
+        }
         dropReservation()
         return true
     }

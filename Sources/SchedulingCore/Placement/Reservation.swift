@@ -2,9 +2,10 @@
 // limits of what runs. Other tasks may use the room meanwhile if they end before that time, or fit beside the promised
 // task; so backfill never delays it, and a large job never starves behind small ones.
 //
-// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A run without a time limit
-// counts as without end: then the start is not known; after some patience nothing else is placed on that worker until
-// it is free.
+// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that goes
+// before it takes what was promised: the two have one turn, and neither would get it while the other waits for it. A
+// run without a time limit counts as without end: then the start is not known; after some patience nothing else is
+// placed on that worker until it is free.
 import JobModel
 
 struct Reservation: Hashable, Sendable {
@@ -15,6 +16,9 @@ struct Reservation: Hashable, Sendable {
     let start: Int64?
     /// Uptime at which the promise was made.
     let madeAt: Int64
+
+    /// Whether the job's start is the promised one, if it starts on the promised worker.
+    func isTaken(by job: JobID, of place: Int) -> Bool { self.job == job || self.place == place }
 }
 
 /// When an attempt is expected to give its room back.
@@ -35,7 +39,7 @@ extension Cluster {
         let holds =
             jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
-            && limitHit(of: promise.place) == nil
+            && isWithinLimits(promise.place)
         if !holds { dropReservation() }
     }
 
@@ -66,7 +70,7 @@ extension Cluster {
 
     /// Whether a task of this class may be placed on the worker without delaying the promised start there.
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
-        guard let promise = reservation, promise.slot == slot, promise.job != job else { return true }
+        guard let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place) else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
         let own = shapes.rows[classes.rows[place].shape].requirement.amounts
