@@ -43,7 +43,10 @@ import Testing
     @Test("a job's record is written as Codable writes it")
     func record() throws {
         let axes = [TaskShape.Axis(name: "year", values: ["2012", strange])]
-        for shape in [TaskShape.single, .array(first: 0, last: 999_999), .matrix(axes)] {
+        let part = try Matrix(axes: axes, exclude: [["year": "2012"]], include: [["year": "2013"], ["year": "b\"c"]])
+        for shape in [
+            TaskShape.single, .array(first: 0, last: 999_999), .matrix(try Matrix(axes: axes)), .matrix(part),
+        ] {
             for full in [false, true] {
                 let record = record(shape: shape, full: full)
                 #expect(

@@ -53,6 +53,21 @@ extension Resources {
     }
 }
 
+extension Matrix {
+    fileprivate var asSpec: JSONValue {
+        func rows(_ rows: [[String: String]]) -> JSONValue {
+            .array(
+                rows.map { row in
+                    .object(axes.compactMap { axis in row[axis.name].map { (axis.name, .string($0)) } })
+                })
+        }
+        var members = axes.filter { !$0.values.isEmpty }.map { ($0.name, Configuration.words($0.values)) }
+        if !exclude.isEmpty { members.append(("exclude", rows(exclude))) }
+        if !include.isEmpty { members.append(("include", rows(include))) }
+        return .object(members)
+    }
+}
+
 extension TaskService {
     fileprivate var asSpec: JSONValue {
         var members: [(key: String, value: JSONValue)] = [
@@ -95,8 +110,7 @@ extension JobRecord {
         switch shape {
         case .single: break
         case .array(let first, let last): members.append(("array", .string("\(first)-\(last)")))
-        case .matrix(let axes):
-            members.append(("matrix", .object(axes.map { ($0.name, Configuration.words($0.values)) })))
+        case .matrix(let matrix): members.append(("matrix", matrix.asSpec))
         }
         var spec = try readBack(configuration.asSpec(members))
         spec.name = ConfigurationName(rawValue: name)

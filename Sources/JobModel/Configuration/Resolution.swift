@@ -154,7 +154,7 @@ extension JobRecord {
 extension TaskShape {
     /// The names of a matrix's axes; empty for the other shapes.
     package var axisNames: [String] {
-        if case .matrix(let axes) = self { axes.map(\.name) } else { [] }
+        if case .matrix(let matrix) = self { matrix.axes.map(\.name) } else { [] }
     }
 }
 
@@ -193,7 +193,9 @@ private func checkedBinding(
     let template: Template
     do { template = try Template(text) } catch { throw refusal(error.message) }
     var axes: [String: [String]] = [:]
-    if case .matrix(let all) = shape { for axis in all { axes[axis.name] = axis.values } }
+    if case .matrix(let matrix) = shape {
+        for axis in matrix.axes { axes[axis.name] = matrix.values(of: axis) }
+    }
     let names = template.variables.compactMap { if case .parameter(let name) = $0 { name } else { nil } }
     let plain = Dictionary(names.map { ($0, "1") }, uniquingKeysWith: { first, _ in first })
     for name in names {

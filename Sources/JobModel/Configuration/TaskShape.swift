@@ -6,8 +6,8 @@ package enum TaskShape: Hashable, Sendable {
     case single
     /// `array: first-last`, both included.
     case array(first: Int64, last: Int64)
-    /// Every combination, the last axis fastest, with indices from 1. Axes in the order of the document.
-    case matrix([Axis])
+    /// The combinations of a matrix, the last axis fastest, with indices from 1.
+    case matrix(Matrix)
 
     package struct Axis: Hashable, Codable, Sendable {
         package let name: String
@@ -26,7 +26,7 @@ package enum TaskShape: Hashable, Sendable {
         switch self {
         case .single: 1...1
         case .array(let first, let last): first...last
-        case .matrix(let axes): 1...max(1, axes.reduce(1) { $0 * Int64($1.values.count) })
+        case .matrix(let matrix): 1...matrix.count
         }
     }
 
@@ -35,20 +35,13 @@ package enum TaskShape: Hashable, Sendable {
     /// The matrix's values for the task with `index`; empty for the other shapes.
     /// - Precondition: `index` lies in ``indices``.
     package func matrixValues(at index: Int64) -> [(name: String, value: String)] {
-        guard case .matrix(let axes) = self else { return [] }
-        var rest = index - 1
-        var values: [(name: String, value: String)] = []
-        for axis in axes.reversed() {
-            let size = Int64(axis.values.count)
-            values.append((axis.name, axis.values[Int(rest % size)]))
-            rest /= size
-        }
-        return values.reversed()
+        guard case .matrix(let matrix) = self else { return [] }
+        return matrix.values(at: index)
     }
 }
 
 extension TaskShape: Codable {
-    private enum CodingKeys: String, CodingKey { case array, matrix }
+    private enum CodingKeys: String, CodingKey { case array }
     private struct Range: Codable { let first: Int64, last: Int64 }
 
     package init(from decoder: any Decoder) throws {
@@ -61,29 +54,20 @@ extension TaskShape: Codable {
                     debugDescription: "an array needs 0 <= first <= last and at most \(Self.largestCount) tasks")
             }
             self = .array(first: range.first, last: range.last)
-        } else if let axes = try container.decodeIfPresent([Axis].self, forKey: .matrix) {
-            var product: Int64 = 1
-            for axis in axes {
-                let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(axis.values.count))
-                guard !overflowed, (1...Self.largestCount).contains(next) else {
-                    throw DecodingError.dataCorruptedError(
-                        forKey: .matrix, in: container,
-                        debugDescription: "a matrix needs 1 to \(Self.largestCount) combinations")
-                }
-                product = next
-            }
-            self = .matrix(axes)
+        } else if let matrix = try Matrix.decoded(from: decoder) {
+            self = .matrix(matrix)
         } else {
             self = .single
         }
     }
 
     package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
         switch self {
-        case .single: break
-        case .array(let first, let last): try container.encode(Range(first: first, last: last), forKey: .array)
-        case .matrix(let axes): try container.encode(axes, forKey: .matrix)
+        case .single: _ = encoder.container(keyedBy: CodingKeys.self)
+        case .array(let first, let last):
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(Range(first: first, last: last), forKey: .array)
+        case .matrix(let matrix): try matrix.encode(to: encoder)
         }
     }
 }

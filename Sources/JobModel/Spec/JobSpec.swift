@@ -58,6 +58,7 @@ package enum SpecLimits {
     package static let textBytes = 32 << 10
     package static let matrixAxes = 20
     package static let matrixValues = 10_000
+    package static let matrixExclusions = 1_000
     package static let retries = 100
     package static let priority = 1_000
     package static let gpus = 1_024

@@ -195,33 +195,6 @@ enum SpecFields {
         return amount
     }
 
-    static func matrix(_ field: SpecReader) throws(SpecError) -> TaskShape {
-        var axes: [TaskShape.Axis] = []
-        var product: Int64 = 1
-        let members = try field.members()
-        guard !members.isEmpty, members.count <= SpecLimits.matrixAxes else {
-            throw field.refusal("must have 1 to \(SpecLimits.matrixAxes) axes")
-        }
-        for member in members {
-            guard Template.isParameterName(member.key) else {
-                throw member.reader.refusal(
-                    "\(quoted(member.key)) is not a parameter name: use 1 to 63 letters, digits, '_' or '-'")
-            }
-            var values: [String] = []
-            for element in try member.reader.elements(atMost: SpecLimits.matrixValues) {
-                values.append(try element.scalarText())
-            }
-            guard !values.isEmpty else { throw member.reader.refusal("must have at least one value") }
-            let (next, overflowed) = product.multipliedReportingOverflow(by: Int64(values.count))
-            guard !overflowed, next <= TaskShape.largestCount else {
-                throw field.refusal("has more than \(TaskShape.largestCount) combinations")
-            }
-            product = next
-            axes.append(TaskShape.Axis(name: member.key, values: values))
-        }
-        return .matrix(axes)
-    }
-
     /// `1-100`, `0-9`, or a number N for `1-N`; `1-100%50` for at most 50 at a time.
     static func array(_ field: SpecReader) throws(SpecError) -> (TaskShape, Int64?) {
         let written: String

@@ -62,7 +62,7 @@ package enum SpecParser {
             guard span <= .minutes(60) else { throw field.refusal("must be at most 60m") }
             draft.grace = span
         },
-        "matrix": { (draft, field) throws(SpecError) in draft.matrix = try SpecFields.matrix(field) },
+        "matrix": { (draft, field) throws(SpecError) in draft.matrix = try MatrixFields.matrix(field) },
         "array": { (draft, field) throws(SpecError) in (draft.array, draft.arrayRunning) = try SpecFields.array(field)
         },
         "max_running": { (draft, field) throws(SpecError) in
@@ -143,8 +143,8 @@ package enum SpecParser {
                 throw refusal("max_running", "is given with '%' in 'array' as well: keep one of them")
             }
             let shape = matrix ?? array ?? .single
-            if case .matrix(let axes) = shape, let axis = axes.first(where: { parameters[$0.name] != nil }) {
-                throw refusal("parameters.\(axis.name)", "is a matrix axis as well: keep one of them")
+            if let axis = shape.axisNames.first(where: { parameters[$0] != nil }) {
+                throw refusal("parameters.\(axis)", "is a matrix axis as well: keep one of them")
             }
             let mountedPaths = volumes.map(\.slot.path)
             for path in files.keys.sorted()

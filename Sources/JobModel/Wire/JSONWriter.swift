@@ -44,10 +44,12 @@ package struct JSONWriter {
     }
 
     package mutating func strings(_ key: StaticString, _ map: [String: String]) {
-        member(key) { writer in
-            writer.object { writer in
-                for name in map.keys.sorted() { writer.member(named: name) { $0.string(map[name] ?? "") } }
-            }
+        member(key) { $0.strings(map) }
+    }
+
+    package mutating func strings(_ map: [String: String]) {
+        object { writer in
+            for name in map.keys.sorted() { writer.member(named: name) { $0.string(map[name] ?? "") } }
         }
     }
 

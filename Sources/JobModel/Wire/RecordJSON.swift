@@ -72,9 +72,11 @@ extension JSONWriter {
                         writer.member("last", last)
                     }
                 }
-            case .matrix(let axes):
+            case .matrix(let matrix):
+                if !matrix.exclude.isEmpty { writer.rows("exclude", matrix.exclude) }
+                if !matrix.include.isEmpty { writer.rows("include", matrix.include) }
                 writer.member("matrix") { writer in
-                    writer.array(axes) { writer, axis in
+                    writer.array(matrix.axes) { writer, axis in
                         writer.object { writer in
                             writer.member("name", axis.name)
                             writer.member("values") { $0.array(axis.values) { $0.string($1) } }
@@ -83,6 +85,10 @@ extension JSONWriter {
                 }
             }
         }
+    }
+
+    private mutating func rows(_ key: StaticString, _ rows: [[String: String]]) {
+        member(key) { $0.array(rows) { $0.strings($1) } }
     }
 
     /// An object with a member for each slot, in order of their names.
