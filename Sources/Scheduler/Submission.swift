@@ -122,7 +122,8 @@ package struct Submission: Sendable {
         }
         if let keep = request.keep { record.keep = keep }
         record.schedule = schedule
-        if let previous { record.dependencies = [Dependency(job: previous, kind: .afterAny)] }
+        record.dependencies = request.dependencies
+        if let previous { record.dependencies.append(Dependency(job: previous, kind: .afterAny)) }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)

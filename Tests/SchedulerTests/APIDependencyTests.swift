@@ -1,6 +1,7 @@
 // Dependencies over HTTP: what a job waits for is accepted, shown, kept over a restart, and refused with the field at
 // fault.
 import Foundation
+import HTTPTypes
 import JobModel
 import Scheduler
 import TestSupport
@@ -53,6 +54,38 @@ import Testing
             #expect(fourth.dependsOn == [DependencyDocument(job: JobID("1")!, kind: .afterFail, open: false)])
             let never = try await api.call(.post, "/v1/jobs", json: #"{"spec": \#(spec(#""after_ok": 1"#))}"#)
             #expect(try never.problem().field == "depends_on.after_ok")
+        }
+    }
+
+    @Test("a rerun waits for what it names, not for what the old job waited for, and the same key gives it again")
+    func reruns() async throws {
+        try await APIUnderTest.with { api in
+            _ = try await api.submit(pinnedSpec)
+            _ = try await api.submit(spec(#""after_ok": 1"#))
+            let body = #"{"source": "2", "depends_on": {"after_any": [1]}}"#
+            let key: HTTPFields = [.init("Idempotency-Key")!: "k"]
+            let first = try await api.call(.post, "/v1/reruns", json: body, headers: key)
+            let rerun = try first.decoded(JobDocument.self)
+            #expect(rerun.rerunOf == JobID("2"))
+            #expect(rerun.dependsOn == [DependencyDocument(job: JobID("1")!, kind: .afterAny, open: true)])
+            let again = try await api.call(.post, "/v1/reruns", json: body, headers: key)
+            #expect(try again.decoded(JobDocument.self).id == rerun.id)
+            let other = #"{"source": "2", "depends_on": {"after_ok": [1]}}"#
+            let used = try await api.call(.post, "/v1/reruns", json: other, headers: key)
+            #expect(used.status == 409)
+            let plain = try await api.call(.post, "/v1/reruns", json: #"{"source": "2"}"#)
+            #expect(try plain.decoded(JobDocument.self).dependsOn == nil)
+            for (text, field, said) in [
+                (#""depends_on": {"after_ok": 9}"#, "depends_on.after_ok", "there is no job 9"),
+                (#""depends_on": {"after_ok": "a"}"#, "$.depends_on", "'a'"),
+                (#""depends_on": {"after": 1}"#, "$.depends_on.after", "after_ok"),
+                (#""depends_on": {"after_ok": 1}, "command": ["a"]"#, "$.depends_on", "shell"),
+            ] {
+                let answer = try await api.call(.post, "/v1/reruns", json: #"{"source": "2", \#(text)}"#)
+                let problem = try answer.problem()
+                #expect(problem.field == field && problem.detail.contains(said), "\(answer.text)")
+            }
+            #expect(try await api.call(.get, "/v1/jobs").decoded(JobList.self).jobs.count == 4)
         }
     }
 

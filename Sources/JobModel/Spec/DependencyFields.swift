@@ -25,6 +25,18 @@ enum DependencyFields {
         return dependencies
     }
 
+    /// Where there is no file whose jobs could be named: ids by the kinds.
+    static func jobs(_ field: SpecReader) throws(SpecError) -> [String: [JobID]] {
+        var jobs: [String: [JobID]] = [:]
+        for dependency in try dependencies(field) {
+            guard case .job(let id) = dependency.target else {
+                throw field.refusal("\(quoted(dependency.memberName?.rawValue ?? "")) is not the number of a job")
+            }
+            jobs[dependency.kind.rawValue, default: []].append(id)
+        }
+        return jobs
+    }
+
     /// One alone needs no list.
     private static func elements(_ field: SpecReader) throws(SpecError) -> [SpecReader] {
         if case .scalar = field.node.value { return [field] }

@@ -290,12 +290,15 @@ package struct RerunRequest: Hashable, Codable, Sendable {
     /// Makes it a verification (``JobRecord/verification(of:owner:queue:priority:task:)``): the same on the same data,
     /// compared with what the job came to.
     package var verify: Bool?
+    /// What the run waits for, by kind, for example `after_ok`. Absent: nothing.
+    package var dependsOn: [String: [JobID]]?
 
     package init(
         source: String, bindings: [String: String] = [:], parameters: [String: String] = [:], queue: String? = nil,
         priority: Int? = nil, hold: Bool = false, command: [String]? = nil, task: Int64? = nil, verify: Bool? = nil,
-        keep: KeepPolicy? = nil
+        keep: KeepPolicy? = nil, dependsOn: [String: [JobID]]? = nil
     ) {
+        self.dependsOn = dependsOn
         self.keep = keep
         self.source = source
         self.bindings = bindings
@@ -306,5 +309,16 @@ package struct RerunRequest: Hashable, Codable, Sendable {
         self.command = command
         self.task = task
         self.verify = verify
+    }
+
+    /// In the order of the kinds.
+    package var dependencies: [Dependency] {
+        DependencyKind.allCases.flatMap { kind in
+            (dependsOn?[kind.rawValue] ?? []).map { Dependency(job: $0, kind: kind) }
+        }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case source, bindings, parameters, queue, priority, hold, keep, command, task, verify, dependsOn = "depends_on"
     }
 }

@@ -23,16 +23,22 @@ extension RerunRequest {
                 hold = try Self.flag(reader)
             case "verify": verify = try Self.flag(reader)
             case "command": command = try Self.command(reader)
+            case "depends_on": dependsOn = try DependencyFields.jobs(reader)
             case "task": task = Int64(try reader.integer(in: 0...Int.max))
             default:
                 throw reader.refusal(
-                    "is not a known key: use source, bindings, parameters, queue, priority, hold, keep, command, task and verify"
+                    "is not a known key: use source, bindings, parameters, queue, priority, hold, keep, depends_on, command, task and verify"
                 )
             }
         }
         guard task == nil || command != nil || verify == true else {
             throw SpecError(
                 location: root.node.location, path: "$.task", message: "is allowed only with a command or with verify")
+        }
+        guard dependsOn == nil || command == nil else {
+            throw SpecError(
+                location: root.node.location, path: "$.depends_on",
+                message: "is not allowed with a command: a shell waits for nobody")
         }
         if verify == true { try checkVerification(root) }
         guard !source.isEmpty else {

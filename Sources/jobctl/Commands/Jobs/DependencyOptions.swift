@@ -36,6 +36,15 @@ struct DependencyOptions: ParsableArguments {
         }
     }
 
+    /// By kind, each job once; nil where there are none.
+    var jobs: [String: [JobID]]? {
+        var jobs: [String: [JobID]] = [:]
+        for (kind, texts) in given where !texts.isEmpty {
+            jobs[kind.rawValue] = texts.flatMap { $0.split(separator: ",") }.compactMap { JobID($0) }
+        }
+        return jobs.isEmpty ? nil : jobs
+    }
+
     /// The spec with these jobs added to those that it names itself.
     func added(to spec: JSONValue) -> JSONValue {
         guard case .object(var members) = spec, given.contains(where: { !$0.texts.isEmpty }) else { return spec }
