@@ -93,7 +93,7 @@ import Testing
         arguments: [
             ("{a: [1], exclude: [{a: 1}]}", "$.matrix excludes every combination"),
             ("{a: [1, 2], exclude: [{a: 3}]}", "$.matrix.exclude[0] matches nothing: the axis 'a' has no value '3'"),
-            ("{a: [1, 2], exclude: [{a: 1}, {b: 3}]}", "$.matrix.exclude[1] names no axis"),
+            ("{a: [1, 2], exclude: [{a: 1}, {b: 3}]}", "$.matrix.exclude[1] names 'b', which is no axis of the matrix"),
             ("{a: [1, 2], exclude: [{a: 1, b: 3}]}", "$.matrix.exclude[0] names 'b', which is no axis of the matrix"),
             (
                 "{a: [1, 2], include: [{a: 3}, {a: 2}]}",

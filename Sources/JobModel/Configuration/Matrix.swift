@@ -162,11 +162,11 @@ private struct Places {
         -> [ClosedRange<Int64>]
     {
         let place = Matrix.Mistake.Place.exclude(number)
-        guard let last = axes.lastIndex(where: { row[$0.name] != nil }) else {
-            throw .init(place: place, message: "names no axis")
-        }
         for name in row.keys.sorted() where !axes.contains(where: { $0.name == name }) {
             throw .init(place: place, message: "names \(quoted(name)), which is no axis of the matrix")
+        }
+        guard let last = axes.lastIndex(where: { row[$0.name] != nil }) else {
+            throw .init(place: place, message: "names no axis")
         }
         var starts: [Int64] = [0]
         for number in 0...last {

@@ -3,7 +3,8 @@
 enum MatrixFields {
     static func matrix(_ field: SpecReader) throws(SpecError) -> TaskShape {
         var axes: [TaskShape.Axis] = []
-        var (exclude, include): ([Row], [Row]) = ([], [])
+        var exclude: [Row] = []
+        var include: [Row] = []
         for member in try field.members() {
             switch member.key {
             case "exclude": exclude = try rows(member.reader, atMost: SpecLimits.matrixExclusions)
@@ -19,13 +20,20 @@ enum MatrixFields {
             throw field.refusal("must have 1 to \(SpecLimits.matrixAxes) axes")
         }
         do {
-            return .matrix(try Matrix(axes: axes, exclude: exclude.map(\.byName), include: include.map(\.byName)))
+            let matrix = try Matrix(axes: axes, exclude: exclude.map(\.byName), include: include.map(\.byName))
+            return .matrix(matrix)
         } catch {
-            switch error.place {
-            case .all: throw field.refusal(error.message)
-            case .exclude(let number): throw exclude[number].field.refusal(error.message)
-            case .include(let number): throw include[number].field.refusal(error.message)
-            }
+            throw place(of: error, field, exclude, include).refusal(error.message)
+        }
+    }
+
+    private static func place(
+        of mistake: Matrix.Mistake, _ field: SpecReader, _ exclude: [Row], _ include: [Row]
+    ) -> SpecReader {
+        switch mistake.place {
+        case .all: field
+        case .exclude(let number): exclude[number].field
+        case .include(let number): include[number].field
         }
     }
 
