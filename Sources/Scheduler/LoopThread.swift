@@ -137,6 +137,10 @@ struct LoopThread: Sendable {
                         "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
                         "reason": "\(row.reason?.rawValue ?? "-")",
                     ])
+            case .record(let id, let record):
+                logger.notice(
+                    record.rules.open == true ? "array extended" : "array closed",
+                    metadata: ["job": "\(id)", "tasks": "\(record.shape.count)"])
             case .job, .attempt, .task: break
             case .worker(let row):
                 logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])

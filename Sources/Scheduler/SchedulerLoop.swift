@@ -72,6 +72,11 @@ package final class SchedulerLoop: Service {
         }
     }
 
+    /// Lets an open array grow; durable when this returns.
+    package func extend(_ growth: AcceptedExtension) async throws(Problem) {
+        try await acknowledge(.extension(growth))
+    }
+
     /// Applies an event; its changes are durable when this returns.
     package func send(_ event: Event) async throws(Problem) { try await acknowledge(.event(event)) }
 
@@ -222,7 +227,7 @@ final class Watchers: Sendable {
                 switch change {
                 case .jobAdded(let id, _, let progress), .job(let id, let progress):
                     for stream in state.streams[id, default: [:]].values { stream.yield(progress.revision) }
-                case .task, .attempt, .worker, .account, .accountRemoved, .usage, .ended: break
+                case .record, .task, .attempt, .worker, .account, .accountRemoved, .usage, .ended: break
                 }
             }
         }

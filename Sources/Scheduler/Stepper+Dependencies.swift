@@ -41,6 +41,11 @@ extension Problem {
                 "job \(job) has the tasks \(theirs.lowerBound) to \(theirs.upperBound) and this one \(own.lowerBound) to "
                     + "\(own.upperBound): task by task only jobs with the same tasks can wait for one another",
                 field: field)
+        case .mayGrow:
+            self.init(
+                .refused,
+                "task by task no open array can be waited for, nor wait itself: its tasks are not known yet; close it first",
+                field: field)
         case .neverMet(let state):
             let end = state == .cancelled ? "was cancelled" : "has \(state)"
             self.init(

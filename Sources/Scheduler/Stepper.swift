@@ -11,6 +11,7 @@ package enum Envelope: Sendable {
     case submission(AcceptedSubmission)
     case pipeline(AcceptedPipeline)
     case entry(BookEntry)
+    case `extension`(AcceptedExtension)
 }
 
 /// What became of one envelope, once it is durable.
@@ -130,6 +131,7 @@ package struct Stepper {
             return .done
         case .submission(let submission): return try submit(submission, &draft, at: now)
         case .pipeline(let pipeline): return try submit(pipeline, &draft, at: now)
+        case .extension(let growth): return try extend(growth, &draft, at: now)
         }
     }
 
@@ -296,6 +298,7 @@ extension Problem {
             let what = task.map { "the task \(id).\($0) does not run" } ?? "nothing of job \(id) runs"
             self.init(.conflict, "\(what): only what runs can begin anew", field: task == nil ? "job" : "task")
         case .dependency(let dependency, let fault): self.init(dependency, fault)
+        case .cannotGrow(let id, let fault): self.init(id, fault)
         case .unknownAccount(let account):
             self.init(.notFound, "the \(account) was not set up", field: "name")
         case .accountIsUsed(let account, let why):

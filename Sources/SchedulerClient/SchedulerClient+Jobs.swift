@@ -84,6 +84,15 @@ extension SchedulerClient {
     package func cancel(_ id: JobID) async throws(Problem) -> JobDocument {
         try await call(.POST, "/v1/jobs/\(id)/cancel")
     }
+    /// Durable when it returns; the same key and request are done once.
+    package func extend(_ id: JobID, by request: ExtendRequest, idempotencyKey: String) async throws(Problem)
+        -> JobDocument
+    {
+        try await postOnce("/v1/jobs/\(id)/extend", try json(request), key: idempotencyKey)
+    }
+    package func close(_ id: JobID) async throws(Problem) -> JobDocument {
+        try await call(.POST, "/v1/jobs/\(id)/close")
+    }
     /// - Parameter task: nil for all that run.
     package func requeue(_ id: JobID, task: Int64?) async throws(Problem) -> JobDocument {
         try await call(.POST, "/v1/jobs/\(id)/requeue", query: [("task", task.map { String($0) })])

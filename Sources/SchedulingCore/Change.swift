@@ -4,6 +4,8 @@ import JobModel
 package enum Change: Hashable, Sendable {
     case jobAdded(JobID, JobRecord, JobProgress)
     case job(JobID, JobProgress)
+    /// An open array grew or was closed; its row follows.
+    case record(JobID, JobRecord)
     case task(TaskRow)
     case attempt(AttemptRow)
     case worker(WorkerRow)

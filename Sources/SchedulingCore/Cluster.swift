@@ -58,6 +58,8 @@ package struct Cluster: Sendable {
             case .imageFailed(let digest, let message): imageFailed(digest, message)
             case .cancelRequested(let job): try cancel(job, at: now)
             case .requeueRequested(let job, let task): try requeue(job, task: task, at: now)
+            case .extendRequested(let job, let growth): try extend(job, by: growth)
+            case .closeRequested(let job): try close(job)
             case .holdRequested(let job): try hold(job, at: now)
             case .releaseRequested(let job): try release(job)
             case .workerSynced(let name, let request): try sync(name, request, at: now)

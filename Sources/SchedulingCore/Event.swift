@@ -14,6 +14,10 @@ package enum Event: Hashable, Codable, Sendable {
     case cancelRequested(JobID)
     /// Running tasks begin anew; without a task, all of the job.
     case requeueRequested(JobID, task: Int64?)
+    /// An open array gets more tasks.
+    case extendRequested(JobID, ExtendRequest.Growth)
+    /// An open array gets no more tasks, and ends when those that it has have ended.
+    case closeRequested(JobID)
     case holdRequested(JobID)
     case releaseRequested(JobID)
     /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
@@ -55,6 +59,7 @@ package enum Refusal: Error, Hashable, Sendable {
     case tooManyPending(AccountID, pending: Int64, submitted: Int64, limit: Int64)
     /// Nothing that could be taken back: of the job, or of the task.
     case nothingRuns(JobID, task: Int64?)
+    case cannotGrow(JobID, GrowthFault)
     /// A job that cannot be waited for.
     case dependency(Dependency, DependencyFault)
     case unknownAccount(AccountID)

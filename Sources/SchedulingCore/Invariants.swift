@@ -52,7 +52,7 @@ package enum Invariants {
         findings.require(counts.running == Int64(started.count - waiting.count)) {
             "job \(id): running tasks are not in its books"
         }
-        findings.require(counts.finished < counts.total && !progress.state.isTerminal) {
+        findings.require((counts.finished < counts.total || job.staysOpen) && !progress.state.isTerminal) {
             "job \(id): it is finished and still here"
         }
         findings.require(rangesAreInOrder(progress.unstarted, within: job.record.shape.indices)) {

@@ -6,7 +6,8 @@ import JobModel
 
 struct Job: Sendable {
     let id: JobID
-    let record: JobRecord
+    /// Fixed, but for the array and `rules.open` of an open array.
+    var record: JobRecord
     /// What each of its attempts takes of a worker.
     let amounts: Amounts
     /// Whether it has `out` slots: a success must then be accepted before it is published.
@@ -97,7 +98,7 @@ struct Job: Sendable {
     /// The state and the sentence that follow from everything else. `shortfall`: why no worker could ever take a task.
     func condition(shortfall: String?) -> (state: JobState, reason: String?) {
         let counts = progress.counts
-        if counts.finished == counts.total {
+        if counts.finished == counts.total, !staysOpen {
             if counts.failed > 0 { return (.failed, failureSentence) }
             return counts.cancelled > 0 ? (.cancelled, progress.cancelReason) : (.succeeded, nil)
         }
@@ -107,7 +108,7 @@ struct Job: Sendable {
         if counts.running > 0 { return (.running, nil) }
         if waitsForOthers, progress.startedAt == nil { return (.waiting, dependencySentence) }
         if isEarly { return (.waiting, earlySentence) }
-        if progress.startedAt != nil { return (.running, shortfall) }
+        if progress.startedAt != nil { return (.running, openSentence ?? shortfall) }
         return shortfall == nil ? (.pending, nil) : (.waiting, shortfall)
     }
 

@@ -15,6 +15,8 @@ package enum Mutant: String, Sendable, CaseIterable {
     case falseSuccess = "false-success"
     /// A repeated submission is sent without its key.
     case retriesWithoutKey = "retries-without-key"
+    /// A repeated extension of an array is sent without its key.
+    case extendsWithoutKey = "extends-without-key"
 
     // MARK: of the core, in what it hears
 
@@ -65,6 +67,8 @@ package enum Mutant: String, Sendable, CaseIterable {
 
     /// Replies and orders leave before the commit, and a crash takes the commit away.
     case answersBeforeCommit = "answers-before-commit"
+    /// That an array grew or was closed is answered and not written.
+    case dropsRecords = "drops-records"
     /// A batch in seven is answered and not written.
     case skipsCommits = "skips-commits"
     /// A commit is two transactions, and a crash comes between them.

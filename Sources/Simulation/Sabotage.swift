@@ -95,7 +95,8 @@ struct Sabotage {
 
     private func written(_ change: Change) -> Change? {
         switch (mutant, change) {
-        case (.dropsJobRows, .job), (.dropsTaskRows, .task), (.dropsWorkerRows, .worker), (.dropsUsageRows, .usage):
+        case (.dropsJobRows, .job), (.dropsTaskRows, .task), (.dropsWorkerRows, .worker), (.dropsUsageRows, .usage),
+            (.dropsRecords, .record):
             return nil
         case (.dropsAttemptRows, .attempt(let row)) where row.state.isTerminal: return nil
         case (.dropsHolds, .job(let id, var progress)):

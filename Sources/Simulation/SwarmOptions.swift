@@ -34,6 +34,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var commands: Int64 = 0
     /// In thousandths of all submissions.
     package var dependencies: Int64 = 0
+    /// In thousandths of all submissions of arrays, and of all acts of users.
+    package var openArrays: Int64 = 0
 
     /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
     package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
@@ -45,6 +47,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
             ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("power-losses", \.powerLosses, 0),
             ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0),
+            ("open-arrays", \.openArrays, 0),
         ]
     }
 
@@ -71,6 +74,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
         powerLosses = some(&aside, 1_000)
         diskErrors = some(&aside, 20)
         dependencies = some(&aside, 700)
+        openArrays = some(&aside, 700)
     }
 
     package var description: String {

@@ -42,6 +42,8 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case dependencyMetByTask = "a task starts after the same task of another job, which goes on"
     case dependencyHopeless = "a job is cancelled because what it waits for ended otherwise"
     case runsAsManyAsItMay = "a job runs as many tasks at a time as it may"
+    case arrayExtended = "an open array gets more tasks"
+    case grownArrayEnded = "an array that grew is closed and ends"
     case dependencyRefused = "a job that could never start is refused"
 }
 

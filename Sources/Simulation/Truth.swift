@@ -21,6 +21,9 @@ struct Truth {
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
     var cancelled: Set<JobID> = []
+    /// Open arrays that were closed, and how many tasks those have that changed.
+    var closed: Set<JobID> = []
+    var grown: [JobID: Int64] = [:]
     /// Found where nothing can be thrown.
     var complaint: String?
     private(set) var hash = Digest(of: "")
@@ -67,6 +70,7 @@ struct Truth {
             case .job(let id, let progress):
                 try take(id, progress)
                 if progress.state == .cancelled, progress.cancelReason != nil { hopeless.append(id) }
+            case .record(let id, let record): try take(id, record)
             case .task(let row): try take(row)
             case .attempt(let row): try take(row)
             case .worker(let row): note("worker \(row.name) \(row.isDraining)")
@@ -85,7 +89,8 @@ struct Truth {
         guard !old.state.isTerminal else { throw Violation("job \(id) changes after it ended as \(old.state)") }
         guard progress.revision > old.revision else { throw Violation("the revision of job \(id) does not rise") }
         let counts = progress.counts
-        guard counts.total == old.counts.total, counts.pending + counts.running + counts.finished == counts.total else {
+        if progress.state.isTerminal { try endsByTheRules(id, cancelRequested: progress.cancelRequested) }
+        guard counts.total == count(of: id), counts.pending + counts.running + counts.finished == counts.total else {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
@@ -157,5 +162,5 @@ struct Truth {
         }
     }
 
-    private mutating func note(_ line: String) { hash = Digest(of: hash.hex + line) }
+    mutating func note(_ line: String) { hash = Digest(of: hash.hex + line) }
 }

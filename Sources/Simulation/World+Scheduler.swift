@@ -111,6 +111,9 @@ extension World {
             submissions[index].wasAnswered = true
         case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
             unlink(index)
+        case (.extension(let index), .done): extensionAnswered(index, isDone: true)
+        case (.extension(let index), .refused(let problem)) where problem.kind != .diskFull:
+            extensionAnswered(index, isDone: false)
         case (.cancel(let job), .done):
             if !isLost() {
                 if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }

@@ -51,6 +51,7 @@ extension World {
         guard submissions[index].acknowledged == nil else { return }
         if !submissions[index].wasSent {
             link(index)
+            leaveOpen(index)
             truth.submits(submissions[index].accepted.record)
         }
         var accepted = submissions[index].accepted
@@ -68,6 +69,7 @@ extension World {
     mutating func userActs() {
         guard !isHealing else { return undo() }
         plan(.userActs, in: dice.roll(1_000...10_000))
+        changeOpenArrays()
         guard dice.chance(perMille: options.commands) else { return }
         let worker = dice.pick(agents).worker.name
         let known = submissions.compactMap(\.acknowledged)
@@ -90,6 +92,7 @@ extension World {
         plan(.userActs, in: 5_000)
         guard stepper != nil else { return }
         for image in Self.images { post(.event(.imageStored(image)), from: .nobody) }
+        closeArrays()
         for agent in agents { post(.event(.resumeRequested(agent.worker.name)), from: .nobody) }
         for job in submissions.compactMap(\.acknowledged) { post(.event(.releaseRequested(job)), from: .nobody) }
     }

@@ -24,6 +24,7 @@ enum Happening {
     case fault
     case userSubmits(Int)
     case userActs
+    case userExtends(Int)
     case imageArrives(Digest)
 
     /// The agent without which it cannot happen: while that stands still, it waits.
@@ -43,6 +44,7 @@ struct Mail {
     enum Sender {
         case submission(Int)
         case cancel(JobID)
+        case `extension`(Int)
         case call(Int, incarnation: String, sequence: Int64, isEcho: Bool)
         case nobody
     }
@@ -110,6 +112,8 @@ struct World {
     var diskDice: Dice
     /// For what jobs wait for.
     var linkDice: Dice
+    /// For open arrays.
+    var openDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -130,6 +134,7 @@ struct World {
 
     var agents: [Agent] = []
     var submissions: [Submission] = []
+    var growths: [Growth] = []
     private var agenda: [(time: Int64, order: Int, what: Happening)] = []
     private var order = 0
 
@@ -139,6 +144,7 @@ struct World {
         dice = Dice(seed: seed)
         diskDice = Dice(seed: ~seed)
         linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
+        openDice = Dice(seed: seed ^ 0x6f70_656e_6172_7279)
         options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)
@@ -237,6 +243,7 @@ struct World {
         case .fault: fault()
         case .userSubmits(let index): userSubmits(index)
         case .userActs: userActs()
+        case .userExtends(let index): userExtends(index)
         case .imageArrives(let digest): post(.event(.imageStored(digest)), from: .nobody)
         }
     }
@@ -278,7 +285,9 @@ struct World {
     // MARK: the end
 
     private func everythingHasEnded() throws -> Bool {
-        guard let stepper, submissions.allSatisfy({ $0.acknowledged != nil }) else { return false }
+        guard let stepper, submissions.allSatisfy({ $0.acknowledged != nil }),
+            growths.allSatisfy({ $0.isDone != nil })
+        else { return false }
         return stepper.cluster.image().jobs.isEmpty && agents.allSatisfy { $0.isUp && $0.worker.attempts.isEmpty }
     }
 
@@ -312,6 +321,7 @@ struct World {
             guard job.state.value?.isTerminal == true, job.tasks.finished == job.tasks.total else {
                 throw Violation("job \(job.id) is \(job.state) at the end: \(job.tasks)")
             }
+            try checkGrowth(of: job, from: submission.accepted.record.shape)
             counts.tasks.total += job.tasks.total
             counts.tasks.succeeded += job.tasks.succeeded
             counts.tasks.failed += job.tasks.failed

@@ -15,7 +15,8 @@ import Testing
         .neverSyncs: "power-losses=1000,scheduler-crashes=20",
         .syncsTheLogLater: "power-losses=1000,scheduler-crashes=20", .goesOnAfterFailedSync: "disk-errors=50",
         .ignoresReports: "workers=1,jobs=1", .dropsStarts: "workers=1,jobs=1", .dropsForgets: "workers=1,jobs=1",
-        .dropsPublications: "workers=1,jobs=2",
+        .dropsPublications: "workers=1,jobs=2", .extendsWithoutKey: "open-arrays=1000,loss=150",
+        .dropsRecords: "open-arrays=1000",
     ]
     private static let tries: UInt64 = 30
 

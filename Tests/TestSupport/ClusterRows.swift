@@ -30,6 +30,17 @@ package struct ClusterRows: Sendable {
             try require(!old.state.isTerminal, "job \(id) changes after it ended as \(old.state)")
             try require(progress.revision > old.revision, "the revision of job \(id) does not rise")
             jobs[id] = progress
+        case .record(let id, let record):
+            guard let old = records[id] else {
+                throw IllegalChange(description: "record of job \(id) before it is added")
+            }
+            try require(jobs[id]?.state.isTerminal == false, "the record of job \(id) changes after it ended")
+            try require(old.rules.open == true, "the record of job \(id) changes, which is not open")
+            try require(
+                record.shape.indices.lowerBound == old.shape.indices.lowerBound
+                    && record.shape.count >= old.shape.count,
+                "the array of job \(id) loses tasks")
+            records[id] = record
         case .task(let row):
             try require(jobs[row.id.job] != nil, "task \(row.id) has no job")
             try require(tasks[row.id]?.state.isTerminal != true, "task \(row.id) changes after it ended")

@@ -13,16 +13,20 @@ package struct RunRules: Hashable, Codable, Sendable {
     package var retryOn: [Int]?
     /// These exit codes never are.
     package var retryNotOn: [Int]?
+    /// The job's array may grow, and the job does not end while this is true. False: it was closed.
+    package var open: Bool?
 
     package init() {}
 
     package static let none = RunRules()
 
-    /// Those that hold for another run as well: times of the calendar do not.
+    /// Those that hold for another run as well. Times of the calendar do not, and a run of an array that was open has
+    /// the tasks that there are and no others.
     package var forRerun: RunRules {
         var rules = self
         rules.startAfter = nil
         rules.deadline = nil
+        rules.open = nil
         return rules
     }
 
@@ -36,7 +40,7 @@ package struct RunRules: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case startAfter = "start_after", deadline, mostRunning = "max_running", retryOn = "retry_on"
-        case retryNotOn = "retry_not_on"
+        case retryNotOn = "retry_not_on", open
     }
 }
 
@@ -77,6 +81,7 @@ extension JobSpec {
         rules.mostRunning = mostRunning
         rules.retryOn = retryOn
         rules.retryNotOn = retryNotOn
+        if open { rules.open = true }
         guard let end = rules.deadline else { return rules }
         let begin = max(now, rules.startAfter ?? now)
         guard end > begin else {

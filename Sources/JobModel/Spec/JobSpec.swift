@@ -42,6 +42,8 @@ package struct JobSpec: Hashable, Sendable {
     package var mostRunning: Int64?
     package var retryOn: [Int]?
     package var retryNotOn: [Int]?
+    /// Its array may grow.
+    package var open: Bool
 }
 
 /// What a spec may hold. One place, so that the documentation and the parser agree.

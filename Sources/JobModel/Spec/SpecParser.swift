@@ -65,6 +65,7 @@ package enum SpecParser {
         "matrix": { (draft, field) throws(SpecError) in draft.matrix = try MatrixFields.matrix(field) },
         "array": { (draft, field) throws(SpecError) in (draft.array, draft.arrayRunning) = try SpecFields.array(field)
         },
+        "open": { (draft, field) throws(SpecError) in draft.open = try field.flag() },
         "max_running": { (draft, field) throws(SpecError) in
             draft.mostRunning = Int64(try field.integer(in: 1...Int(TaskShape.largestCount)))
         },
@@ -112,6 +113,7 @@ package enum SpecParser {
         var constraints: [Constraint] = []
         var retries = RuleFields.Retries()
         var arrayRunning: Int64?
+        var open = false
         var mostRunning: Int64?
         var startAfter: JobSpec.Moment?
         var deadline: JobSpec.Moment?
@@ -142,6 +144,7 @@ package enum SpecParser {
             if mostRunning != nil, arrayRunning != nil {
                 throw refusal("max_running", "is given with '%' in 'array' as well: keep one of them")
             }
+            if open, array == nil { throw refusal("open", "needs 'array': only an array can grow") }
             let shape = matrix ?? array ?? .single
             if let axis = shape.axisNames.first(where: { parameters[$0] != nil }) {
                 throw refusal("parameters.\(axis)", "is a matrix axis as well: keep one of them")
@@ -165,7 +168,8 @@ package enum SpecParser {
                 constraints: constraints, retries: retries.most, queue: queue, priority: priority, network: network,
                 fingerprint: fingerprint, services: services, keep: keep,
                 dependencies: dependencies, startAfter: startAfter, deadline: deadline,
-                mostRunning: mostRunning ?? arrayRunning, retryOn: retries.on, retryNotOn: retries.notOn)
+                mostRunning: mostRunning ?? arrayRunning, retryOn: retries.on, retryNotOn: retries.notOn,
+                open: open)
         }
     }
 }

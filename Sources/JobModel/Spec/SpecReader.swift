@@ -55,6 +55,13 @@ struct SpecReader {
         return value
     }
 
+    func flag() throws(SpecError) -> Bool {
+        guard case .scalar(let text, .bool) = node.value else {
+            throw refusal("must be true or false, not \(node.noun)")
+        }
+        return text == "true"
+    }
+
     func number() throws(SpecError) -> Double {
         guard case .scalar(let text, .number) = node.value, let value = Double(text) else {
             throw refusal("must be a number, not \(node.noun)")

@@ -119,6 +119,7 @@ extension JSONWriter {
         object { writer in
             writer.member("deadline", ifPresent: rules.deadline?.description)
             if let most = rules.mostRunning { writer.member("max_running", most) }
+            if let open = rules.open { writer.member("open") { $0.bool(open) } }
             if let codes = rules.retryNotOn {
                 writer.member("retry_not_on") { $0.array(codes) { $0.number(Int64($1)) } }
             }

@@ -19,9 +19,8 @@ extension RerunRequest {
             case "queue": queue = try reader.name(QueueName.self).rawValue
             case "priority": priority = try reader.integer(in: -SpecLimits.priority...SpecLimits.priority)
             case "keep": keep = try reader.choice(KeepPolicy.self)
-            case "hold":
-                hold = try Self.flag(reader)
-            case "verify": verify = try Self.flag(reader)
+            case "hold": hold = try reader.flag()
+            case "verify": verify = try reader.flag()
             case "command": command = try Self.command(reader)
             case "depends_on": dependsOn = try DependencyFields.jobs(reader)
             case "task": task = Int64(try reader.integer(in: 0...Int.max))
@@ -57,13 +56,6 @@ extension RerunRequest {
                 location: root.node.location, path: "$.\(name)",
                 message: "is not allowed with verify, which runs the same on the same data: leave it out")
         }
-    }
-
-    private static func flag(_ reader: SpecReader) throws(SpecError) -> Bool {
-        guard case .scalar(let text, .bool) = reader.node.value else {
-            throw reader.refusal("must be true or false, not \(reader.node.noun)")
-        }
-        return text == "true"
     }
 
     private static func command(_ reader: SpecReader) throws(SpecError) -> [String] {

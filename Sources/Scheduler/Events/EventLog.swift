@@ -80,6 +80,9 @@ extension EventLog.State {
             jobs[id] = progress.state
             add(.jobSubmitted, at: time, job: id, message: "\(record.name) by \(record.owner.name)")
         case .job(let id, let progress): take(progress, of: id, at: time)
+        case .record(let id, let record):
+            let tasks = "\(record.shape.count) tasks, the last is \(record.shape.indices.upperBound)"
+            add(record.rules.open == true ? .jobExtended : .jobClosed, at: time, job: id, message: tasks)
         case .attempt(let row) where row.state == .failed || row.state == .lost:
             let words = [row.reason?.rawValue, row.report?.message].compactMap { $0 }.joined(separator: ": ")
             add(

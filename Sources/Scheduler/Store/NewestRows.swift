@@ -7,11 +7,13 @@ struct NewestRows {
     struct JobRow {
         let id: JobID
         /// Of a job that was added in this batch; the others are updated.
-        let record: JobRecord?
+        var record: JobRecord?
         var progress: JobProgress
     }
 
     private(set) var jobs: [JobRow] = []
+    /// Of jobs that were there before.
+    private(set) var records: [(id: JobID, record: JobRecord)] = []
     private(set) var tasks: [TaskRow] = []
     private(set) var attempts: [AttemptRow] = []
     private(set) var workers: [WorkerRow] = []
@@ -21,6 +23,7 @@ struct NewestRows {
     private(set) var accounting: [AccountingKey: AccountingSums] = [:]
     // Where each row stands.
     private var jobPlaces: [JobID: Int] = [:]
+    private var recordPlaces: [JobID: Int] = [:]
     private var taskPlaces: [TaskID: Int] = [:]
     private var attemptPlaces: [AttemptID: Int] = [:]
     private var workerPlaces: [WorkerName: Int] = [:]
@@ -40,6 +43,12 @@ struct NewestRows {
                 } else {
                     jobPlaces[id] = jobs.count
                     jobs.append(JobRow(id: id, record: nil, progress: progress))
+                }
+            case .record(let id, let record):
+                if let place = jobPlaces[id], jobs[place].record != nil {
+                    jobs[place].record = record
+                } else {
+                    Self.put((id, record), id, &records, &recordPlaces)
                 }
             case .task(let row): Self.put(row, row.id, &tasks, &taskPlaces)
             case .attempt(let row): Self.put(row, row.id, &attempts, &attemptPlaces)

@@ -85,6 +85,10 @@ extension Store {
                 try update(job.id, job.progress, db)
             }
         }
+        for (id, record) in rows.records {
+            try db.cachedStatement(sql: "UPDATE jobs SET record = ? WHERE id = ?")
+                .execute(arguments: [Column.json(record), id.rawValue])
+        }
         try writeTasks(rows, db)
         for row in rows.workers {
             try db.cachedStatement(

@@ -29,6 +29,8 @@ package enum DependencyFault: Hashable, Sendable {
     case unknown
     case belongsTo(UserName)
     case otherIndices(ClosedRange<Int64>, own: ClosedRange<Int64>)
+    /// It, or the job that would wait for it, may get more tasks.
+    case mayGrow
     /// It has ended otherwise.
     case neverMet(JobState)
     /// Each of its tasks has.
@@ -71,13 +73,16 @@ extension Cluster {
         for dependency in job.record.dependencies {
             let ended = known.first { $0.id == dependency.job }
             if let other = others.first(where: { $0.id == dependency.job }) {
-                try check(dependency, other.record.owner.name, other.record.shape.indices, of: job)
+                try check(dependency, other.record, of: job)
                 admission.open.append(dependency)
             } else if let parent = jobs[dependency.job] {
-                try check(dependency, parent.record.owner.name, parent.record.shape.indices, of: job)
+                try check(dependency, parent.record, of: job)
                 admission.open.append(dependency)
                 if dependency.kind.isEach { admission.admitTasks(of: parent, dependency, ended?.succeeded) }
             } else if let ended {
+                guard !dependency.kind.isEach || job.record.rules.open != true else {
+                    throw .dependency(dependency, .mayGrow)
+                }
                 try check(dependency, ended.owner, ended.indices, of: job)
                 try admission.admit(ended, as: finished[dependency.job] ?? ended.state, dependency)
             } else {
@@ -92,6 +97,14 @@ extension Cluster {
         }
         job.free = freeTasks(of: job)
         return job
+    }
+
+    private func check(_ dependency: Dependency, _ other: JobRecord, of job: Job) throws(Refusal) {
+        let mayGrow = other.rules.open == true || job.record.rules.open == true
+        guard !dependency.kind.isEach || !mayGrow || other.owner != job.record.owner else {
+            throw .dependency(dependency, .mayGrow)
+        }
+        try check(dependency, other.owner.name, other.shape.indices, of: job)
     }
 
     private func check(

@@ -31,8 +31,8 @@ extension Cluster {
 
     /// The job as it will stand in the books. Costs the same for one task and for a million.
     func admit(_ new: NewJob, after others: ArraySlice<NewJob> = [], at now: Instant) throws(Refusal) -> Job {
-        try admit(new.record, beside: others)
         let count = new.record.shape.count
+        try admit(new.record, tasks: count, beside: others)
         let progress = JobProgress(
             state: .pending, reason: new.hold ? "held at submission" : nil,
             counts: TaskCounts(total: count, pending: count), unstarted: [new.record.shape.indices], isHeld: new.hold,

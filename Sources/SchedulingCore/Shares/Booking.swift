@@ -114,8 +114,10 @@ extension Cluster {
     }
 
     /// Refuses a submission to a queue that does not exist, or beyond a limit on what waits.
-    /// - Parameter others: those that are about to be accepted with it.
-    func admit(_ record: JobRecord, beside others: ArraySlice<NewJob>) throws(Refusal) {
+    /// - Parameters:
+    ///   - tasks: how many there will be more.
+    ///   - others: those that are about to be accepted with it.
+    func admit(_ record: JobRecord, tasks: Int64, beside others: ArraySlice<NewJob>) throws(Refusal) {
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
             throw .unknownQueue(record.queue)
@@ -129,9 +131,8 @@ extension Cluster {
                 let isCounted = account.id.kind != .queue || other.record.queue == record.queue
                 return sum + (isCounted ? other.record.shape.count : 0)
             }
-            guard pending <= most, record.shape.count <= most - pending else {
-                throw .tooManyPending(
-                    account.id, pending: pending, submitted: record.shape.count, limit: most)
+            guard pending <= most, tasks <= most - pending else {
+                throw .tooManyPending(account.id, pending: pending, submitted: tasks, limit: most)
             }
         }
     }

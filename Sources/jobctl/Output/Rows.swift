@@ -43,6 +43,7 @@ extension JobDocument: Row {
                 ("schedule", schedule),
                 ("start after", rules?.startAfter.map { Render.time($0) }),
                 ("deadline", rules?.deadline.map { Render.time($0) }),
+                ("open", rules?.open == true && finishedAt == nil ? "yes: tasks can be added until it is closed" : nil),
                 ("at a time", rules?.mostRunning?.description),
                 ("pipeline", pipeline.map { "\($0.id)" + ($0.name.map { " (\($0))" } ?? "") }),
                 ("depends on", dependsOn.map { $0.map(\.text).joined(separator: ", ") }),

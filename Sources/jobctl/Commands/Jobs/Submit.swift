@@ -96,6 +96,7 @@ struct Submit: AsyncParsableCommand {
         transform: Given.moment)
     var deadline: String?
     @Option(help: "How many tasks may run at a time.", transform: Given.maxRunning) var maxRunning: Int?
+    @Flag(help: "The array may grow ('jobctl extend') until it is closed ('jobctl close').") var open = false
     @Flag(help: "Wait until the job has ended.") var wait = false
     @OptionGroup var global: GlobalOptions
 
@@ -128,7 +129,7 @@ struct Submit: AsyncParsableCommand {
             ("priority", bindings.priority.map { .number(Double($0)) }),
             ("keep", bindings.keep.map { .string($0.rawValue) }),
             ("start_after", startAfter.map { .string($0) }), ("deadline", deadline.map { .string($0) }),
-            ("max_running", maxRunning.map { .number(Double($0)) }),
+            ("open", open ? .bool(true) : nil), ("max_running", maxRunning.map { .number(Double($0)) }),
         ]
         .compactMap { key, value in value.map { (key, $0) } }
     }

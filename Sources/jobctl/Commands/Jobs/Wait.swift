@@ -118,7 +118,7 @@ struct Wait: AsyncParsableCommand {
 }
 
 /// The same call for each of several jobs. What was done before one was refused is printed.
-private func each(
+func each(
     _ jobs: [JobID], _ global: GlobalOptions, ending: Bool = false,
     _ call: (SchedulerClient, JobID) async throws -> JobDocument
 ) async throws {
