@@ -64,14 +64,14 @@ import Testing
             _ = try await api.submit(spec(#""after_ok": 1"#))
             let body = #"{"source": "2", "depends_on": {"after_any": [1]}}"#
             let key: HTTPFields = [.init("Idempotency-Key")!: "k"]
-            let first = try await api.call(.post, "/v1/reruns", json: body, headers: key)
+            let first = try await api.call(.post, "/v1/reruns", headers: key, json: body)
             let rerun = try first.decoded(JobDocument.self)
             #expect(rerun.rerunOf == JobID("2"))
             #expect(rerun.dependsOn == [DependencyDocument(job: JobID("1")!, kind: .afterAny, open: true)])
-            let again = try await api.call(.post, "/v1/reruns", json: body, headers: key)
+            let again = try await api.call(.post, "/v1/reruns", headers: key, json: body)
             #expect(try again.decoded(JobDocument.self).id == rerun.id)
             let other = #"{"source": "2", "depends_on": {"after_ok": [1]}}"#
-            let used = try await api.call(.post, "/v1/reruns", json: other, headers: key)
+            let used = try await api.call(.post, "/v1/reruns", headers: key, json: other)
             #expect(used.status == 409)
             let plain = try await api.call(.post, "/v1/reruns", json: #"{"source": "2"}"#)
             #expect(try plain.decoded(JobDocument.self).dependsOn == nil)
