@@ -104,7 +104,7 @@ extension Cluster {
         var copy = self
         copy.fireTimers(at: now)
         copy.refreshShapes()
-        copy.checkReservation()
+        copy.checkReservation(at: now)
         let totals = ShareTotals(copy, at: now)
         var turns: [(priority: Int64, job: JobID, place: Int)] = []
         for place in copy.classes.rows.indices where copy.classes.rows[place].memberCount > 0 {

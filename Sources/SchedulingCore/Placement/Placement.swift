@@ -10,7 +10,7 @@ extension Cluster {
     mutating func place(at now: Instant) {
         guard needsPlacement else { return }
         needsPlacement = false
-        checkReservation()
+        checkReservation(at: now)
         if rooms.grown.count > Self.fewWorkers {
             unblockWhatFits()
             rooms.forgetGrown()

@@ -13,7 +13,7 @@ struct Reservation: Hashable, Sendable {
     let place: Int
     let slot: Int
     /// Uptime; nil: not known.
-    let start: Int64?
+    var start: Int64?
     /// Uptime at which the promise was made.
     let madeAt: Int64
 
@@ -33,14 +33,19 @@ extension Cluster {
     /// at every worker.
     private static let candidates = 64
 
-    /// Drops a promise that has lost its object.
-    mutating func checkReservation() {
+    /// Drops a promise that has lost its object, and moves it up if what runs there has ended early: otherwise others
+    /// would use the time that was gained, as long as a time limit is longer than a run.
+    mutating func checkReservation(at now: Instant) {
         guard let promise = reservation else { return }
         let holds =
             jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
             && isWithinLimits(promise.place)
-        if !holds { dropReservation() }
+        guard holds else { return dropReservation() }
+        guard let known = promise.start else { return }
+        let amounts = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
+        let start = workers[promise.slot].earliestStart(of: amounts, at: now.uptime)
+        if start < known { reservation?.start = start }
     }
 
     /// What was kept free on the worker is looked at as if it had become free now.
