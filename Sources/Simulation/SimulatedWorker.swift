@@ -152,8 +152,13 @@ package struct SimulatedWorker: Sendable {
         }
     }
 
-    /// The agent's process starts again: a new life that keeps its journal and its containers.
+    /// The agent's process starts again: a new life that keeps its journal and its containers. What it may publish it
+    /// asks again.
     package mutating func restart() {
+        for id in live {
+            attempts[id]?.mayPublish = false
+            if attempts[id]?.state == .ending { attempts[id]?.isReported = false }
+        }
         life += 1
         incarnation = "life-\(life)"
         sequence = 0

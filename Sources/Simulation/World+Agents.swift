@@ -244,11 +244,6 @@ extension World {
             if agents[agent].worker.attempts[id]?.stopReason != nil {
                 plan(.containerIsKilled(agent, id, host: agents[agent].host), in: dice.roll(0...1_000))
             }
-            if agents[agent].worker.attempts[id]?.mayPublish == true {
-                plan(
-                    .outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500)
-                )
-            }
         }
         plan(.agentCalls(agent, incarnation: agents[agent].worker.incarnation), in: 0)
     }
