@@ -84,6 +84,7 @@ let package = Package(
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
                 .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
                 .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
+                .embedInCode("0010_placement.sql"),
             ]
         ),
         library(

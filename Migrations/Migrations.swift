@@ -17,4 +17,5 @@ package let migrations: [Migration] = [
         name: "0005_pulls_and_retention",
         sql: String(decoding: PackageResources._005_pulls_and_retention_sql, as: UTF8.self)),
     Migration(name: "0006_queues", sql: String(decoding: PackageResources._006_queues_sql, as: UTF8.self)),
+    Migration(name: "0010_placement", sql: String(decoding: PackageResources._010_placement_sql, as: UTF8.self)),
 ]

@@ -13,6 +13,8 @@ struct Attempt: Sendable {
     let amounts: Amounts
     /// Uptime at which it has given its room back, by its time limit; `.max`: not known.
     let expectedEnd: Int64
+    /// It shares its worker with nobody, and its amounts are all that this has.
+    let isWhole: Bool
     /// An answer has carried its start. Until then nobody can have started it.
     var wasSent = false
     /// An answer has carried its stop or its permission to publish.
@@ -101,19 +103,19 @@ extension Cluster {
         touch(report.attempt, on: slot)
     }
 
-    /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is
-    /// let go on.
-    mutating func stop(_ id: AttemptID, on slot: Int, at now: Instant) {
+    /// Orders an attempt to end, because its job is cancelled or its room is wanted. What was never sent ends at once;
+    /// what was accepted is let go on.
+    mutating func stop(_ id: AttemptID, on slot: Int, because reason: EndReason = .cancelled, at now: Instant) {
         guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else {
             return
         }
         if attempt.row.isAcknowledged || attempt.wasSent {
-            workers[slot].attempts[id]?.row.stopReason = .cancelled
+            workers[slot].attempts[id]?.row.stopReason = reason
             workers[slot].attempts[id]?.isTold = false
             touch(id, on: slot)
             payAttention(to: slot)
         } else {
-            end(id, on: slot, as: .cancelled, .cancelled, at: now)
+            end(id, on: slot, as: .cancelled, reason, at: now)
         }
     }
 

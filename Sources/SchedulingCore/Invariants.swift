@@ -13,6 +13,9 @@ package enum Invariants {
         checkClasses(cluster, &findings)
         checkAccounts(cluster, &findings)
         checkPromise(cluster, &findings)
+        checkPrecedence(cluster, &findings)
+        checkLicenses(cluster, &findings)
+        checkWindows(cluster, &findings)
         checkTotals(cluster, &findings)
         checkImages(cluster, &findings)
         findings.require(cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty) {
@@ -137,8 +140,11 @@ package enum Invariants {
             "worker \(worker.name): its capacity is not what it registered"
         }
         findings.require(
-            worker.room.cpus == worker.capacity.cpus - sum.cpus
-                && worker.room.memory == worker.capacity.memory - sum.memory
+            worker.left.cpus == worker.capacity.cpus - sum.cpus
+                && worker.left.custom == worker.capacity.custom - sum.custom
+                && worker.left.memory == worker.capacity.memory - sum.memory
+                && worker.left.disk == worker.capacity.disk - sum.disk
+                && (worker.isTakenWhole ? worker.room.cpus < 0 : worker.room == worker.left)
         ) {
             "worker \(worker.name): its room is not what is left"
         }
@@ -162,6 +168,10 @@ package enum Invariants {
                 && ends.allSatisfy { worker.releases.contains($0) }
         ) {
             "worker \(worker.name): the ends that it expects are not those of its attempts"
+        }
+        let wholes = attempts.count { $0.isWhole }
+        findings.require(worker.isTakenWhole == (wholes > 0) && (wholes == 0 || attempts.count == 1)) {
+            "worker \(worker.name): \(wholes) of its \(attempts.count) attempts share it with nobody"
         }
         for attempt in attempts { checkAttempt(attempt, on: slot, cluster, &findings) }
         for id in worker.strangers.ids {
@@ -195,7 +205,8 @@ package enum Invariants {
         ) {
             "attempt \(id): is not its task's current one"
         }
-        findings.require(attempt.amounts == job?.amounts && row.gpus.count == attempt.amounts.gpus) {
+        let takes = attempt.isWhole || attempt.amounts == job?.amounts
+        findings.require(takes && (attempt.isWhole || row.gpus.count == attempt.amounts.gpus)) {
             "attempt \(id): holds not what its job asks for"
         }
         findings.require(row.state == .assigned || row.isAcknowledged) {
@@ -206,7 +217,9 @@ package enum Invariants {
         {
             "attempt \(id): accepted without proof"
         }
-        findings.require((job?.progress.cancelRequested == true) == (row.stopReason != nil) || row.isAccepted) {
+        let isCancelled = job?.progress.cancelRequested == true
+        let isRight = isCancelled ? row.stopReason != nil : row.stopReason == nil || row.stopReason == .preempted
+        findings.require(isRight || row.isAccepted) {
             "attempt \(id): its job is cancelled and it is not stopped, or the other way round"
         }
     }

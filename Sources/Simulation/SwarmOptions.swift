@@ -28,6 +28,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var engineErrors: Int64 = 0
     /// In thousandths of all acts of users.
     package var commands: Int64 = 0
+    /// In thousandths of all submissions and acts of administrators; 0: no licenses, reservations and the like at all.
+    package var placement: Int64 = 0
 
     /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
     package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
@@ -37,7 +39,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("scheduler-pauses", \.schedulerPauses, 0), ("agent-crashes", \.agentCrashes, 0),
             ("agent-pauses", \.agentPauses, 0), ("host-losses", \.hostLosses, 0), ("partitions", \.partitions, 0),
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
-            ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0),
+            ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("placement", \.placement, 0),
         ]
     }
 

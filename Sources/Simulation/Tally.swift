@@ -32,6 +32,7 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case staleAnswerDropped = "an answer to a call that was given up is dropped"
     case superseded = "an agent is taken for an older life, ends and is started again"
     case programRetried = "a task runs again after its program failed"
+    case preempted = "a task runs again after it was stopped to make room or for a drain"
 }
 
 /// Counts of one history, or of many.

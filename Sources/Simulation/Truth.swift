@@ -8,6 +8,9 @@ struct Truth {
     private var tasks: [TaskID: TaskRow] = [:]
     private var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
+    private var records: [JobID: JobRecord] = [:]
+    private var workers: [WorkerName: WorkerRow] = [:]
+    var windows: [ReservationName: AdvanceReservation] = [:]
     /// How containers ended, as it truly was.
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
@@ -28,6 +31,11 @@ struct Truth {
         attempts[AttemptID(task: id.task, number: id.number - 1)]?.state
     }
 
+    /// Whether the attempt before this one was stopped for others.
+    func wasPreempted(before id: AttemptID) -> Bool {
+        attempts[AttemptID(task: id.task, number: id.number - 1)]?.stopReason == .preempted
+    }
+
     /// A worker lets the world see an output.
     func published(_ id: AttemptID) throws {
         if let state = attempts[id]?.state, state.isTerminal {
@@ -35,20 +43,54 @@ struct Truth {
         }
     }
 
-    mutating func take(_ changes: [Change]) throws {
+    /// - Parameter wall: what the scheduler's clock showed.
+    mutating func take(_ changes: [Change], at wall: Timestamp) throws {
         for change in changes {
             switch change {
-            case .jobAdded(let id, _, let progress):
+            case .jobAdded(let id, let record, let progress):
+                records[id] = record
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
                 jobs[id] = progress
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress): try take(id, progress)
             case .task(let row): try take(row)
-            case .attempt(let row): try take(row)
-            case .worker(let row): note("worker \(row.name) \(row.isDraining)")
+            case .attempt(let row):
+                try check(row, at: wall)
+                try take(row)
+            case .worker(let row):
+                workers[row.name] = row
+                note("worker \(row.name) \(row.isDraining) \(row.drain)")
             case .account(let row): note("account \(row.id) \(row.settings.weight)")
             case .accountRemoved(let id): note("account \(id) removed")
             case .usage(let row): note("usage \(row.id) \(row.amount) \(row.epoch) \(row.time)")
+            case .license(let row): note("license \(row.name) \(row.total)")
+            case .licenseRemoved(let name): note("license \(name) removed")
+            case .reservation(let row):
+                windows[row.name] = row
+                note("reservation \(row.name) \(row.start) \(row.end)")
+            case .reservationRemoved(let name):
+                windows[name] = nil
+                note("reservation \(name) removed")
+            }
+        }
+    }
+
+    /// What is kept for others is left alone, and nobody is stopped without cause.
+    private func check(_ row: AttemptRow, at wall: Timestamp) throws {
+        guard let record = records[row.id.job] else { return }
+        if attempts[row.id] == nil {
+            let end = record.timeLimit.map { wall.after($0) }
+            for window in windows.values.sorted(by: { $0.name < $1.name })
+            where window.end > wall && window.workers.contains(row.worker) && !window.isFor(record.owner.name, of: nil)
+            {
+                guard let end, end <= window.start else {
+                    throw Violation("attempt \(row.id) begins on \(row.worker), which is kept for \(window.name)")
+                }
+            }
+        }
+        if row.stopReason == .preempted, attempts[row.id]?.stopReason == nil {
+            guard record.queue == World.low || workers[row.worker]?.drain.deadline != nil else {
+                throw Violation("attempt \(row.id) is preempted, and its queue may not be")
             }
         }
     }
@@ -74,6 +116,11 @@ struct Truth {
             }
             guard row.attempts >= old.attempts else {
                 throw Violation("task \(row.id) counts fewer attempts than before")
+            }
+            let paid =
+                row.programFailures != old.programFailures || row.infrastructureFailures > old.infrastructureFailures
+            guard !paid || row.reason != .preempted else {
+                throw Violation("task \(row.id) pays for being preempted")
             }
         }
         if row.state == .succeeded, attempts[AttemptID(task: row.id, number: row.attempts)]?.state != .succeeded {

@@ -44,7 +44,7 @@ extension World {
         if isTakenBack { try copyDatabase(to: "\(folder)/before") }
         let result = try stepper.step(batch.map(\.envelope) + [.event(.timeAdvanced)], at: instant)
         self.stepper = stepper
-        try truth.take(result.changes)
+        try truth.take(result.changes, at: instant.wall)
         try check(stepper)
         if isTakenBack {
             deliver(result, to: batch)

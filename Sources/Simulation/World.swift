@@ -25,6 +25,7 @@ enum Happening {
     case userSubmits(Int)
     case userActs
     case imageArrives(Digest)
+    case administratorActs
 
     /// The agent without which it cannot happen: while that stands still, it waits.
     var needsAgent: Int? {
@@ -53,6 +54,7 @@ struct Mail {
 /// What a host runs, as it truly is.
 struct Container {
     var code: Int
+    let holding: Holding
     /// The exit code, once it has ended.
     var exit: Int?
     /// SIGKILL's.
@@ -102,6 +104,8 @@ struct World {
     /// disk.
     let folder: String
     var dice: Dice
+    /// What World+Placement draws from.
+    var wishes: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -129,7 +133,10 @@ struct World {
     {
         self.trace = trace
         dice = Dice(seed: seed)
-        options = SwarmOptions(&dice).setting(settings)
+        wishes = Dice(seed: ~seed)
+        var drawn = SwarmOptions(&dice)
+        drawn.placement = Self.placementOption(&wishes)
+        options = drawn.setting(settings)
         self.mutant = mutant
         self.folder = folder
     }
@@ -160,13 +167,15 @@ struct World {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try startScheduler()
         for number in 1...Int(options.workers) {
-            let worker = SimulatedWorker(name: "w\(number)", cpus: Int(dice.roll(2...6)), endsAtOnce: false)
+            var worker = SimulatedWorker(name: "w\(number)", cpus: Int(dice.roll(2...6)), endsAtOnce: false)
+            offer(&worker.registration)
             var agent = Agent(worker: worker)
             let drift = policy.clockDrift.milliseconds * options.clockDrift / 1_000
             agent.drift = dice.roll(-drift...drift)
             agents.append(agent)
             plan(.agentCalls(number - 1, incarnation: worker.incarnation), in: dice.roll(0...500))
         }
+        try setUpPlacement()
         planUsers()
         plan(.fault, in: dice.roll(500...5_000))
         while steps < limit, now < 3_600_000 { try happen() }
@@ -186,6 +195,7 @@ struct World {
             plan(.userSubmits(index), in: 0)
         }
         plan(.userActs, in: 0)
+        if options.placement > 0 { plan(.administratorActs, in: 0) }
         while try !everythingHasEnded() {
             guard now < began + 4 * 3_600_000 else {
                 throw Violation("not everything ends after faults stop: \(whatIsLeft())")
@@ -222,6 +232,7 @@ struct World {
         case .fault: fault()
         case .userSubmits(let index): userSubmits(index)
         case .userActs: userActs()
+        case .administratorActs: administratorActs()
         case .imageArrives(let digest): post(.event(.imageStored(digest)), from: .nobody)
         }
     }

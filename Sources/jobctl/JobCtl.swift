@@ -40,8 +40,8 @@ struct JobCtl: AsyncParsableCommand {
             CommandGroup(
                 name: "Cluster",
                 subcommands: [
-                    Status.self, QueueCommand.self, ShareCommand.self, WorkerCommand.self, UserCommand.self, Up.self,
-                    Down.self, Completions.self,
+                    Status.self, QueueCommand.self, ShareCommand.self, WorkerCommand.self, LicenseCommand.self,
+                    ReservationCommand.self, UserCommand.self, Up.self, Down.self, Completions.self,
                 ]),
         ])
 

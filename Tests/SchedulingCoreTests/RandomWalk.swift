@@ -25,6 +25,9 @@ struct SeededGenerator {
 struct RandomWalk {
     var c: ClusterFixture
     var dice: SeededGenerator
+    /// What RandomWalk+Placement draws from, if it has a part in this walk.
+    var wishes: SeededGenerator
+    let reckons: Bool
     var workers: [String] = []
     var jobs: [JobID] = []
     /// Jobs whose cancel was acknowledged, with the attempts that had been ordered to start by then.
@@ -35,6 +38,8 @@ struct RandomWalk {
 
     init(seed: UInt64, recordsHistory: Bool = false) throws {
         dice = SeededGenerator(seed: seed)
+        wishes = SeededGenerator(seed: ~seed)
+        reckons = wishes.chance(50)
         var policy = Policy()
         // Swarm: some seeds have short leases, small answers, few retries.
         if dice.chance(30) { policy.startsPerAnswer = 1 + dice.below(3) }
@@ -44,6 +49,7 @@ struct RandomWalk {
         c = ClusterFixture(policy: policy)
         c.recordsHistory = recordsHistory
         for number in 1...(2 + dice.below(4)) { try addWorker(number) }
+        try setUpPlacement()
     }
 
     private mutating func addWorker(_ number: Int) throws {
@@ -52,7 +58,8 @@ struct RandomWalk {
         try c.worker(
             name, cpus: 1 + dice.below(6), memory: Int64(1 + dice.below(8)) << 30, gpus: gpus,
             labels: dice.chance(50) ? ["stack": "r"] : [:], volumes: dice.chance(60) ? ["data": dice.chance(50)] : [:],
-            allowedPaths: dice.chance(30) ? ["/scratch"] : [])
+            allowedPaths: dice.chance(30) ? ["/scratch"] : [], disk: reckons ? 100 : nil,
+            custom: reckons ? Self.custom : [:])
         workers.append(name)
     }
 
@@ -64,6 +71,7 @@ struct RandomWalk {
     }
 
     private mutating func step() throws {
+        try administrate()
         switch dice.below(100) {
         case 0..<14: try submit()
         case 14..<46: try call(dice.pick(workers))
@@ -91,14 +99,20 @@ struct RandomWalk {
     private mutating func submit() throws {
         let constraint = Constraint(label: "stack", comparison: dice.chance(50) ? .equal : .notEqual, value: "r")
         let modes: [SlotMode] = [.ro, .rw, .out]
-        let job = try c.submit(
-            cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
-            gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
-            tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
-            retries: dice.below(3),
-            constraints: dice.chance(20) ? [constraint] : [], slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
-            image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
-            imageIsStored: dice.chance(85), hold: dice.chance(5))
+        let wish = drawWishes()
+        let job: JobID
+        do {
+            job = try c.submit(
+                cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
+                gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
+                tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
+                retries: dice.below(3),
+                constraints: dice.chance(20) ? [constraint] : [],
+                slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
+                image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
+                imageIsStored: dice.chance(85), hold: dice.chance(5), queue: wish.queue, disk: wish.disk,
+                custom: wish.custom, placement: wish.placement)
+        } catch Refusal.tooFewLicenses { return }
         jobs.append(job)
     }
 
@@ -217,6 +231,7 @@ struct RandomWalk {
     /// left.
     mutating func heal() throws {
         silent = []
+        try healPlacement()
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }
         for (place, name) in workers.enumerated() {
             try c.resume(name)

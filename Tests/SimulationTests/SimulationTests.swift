@@ -8,12 +8,12 @@ import Testing
     /// Seeds that once found something: a seed stays when what it found is mended. With their steps and options.
     static let regressions: [(seed: UInt64, steps: Int, set: String)] = [
         // A worker that came back with an attempt that had been given up was given new work beside it.
-        (5093, 400, ""),
+        (5093, 400, "placement=0"),
         // A late call of an older life took the place of the newer one for ever.
-        (612_796_053_243, 120, ""),
+        (612_796_053_243, 120, "placement=0"),
         // New work that was chosen before the worker showed what it still ran; a stop that a restart forgot.
-        (3_001_198, 120, ""), (3_000_594, 120, ""),
-        (89, 400, ""), (4711, 250, "agent-pauses=200,clock-drift=1000"),
+        (3_001_198, 120, "placement=0"), (3_000_594, 120, "placement=0"),
+        (89, 400, "placement=0"), (4711, 250, "agent-pauses=200,clock-drift=1000,placement=0"),
     ]
 
     @Test(

@@ -113,6 +113,12 @@ package struct JobRecord: Hashable, Codable, Sendable {
     }
     /// Nil for always, so that its key is absent.
     private var storedKeep: KeepPolicy?
+    package var placement: PlacementRequest {
+        get { storedPlacement ?? .standard }
+        set { storedPlacement = newValue == .standard ? nil : newValue }
+    }
+    /// Nil for the standard one, so that its key is absent.
+    private var storedPlacement: PlacementRequest?
 
     package init(
         name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
@@ -120,9 +126,10 @@ package struct JobRecord: Hashable, Codable, Sendable {
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
         fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil,
-        keep: KeepPolicy = .always
+        keep: KeepPolicy = .always, placement: PlacementRequest = .standard
     ) {
         storedKeep = keep == .always ? nil : keep
+        storedPlacement = placement == .standard ? nil : placement
         self.name = name
         self.owner = owner
         self.queue = queue
@@ -152,6 +159,6 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
         case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies
-        case storedServices = "services", storedKeep = "keep"
+        case storedServices = "services", storedKeep = "keep", storedPlacement = "placement"
     }
 }

@@ -54,7 +54,7 @@ extension JobSpec {
                 configuration.services[service.name].map {
                     ServiceImage(name: service.name, reference: service.imageText, image: $0.image)
                 }
-            }, keep: self.keep ?? keep.policy(of: queue))
+            }, keep: self.keep ?? keep.policy(of: queue), placement: placement)
     }
 
     /// Every text that may hold `${…}`.
@@ -118,7 +118,7 @@ extension JobRecord {
                 of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
             parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep)
+            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep, placement: placement)
     }
 
     /// The same record under the version that its configuration was given.
@@ -130,7 +130,7 @@ extension JobRecord {
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies,
-            keep: keep)
+            keep: keep, placement: placement)
     }
 }
 

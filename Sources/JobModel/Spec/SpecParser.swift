@@ -70,6 +70,15 @@ package enum SpecParser {
                 atMost: SpecLimits.labels, keys: SpecFields.labelRule, isKey: SpecFields.isLabel)
         },
         "constraints": { (draft, field) throws(SpecError) in draft.constraints = try SpecFields.constraints(field) },
+        "prefer": { (draft, field) throws(SpecError) in
+            draft.placement.preferences = try SpecFields.constraints(field).sorted { $0.description < $1.description }
+        },
+        "placement": { (draft, field) throws(SpecError) in
+            draft.placement.strategy = try field.choice(PlacementStrategy.self)
+        },
+        "exclusive": { (draft, field) throws(SpecError) in draft.placement.isExclusive = try ResourceFields.flag(field)
+        },
+        "licenses": { (draft, field) throws(SpecError) in draft.placement.licenses = try ResourceFields.counts(field) },
         "retries": { (draft, field) throws(SpecError) in draft.retries = try field.integer(in: 0...SpecLimits.retries)
         },
         "queue": { (draft, field) throws(SpecError) in draft.queue = try field.name(QueueName.self) },
@@ -109,6 +118,7 @@ package enum SpecParser {
         var fingerprint = FingerprintLevel.content
         var services: [JobSpec.Service] = []
         var keep: KeepPolicy?
+        var placement = PlacementRequest.standard
 
         func finish(_ root: SpecReader) throws(SpecError) -> JobSpec {
             func refusal(_ field: String, _ message: String) -> SpecError {
@@ -147,7 +157,7 @@ package enum SpecParser {
                 environment: environment, workingDirectory: workingDirectory, volumes: volumes, resources: resources,
                 timeLimit: timeLimit, grace: grace, shape: shape, parameters: parameters, labels: labels,
                 constraints: constraints, retries: retries, queue: queue, priority: priority, network: network,
-                fingerprint: fingerprint, services: services, keep: keep)
+                fingerprint: fingerprint, services: services, keep: keep, placement: placement)
         }
     }
 }

@@ -44,8 +44,10 @@ extension Cluster {
         guard needsPlacement else { return }
         needsPlacement = false
         unblock()
+        licenses.forgetClaims()
+        checkClaims()
         var pass = Pass(totals: ShareTotals(self, at: now), accounts: accounts.rows.count)
-        checkReservation()
+        checkReservation(at: now)
         addContenders(to: &pass, at: now)
         if reservation == nil { addFirstBlocked(to: &pass, at: now) }
         while let stale = pass.contenders.popMin() {
@@ -64,8 +66,7 @@ extension Cluster {
     /// Shapes that fit into what has grown are tried again.
     private mutating func unblock() {
         for place in shapes.rows.indices where shapes.rows[place].isBlocked {
-            let amounts = shapes.rows[place].requirement.amounts
-            let fits = rooms.grown.contains { rooms.has(amounts, on: $0) && couldRun(place, on: $0) }
+            let fits = rooms.grown.contains { hasRoom(for: place, on: $0) }
             if fits { shapes.rows[place].isBlocked = false }
         }
         rooms.forgetGrown()
@@ -74,7 +75,8 @@ extension Cluster {
     private func addContenders(to pass: inout Pass, at now: Instant) {
         var all: [Contender] = []
         for place in classes.summaries.indices {
-            guard classes.summaries[place].first != nil, !shapes.rows[classes.summaries[place].shape].isBlocked,
+            let isBlocked = shapes.rows[classes.summaries[place].shape].isBlocked
+            guard classes.summaries[place].first != nil, !isBlocked || !preempted(by: place).isEmpty,
                 let contender = contender(place, &pass, at: now)
             else { continue }
             all.append(contender)
@@ -89,7 +91,7 @@ extension Cluster {
             let row = classes.summaries[place]
             guard row.first != nil, shapes.rows[row.shape].isBlocked, shapes.hasOpenKind(row.shape),
                 let contender = contender(place, &pass, at: now), first.map({ contender < $0 }) ?? true,
-                limitHit(of: place) == nil
+                mayRunMore(of: place), canBePromised(place, at: now)
             else { continue }
             first = contender
         }
@@ -117,40 +119,38 @@ extension Cluster {
             guard accounts[books.user].allows(amounts), accounts[books.group].allows(amounts),
                 accounts[books.queue].allows(amounts)
             else { return }
+            guard licenseShortage(of: place, for: job) == nil else {
+                return licenses.claim(shapes.rows[shape].requirement.licenses, for: job)
+            }
             guard !shapes.rows[shape].isBlocked, let slot = bestWorker(for: job, of: place, at: now) else {
-                if !shapes.rows[shape].isBlocked { shapes.rows[shape].isBlocked = !hasRoom(shape) }
+                if !shapes.rows[shape].isBlocked { shapes.rows[shape].isBlocked = !hasRoom(for: shape) }
+                if preempt(for: job, of: place, at: now) {
+                    shapes.rows[shape].isBlocked = false
+                    continue
+                }
                 if reservation == nil { reserve(for: job, of: place, at: now) }
                 return
             }
-            start(job, of: place, on: slot, amounts, at: now)
+            start(job, of: place, on: slot, at: now)
             pass.noteStart(in: books.group)
         }
     }
 
-    /// The fullest worker that has room, if what is reserved stays free.
-    func bestWorker(for job: JobID, of place: Int, at now: Instant) -> Int? {
+    private mutating func start(_ job: JobID, of place: Int, on slot: Int, at now: Instant) {
         let shape = classes.rows[place].shape
-        return rooms.fullest(with: shapes.rows[shape].requirement.amounts) { slot in
-            couldRun(shape, on: slot) && mayUse(slot, job, of: place, at: now)
-        }
-    }
-
-    /// Whether any worker has room, reserved or not.
-    private func hasRoom(_ shape: Int) -> Bool {
-        rooms.fullest(with: shapes.rows[shape].requirement.amounts) { couldRun(shape, on: $0) } != nil
-    }
-
-    private mutating func start(_ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant) {
+        let (amounts, isWhole) = (demand(of: shape, on: slot), shapes.rows[shape].requirement.isExclusive)
         guard let row = jobs[job]?.startNext(on: slot) else { return }
         if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
         markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
         let end = expectedTime(of: place).map { now.uptime + $0 } ?? .max
-        let gpus = workers[slot].reserve(amounts, until: end)
+        let gpus = workers[slot].reserve(amounts, whole: isWhole, until: end)
         let attempt = AttemptRow(
             id: id, worker: workers[slot].name, state: .assigned, reason: nil, gpus: gpus, isAcknowledged: false,
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
-        workers[slot].attempts.insert(Attempt(row: attempt, amounts: amounts, expectedEnd: end), for: id)
+        workers[slot].attempts.insert(
+            Attempt(row: attempt, amounts: amounts, expectedEnd: end, isWhole: isWhole), for: id)
+        settleClaim(of: job, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
         bookRunning(amounts, 1, of: place, at: now)

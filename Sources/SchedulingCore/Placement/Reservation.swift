@@ -30,25 +30,40 @@ extension Cluster {
     private static let candidates = 64
 
     /// Drops a promise that has lost its object.
-    mutating func checkReservation() {
+    mutating func checkReservation(at now: Instant) {
         guard let promise = reservation else { return }
         let holds =
             jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
-            && limitHit(of: promise.place) == nil
+            && mayRunMore(of: promise.place)
+            && (promise.start ?? .max > now.uptime || isClear(promise.slot, for: promise.place, at: now))
         if !holds { reservation = nil }
+    }
+
+    /// Whether some worker could be promised that no reservation closes to the class.
+    func canBePromised(_ place: Int, at now: Instant) -> Bool {
+        guard !reservations.isEmpty else { return true }
+        let shape = classes.rows[place].shape
+        var (seen, found) = (0, false)
+        rooms.emptiestFirst { slot in
+            guard couldRun(shape, on: slot) else { return true }
+            seen += 1
+            found = isClear(slot, for: place, at: now)
+            return !found && seen < Self.candidates
+        }
+        return found
     }
 
     /// Promises the job the worker where it can start first.
     mutating func reserve(for job: JobID, of place: Int, at now: Instant) {
         let shape = classes.rows[place].shape
-        let amounts = shapes.rows[shape].requirement.amounts
         var best: (slot: Int, start: Int64)?
         var seen = 0
         rooms.emptiestFirst { slot in
             guard couldRun(shape, on: slot) else { return true }
             seen += 1
-            let start = workers[slot].earliestStart(of: amounts, at: now.uptime)
+            let start = workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime)
+            guard isClear(slot, for: place, at: now, startingAt: start) else { return seen < Self.candidates }
             if best.map({ start < $0.start }) ?? true { best = (slot, start) }
             return seen < Self.candidates
         }
@@ -59,11 +74,13 @@ extension Cluster {
 
     /// Whether a task of this class may be placed on the worker without delaying the promised start there.
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
+        if !claims.isEmpty, let claim = claims[slot], claim.job != job { return false }
+        guard isClear(slot, for: place, at: now) else { return false }
         guard let promise = reservation, promise.slot == slot, promise.job != job else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
-        let own = shapes.rows[classes.rows[place].shape].requirement.amounts
-        let promised = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
+        let own = demand(of: classes.rows[place].shape, on: slot)
+        let promised = demand(of: classes.rows[promise.place].shape, on: slot)
         return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
     }
 
@@ -79,15 +96,15 @@ extension Cluster {
 extension Worker {
     /// What is free at a later time, if everything ends when it is expected to and nothing else starts.
     func room(at time: Int64) -> Amounts {
-        var room = room
+        var room = left
         for release in releases where release.end <= time { room = room + release.amounts }
         return room
     }
 
     /// When there is room for these amounts, at the latest; `.max`: not known.
     func earliestStart(of amounts: Amounts, at now: Int64) -> Int64 {
-        var room = room
-        if amounts.fit(in: room) { return now }
+        var room = left
+        if !isTakenWhole, amounts.fit(in: room) { return now }
         for release in releases {
             room = room + release.amounts
             if amounts.fit(in: room) { return max(release.end, now) }
