@@ -162,17 +162,7 @@ package enum Invariants {
         ) {
             "worker \(worker.name): its room is written down twice, differently"
         }
-        let ends = attempts.map { Release(end: $0.expectedEnd, amounts: $0.amounts) }
-        findings.require(
-            worker.releases.map(\.end) == ends.map(\.end).sorted()
-                && ends.allSatisfy { worker.releases.contains($0) }
-        ) {
-            "worker \(worker.name): the ends that it expects are not those of its attempts"
-        }
-        let wholes = attempts.count { $0.isWhole }
-        findings.require(worker.isTakenWhole == (wholes > 0) && (wholes == 0 || attempts.count == 1)) {
-            "worker \(worker.name): \(wholes) of its \(attempts.count) attempts share it with nobody"
-        }
+        checkCompany(of: worker, attempts, &findings)
         for attempt in attempts { checkAttempt(attempt, on: slot, cluster, &findings) }
         for id in worker.strangers.ids {
             findings.require(!worker.attempts.contains(id)) {
@@ -190,6 +180,20 @@ package enum Invariants {
             worker.armedAt == .max
             || cluster.timers.unordered.contains(Timer(due: worker.armedAt, subject: .worker(slot)))
         findings.require(isArmed) { "worker \(worker.name): its timer is gone" }
+    }
+
+    private static func checkCompany(of worker: Worker, _ attempts: [Attempt], _ findings: inout Findings) {
+        let wholes = attempts.count { $0.isWhole }
+        findings.require(worker.isTakenWhole == (wholes > 0) && (wholes == 0 || attempts.count == 1)) {
+            "worker \(worker.name): \(wholes) of its \(attempts.count) attempts share it with nobody"
+        }
+        let ends = attempts.map { Release(end: $0.expectedEnd, amounts: $0.amounts) }
+        findings.require(
+            worker.releases.map(\.end) == ends.map(\.end).sorted()
+                && ends.allSatisfy { worker.releases.contains($0) }
+        ) {
+            "worker \(worker.name): the ends that it expects are not those of its attempts"
+        }
     }
 
     private static func checkAttempt(_ attempt: Attempt, on slot: Int, _ cluster: Cluster, _ findings: inout Findings) {
