@@ -1,4 +1,4 @@
-// Licenses: counted for the whole cluster, held by running tasks. Invariant: what is used is the sum over live attempts.
+// Licenses: counted for the whole cluster, held by running tasks. Invariant: what is used is the sum over live ones.
 //
 // A class that is short of a license claims it for the rest of the pass: whoever comes later may not take what is left.
 // So a task that needs many is not overtaken for ever by tasks that need one.
