@@ -1,4 +1,4 @@
-// Goal: what is counted, on workers and in the cluster, is never given twice and always given back. Method: few workers,
+// Goal: what is counted, on workers and in the cluster, is never given twice and always given back. Few workers,
 // and what may and may not start beside what.
 import JobModel
 import TestSupport

@@ -3,7 +3,7 @@
 // pays. Off unless an administrator sets `preempts` of a queue.
 //
 // What is taken is claimed: until the task has started, nobody else may use that worker. Only what makes room is
-// stopped, the fewest tasks and of these the youngest. No queue can come to preempt one that preempts it, at any remove:
+// stopped, the fewest tasks and of these the youngest. No queue comes to preempt one that preempts it, at any remove:
 // such settings are refused.
 import JobModel
 
