@@ -12,6 +12,7 @@ let asyncAlgorithms: Target.Dependency = .product(name: "AsyncAlgorithms", packa
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
@@ -84,15 +85,17 @@ let package = Package(
                 .embedInCode("0001_initial.sql"), .embedInCode("0002_registry.sql"),
                 .embedInCode("0003_image_builds.sql"), .embedInCode("0004_exports.sql"),
                 .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
-                .embedInCode("0010_placement.sql"),
+                .embedInCode("0007_job_shapes.sql"), .embedInCode("0008_schedules.sql"),
+                .embedInCode("0009_compaction.sql"), .embedInCode("0010_accounting.sql"),
+                .embedInCode("0011_placement.sql"),
             ]
         ),
         library(
             "Scheduler",
             [
                 "JobModel", "SchedulingCore", "OCI", "Registry", "Migrations", "CLinux",
-                asyncAlgorithms, grdb, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore, nioPosix,
-                nioFoundationCompat,
+                asyncAlgorithms, grdb, sqlite, hummingbird, httpTypes, serviceLifecycle, logging, crypto, nioCore,
+                nioPosix, nioFoundationCompat,
             ]),
         library("RunnerCore", ["CLinux"]),
         library(
@@ -104,7 +107,8 @@ let package = Package(
                 nioPosix,
                 nioFoundationCompat,
             ]),
-        library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient"]),
+        .target(name: "CSimulatedDisk", linkerSettings: [.linkedLibrary("sqlite3")]),
+        library("Simulation", ["JobModel", "SchedulingCore", "Scheduler", "SchedulerClient", "CSimulatedDisk"]),
 
         program(
             "jobctl",

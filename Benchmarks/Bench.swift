@@ -16,12 +16,14 @@ struct MeasureCommand: AsyncParsableCommand {
         commandName: "measure", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
 
     enum Part: String, CaseIterable, ExpressibleByArgument {
-        case submit, dispatch, status, placement, containers, layers, archive
+        case submit, dispatch, size, status, placement, restart, reconnect, containers, layers, archive
     }
 
-    @Argument(help: "submit, dispatch, status, placement, containers, layers, archive; all if none is given.")
-    var parts: [Part] =
-        []
+    @Argument(
+        help:
+            "submit, dispatch, size, status, placement, restart, reconnect, containers, layers, archive; all if none is given."
+    )
+    var parts: [Part] = []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
     @Option(help: "How often an image goes in and out of the archive.") var rounds = 3
     @Option(help: "Where databases are kept while they are measured: the disk that counts.") var folder = "/tmp"
@@ -54,8 +56,11 @@ struct MeasureCommand: AsyncParsableCommand {
         switch part {
         case .submit: try await SubmitBenchmark(settings: settings).run()
         case .dispatch: try await DispatchBenchmark(settings: settings).run()
+        case .size: try await ArraySizeBenchmark(settings: settings).run()
         case .status: try await StatusBenchmark(settings: settings).run()
         case .placement: try PlacementBenchmark(settings: settings).run()
+        case .restart: try await RestartBenchmark(settings: settings).run()
+        case .reconnect: try await ReconnectBenchmark(settings: settings).run()
         case .containers: try await ContainerBenchmark(settings: settings).run()
         case .layers: try await LayerBenchmark(settings: settings).run()
         case .archive: try await ArchiveBenchmark(settings: settings).run()

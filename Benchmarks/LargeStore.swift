@@ -1,14 +1,50 @@
-// A data folder with many finished jobs: one job runs through the real stepper, and SQLite copies its rows.
+// A data folder of a large institute: finished jobs, of which one runs through the real stepper and SQLite copies its
+// rows; arrays that wait, submitted through the stepper; and workers that nobody has heard of yet.
 import Foundation
 import GRDB
 import JobModel
 import SchedulingCore
 
 struct LargeStore {
-    let jobs: Int
-    let tasksPerJob: Int
+    var jobs = 0
+    var tasksPerJob = 1
+    /// Arrays of ``waitingTasks`` tasks, of ``PlacementBenchmark/shapes`` shapes from as many users as there.
+    var waitingJobs = 0
+    var workers = 0
+
+    static let waitingTasks: Int64 = 100
 
     func write(to folder: String) throws {
+        if jobs > 0 { try writeFinishedJobs(to: folder) }
+        try submitWaitingJobs(in: folder)
+        try DatabaseQueue(path: folder + "/jobctl.sqlite").write { db in try addWorkers(db) }
+    }
+
+    private func submitWaitingJobs(in folder: String) throws {
+        var stepped = try SteppedCluster(folder: folder, workers: 1, slots: 1)
+        for start in stride(from: 0, to: waitingJobs, by: 1000) {
+            try stepped.submit(
+                (start..<min(start + 1000, waitingJobs)).map { number in
+                    let shape = number % PlacementBenchmark.shapes
+                    let user = (number + number / PlacementBenchmark.shapes) % PlacementBenchmark.users
+                    let resources = Resources(
+                        cpus: CPUAmount(cpus: 1 + shape % 8), memory: ByteCount(bytes: Int64(1024 + shape * 8) << 20),
+                        gpus: 0)
+                    return SteppedCluster.submission(
+                        tasks: Self.waitingTasks, resources: resources, owner: "user\(user)")
+                })
+        }
+    }
+
+    private func addWorkers(_ db: Database) throws {
+        let registration = String(decoding: try WireJSON.encode(CoreUnderBench.offer), as: UTF8.self)
+        for number in 0..<workers {
+            try db.cachedStatement(sql: "INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, 0)")
+                .execute(arguments: ["node-\(number)", registration])
+        }
+    }
+
+    private func writeFinishedJobs(to folder: String) throws {
         try finishOneJob(in: folder)
         try DatabaseQueue(path: folder + "/jobctl.sqlite").write { db in
             for (table, id) in [("jobs", "id"), ("tasks", "job"), ("attempts", "job")] {

@@ -108,10 +108,13 @@ struct CoreUnderBench {
         for (place, name) in names.enumerated() { places[name] = place }
     }
 
-    private static let offer = WorkerRegistration(
+    static let offer = WorkerRegistration(
         cpus: CPUAmount(cpus: 32), memory: ByteCount(bytes: 128 << 30), gpus: [], labels: [:], volumes: [:],
         allowedPaths: [], engines: ["bench"], version: "bench")
 
+    private static let digest = Digest(of: "bench")
+
+    /// Shapes of 1 to 8 cpus in any order of priorities, so that rooms of all sizes come free and are filled.
     private static func record(_ number: Int, tasks: Int64 = PlacementBenchmark.tasksPerJob) -> JobRecord {
         let shape = number % PlacementBenchmark.shapes
         let user = (number + number / PlacementBenchmark.shapes) % PlacementBenchmark.users
@@ -119,8 +122,9 @@ struct CoreUnderBench {
             cpus: CPUAmount(cpus: 1 + shape % 8), memory: ByteCount(bytes: Int64(1024 + shape * 8) << 20), gpus: 0)
         return JobRecord(
             name: "bench", owner: Identity(name: UserName(unchecked: "user\(user)"), uid: 1000, gid: 1000),
-            queue: .standard, priority: 0, configuration: Digest(of: "bench"), configurationVersion: nil,
-            imageReference: "bench", image: PinnedImage(digest: Digest(of: "bench"), platform: nil),
+            queue: .standard, priority: number * 7919 % 201 - 100, configuration: Self.digest,
+            configurationVersion: nil,
+            imageReference: "bench", image: PinnedImage(digest: Self.digest, platform: nil),
             resources: resources, slots: [:], bindings: [:], parameters: [:], shape: .array(first: 1, last: tasks),
             labels: [:], constraints: [], retries: 0, timeLimit: .minutes(60), grace: .seconds(10),
             fingerprint: .none, rerunOf: nil)

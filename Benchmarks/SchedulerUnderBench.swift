@@ -20,14 +20,14 @@ final class SchedulerUnderBench: Sendable {
     var database: String { folder + "/jobctl.sqlite" }
 
     /// Starts one on `folder`, new or with what it holds, and waits until it answers.
-    static func start(on folder: String) async throws -> SchedulerUnderBench {
+    static func start(on folder: String, port: Int = 0) async throws -> SchedulerUnderBench {
         let address = folder + "/scheduler.address"
         unlink(address)
         let start = ContinuousClock.now
         let id = try spawn(
             Settings.programs + "/jobctl-scheduler",
             [
-                "--data-dir", folder, "--listen", "127.0.0.1:0", "--admin-token-file", folder + "/admin.token",
+                "--data-dir", folder, "--listen", "127.0.0.1:\(port)", "--admin-token-file", folder + "/admin.token",
                 "--worker-token-file", folder + "/worker.token",
             ], output: folder + "/scheduler.log")
         do {
@@ -47,7 +47,7 @@ final class SchedulerUnderBench: Sendable {
                 try await Task.sleep(for: .milliseconds(2))
             }
         } catch {
-            kill(id, SIGKILL)
+            Glibc.kill(id, SIGKILL)
             waitpid(id, nil, 0)
             throw error
         }
@@ -82,8 +82,14 @@ final class SchedulerUnderBench: Sendable {
         }
     }
 
+    /// As a power cut would end it.
+    func kill() {
+        Glibc.kill(process.id, SIGKILL)
+        waitpid(process.id, nil, 0)
+    }
+
     func stop() {
-        kill(process.id, SIGTERM)
+        Glibc.kill(process.id, SIGTERM)
         waitpid(process.id, nil, 0)
     }
 

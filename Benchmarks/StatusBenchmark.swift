@@ -1,5 +1,6 @@
-// `jobctl status` as a process, beside a program that does nothing: on an empty cluster, and on one that has finished
-// a million tasks. The second must cost what the first does. Start and memory of such a scheduler stand beside it.
+// `jobctl status` and `jobctl show` as processes, beside a program that does nothing: on an empty cluster, and on one
+// that has finished ten million tasks and has a million waiting. The second must cost what the first does. Start and
+// memory of such a scheduler stand beside it.
 import Foundation
 
 struct StatusBenchmark {
@@ -7,32 +8,46 @@ struct StatusBenchmark {
 
     static let runs = 200
     static let jobs = 100_000
-    static let tasksPerJob = 10
+    static let tasksPerJob = 100
+    static let size = "10,000,000 finished, 1,000,000 waiting"
 
     func run() async throws -> [Figure] {
         let empty = try settings.scratch.folder("status-empty")
         let full = try settings.scratch.folder("status-full")
         let (small, emptyStart, emptyMemory) = try await SchedulerUnderBench.with(on: empty) { scheduler in
-            (try status(of: scheduler, "jobctl status"), scheduler.startTime, scheduler.residentMegabytes)
+            (
+                try time(["status"], of: scheduler, "jobctl status"), scheduler.startTime,
+                scheduler.residentMegabytes
+            )
         }
-        Progress.say("writing \(Self.jobs) finished jobs")
-        try LargeStore(jobs: Self.jobs, tasksPerJob: Self.tasksPerJob).write(to: full)
+        Progress.say("writing \(Self.jobs) finished jobs of \(Self.tasksPerJob) tasks")
+        try LargeStore(
+            jobs: Self.jobs, tasksPerJob: Self.tasksPerJob, waitingJobs: PlacementBenchmark.jobs,
+            workers: PlacementBenchmark.workers
+        ).write(to: full)
         let (large, fullStart, fullMemory) = try await SchedulerUnderBench.with(on: full) { scheduler in
             let totals = try await scheduler.client.status().tasks
-            guard totals.succeeded == Int64(Self.jobs * Self.tasksPerJob) else {
-                throw BenchFailure("the large store shows \(totals.succeeded) succeeded tasks")
+            guard totals.succeeded == Int64(Self.jobs * Self.tasksPerJob),
+                totals.pending == Int64(PlacementBenchmark.jobs) * LargeStore.waitingTasks
+            else {
+                throw BenchFailure("the large store shows \(totals.succeeded) succeeded, \(totals.pending) pending")
             }
-            let figure = try status(of: scheduler, "jobctl status, 1,000,000 tasks finished")
-            return (figure, scheduler.startTime, scheduler.residentMegabytes)
+            let figures = [
+                try time(["status"], of: scheduler, "jobctl status, \(Self.size)"),
+                try time(["show", "\(Self.jobs / 2)"], of: scheduler, "jobctl show of a finished job, \(Self.size)"),
+                try time(["show", "\(Self.jobs + 1)"], of: scheduler, "jobctl show of a waiting job, \(Self.size)"),
+            ]
+            return (figures, scheduler.startTime, scheduler.residentMegabytes)
         }
         let start = Figure(
-            name: "start with 1,000,000 tasks finished", value: fullStart * 1000, unit: "ms",
+            name: "start, \(Self.size)", value: fullStart * 1000, unit: "ms",
             baseline: .init(name: "start with nothing", value: emptyStart * 1000),
+            goal: .init(direction: .below, value: 3000),
             note: String(format: "%.0f MB resident, %.0f MB with nothing", fullMemory, emptyMemory))
-        return [small, large, start]
+        return [small] + large + [start]
     }
 
-    private func status(of scheduler: SchedulerUnderBench, _ name: String) throws -> Figure {
+    private func time(_ command: [String], of scheduler: SchedulerUnderBench, _ name: String) throws -> Figure {
         let environment = [
             "JOBCTL_URL": scheduler.url, "JOBCTL_TOKEN": scheduler.adminToken, "JOBCTL_CONFIG": "/nonexistent",
         ]
@@ -49,7 +64,7 @@ struct StatusBenchmark {
         var nothing: [Double] = []
         for _ in 0..<Self.runs {
             nothing.append(try milliseconds("/bin/true", []))
-            times.append(try milliseconds(Settings.programs + "/jobctl", ["status"]))
+            times.append(try milliseconds(Settings.programs + "/jobctl", command))
         }
         return Figure(
             name: name, value: times.median, unit: "ms", baseline: .init(name: "/bin/true", value: nothing.median),

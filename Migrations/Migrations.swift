@@ -17,5 +17,9 @@ package let migrations: [Migration] = [
         name: "0005_pulls_and_retention",
         sql: String(decoding: PackageResources._005_pulls_and_retention_sql, as: UTF8.self)),
     Migration(name: "0006_queues", sql: String(decoding: PackageResources._006_queues_sql, as: UTF8.self)),
-    Migration(name: "0010_placement", sql: String(decoding: PackageResources._010_placement_sql, as: UTF8.self)),
+    Migration(name: "0007_job_shapes", sql: String(decoding: PackageResources._007_job_shapes_sql, as: UTF8.self)),
+    Migration(name: "0008_schedules", sql: String(decoding: PackageResources._008_schedules_sql, as: UTF8.self)),
+    Migration(name: "0009_compaction", sql: String(decoding: PackageResources._009_compaction_sql, as: UTF8.self)),
+    Migration(name: "0010_accounting", sql: String(decoding: PackageResources._010_accounting_sql, as: UTF8.self)),
+    Migration(name: "0011_placement", sql: String(decoding: PackageResources._011_placement_sql, as: UTF8.self)),
 ]

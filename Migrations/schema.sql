@@ -12,6 +12,27 @@ CREATE TABLE account_usage (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE accounting (
+    day INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    user_group TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    configuration TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    cpu_time INTEGER NOT NULL,
+    used_cpu_time INTEGER NOT NULL,
+    memory_time INTEGER NOT NULL,
+    gpu_time INTEGER NOT NULL,
+    run_time INTEGER NOT NULL,
+    first_starts INTEGER NOT NULL,
+    wait_time INTEGER NOT NULL,
+    PRIMARY KEY (day, user, user_group, queue, configuration)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE accounts (
     kind TEXT NOT NULL CHECK (kind = 'queue' OR kind = 'group' OR kind = 'user'),
     name TEXT NOT NULL,
@@ -58,13 +79,21 @@ CREATE TABLE attempts (
     CHECK (state <> 'succeeded' OR exit_code = 0)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX attempts_live ON attempts (job, task, number)
-    WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending';
-
 CREATE TABLE cluster (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     origin TEXT NOT NULL
 ) STRICT;
+
+CREATE TABLE compacted_tasks (
+    job INTEGER NOT NULL REFERENCES jobs (id),
+    -- Tasks that ended alike, from this one to the last.
+    first INTEGER NOT NULL CHECK (first >= 0),
+    last INTEGER NOT NULL CHECK (last >= first),
+    state TEXT NOT NULL CHECK (state = 'succeeded' OR state = 'failed' OR state = 'cancelled'),
+    reason TEXT,
+    attempts INTEGER NOT NULL CHECK (attempts >= 1),
+    PRIMARY KEY (job, first)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE configuration_versions (
     name TEXT NOT NULL,
@@ -171,7 +200,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'),
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'), compaction TEXT, compacted_at INTEGER,
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 
@@ -181,7 +210,11 @@ CREATE INDEX jobs_by_name ON jobs (name, id);
 
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 
+CREATE INDEX jobs_by_pipeline ON jobs (pipeline, id) WHERE pipeline IS NOT NULL;
+
 CREATE INDEX jobs_by_state ON jobs (state, id);
+
+CREATE INDEX jobs_to_compact ON jobs (finished_at) WHERE finished_at IS NOT NULL AND compacted_at IS NULL;
 
 CREATE TABLE licenses (
     name TEXT NOT NULL PRIMARY KEY,
@@ -227,6 +260,21 @@ CREATE INDEX registry_manifests_by_subject ON registry_manifests (repository, su
 CREATE TABLE reservations (
     name TEXT NOT NULL PRIMARY KEY,
     content TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    -- What was set up, as JSON.
+    content TEXT NOT NULL,
+    is_paused INTEGER NOT NULL CHECK (is_paused = 0 OR is_paused = 1),
+    created_at INTEGER NOT NULL,
+    -- Every run that was due by then was decided about.
+    handled_until INTEGER NOT NULL,
+    last_due INTEGER,
+    last_job INTEGER,
+    -- Why the last run that was due did not start.
+    note TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tasks (

@@ -145,23 +145,32 @@ static void become(char *const *argv, char *const *environment, const struct jc_
     raw_exit(raw3(SYS_write, failure, &message, sizeof message) == sizeof message ? 127 : 126);
 }
 
-static pid_t start(char *const *argv, char *const *environment, const struct jc_user *user) {
+/// Tells of a program that was not started, and ends.
+typedef void (*complaint)(struct jc_init_message message);
+
+static void report(struct jc_init_message message) {
+    if (message.kind == jc_init_broken) give_up(message.value);
+    tell(message.kind, message.value);
+    raw_exit(message.value == ENOENT ? 127 : 126);
+}
+
+static pid_t start(
+    char *const *argv, char *const *environment, const struct jc_user *user, complaint complain) {
+    struct jc_init_message message;
+    message.kind = jc_init_broken;
     int failure[2];
-    long result = raw2(SYS_pipe2, failure, O_CLOEXEC);
-    if (result < 0) give_up((int32_t)-result);
+    message.value = (int32_t)-raw2(SYS_pipe2, failure, O_CLOEXEC);
+    if (message.value > 0) complain(message);
     pid_t program = fork_self();
-    if (program < 0) give_up(-program);
+    message.value = -program;
+    if (program < 0) complain(message);
     if (program == 0) become(argv, environment, user, failure[1]);
     raw1(SYS_close, failure[1]);
-    struct jc_init_message message;
     long size;
     do size = raw3(SYS_read, failure[0], &message, sizeof message);
     while (size == -EINTR);
     raw1(SYS_close, failure[0]);
-    if (size == sizeof message) {
-        tell(message.kind, message.value);
-        raw_exit(message.value == ENOENT ? 127 : 126);
-    }
+    if (size == sizeof message) complain(message);
     return program;
 }
 
@@ -245,7 +254,7 @@ static void __attribute__((noreturn)) be_init(
     if (signals < 0 || filtered < 0) give_up(signals < 0 ? -signals : -filtered);
     // A program that nobody watches over is not started.
     if (!tell(jc_init_ready, 0)) raw_exit(137);
-    pid_t program = start(argv, environment, user);
+    pid_t program = start(argv, environment, user, report);
     if (user && (filtered = jc_renounce()) < 0) give_up(-filtered);
     struct pollfd wanted[2];
     wanted[0].fd = signals;
@@ -275,6 +284,48 @@ static void __attribute__((noreturn)) be_init(
 }
 
 void jc_init_enter(char *const *argv, char *const *environment) { be_init(argv, environment, NULL, NULL); }
+
+// MARK: Process 1 of an engine's container
+
+/// Nobody listens at descriptor 3: the reason goes to the standard error stream, as one line.
+static void complain(struct jc_init_message message) {
+    static const char words[] = "jobctl-init: exec failed: errno ";
+    char line[sizeof words + 12];
+    size_t length = 0;
+    for (; words[length]; length++) line[length] = words[length];
+    if (message.value >= 100) line[length++] = (char)('0' + message.value / 100 % 10);
+    if (message.value >= 10) line[length++] = (char)('0' + message.value / 10 % 10);
+    line[length++] = (char)('0' + message.value % 10);
+    line[length++] = '\n';
+    raw3(SYS_write, 2, line, length);
+    raw_exit(message.value == ENOENT ? 127 : 126);
+}
+
+static int witnessed(int status) {
+    int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    if (code == 0) return jc_witness_success;
+    return code == jc_witness_success ? code + 1 : code;
+}
+
+void jc_witness_enter(char *const *argv, char *const *environment) {
+    raw2(SYS_prctl, PR_SET_NAME, "jobctl-init");
+    raw2(SYS_prctl, PR_SET_DUMPABLE, 0);
+    block_signals(1);
+    uint64_t all = ~(uint64_t)0;
+    int signals = (int)raw4(SYS_signalfd4, -1, &all, set_size, SFD_CLOEXEC);
+    if (signals < 0) raw_exit(126);
+    pid_t program = start(argv, environment, NULL, complain);
+    for (;;) {
+        int status;
+        pid_t process;
+        while ((process = (pid_t)raw4(SYS_wait4, -1, &status, WNOHANG, NULL)) > 0) {
+            if (process == program) raw_exit(witnessed(status));
+        }
+        struct signalfd_siginfo info;
+        if (raw3(SYS_read, signals, &info, sizeof info) != sizeof info) continue;
+        if (info.ssi_signo != SIGCHLD) send_signal(program, (int)info.ssi_signo);
+    }
+}
 
 END_RAW
 

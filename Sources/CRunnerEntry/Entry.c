@@ -5,17 +5,22 @@
 
 /// RunnerFolder.initPath, with which the runtime starts the init.
 static const char init_path[] = "/dev/init";
+/// RunnerFolder.witnessPath, with which an engine's daemon starts it.
+static const char witness_path[] = "/dev/witness";
+
+__attribute__((no_builtin, no_stack_protector)) static int is_equal(const char *a, const char *b) {
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
+}
 
 /// - Parameter stack: as the kernel leaves it: the number of arguments, the arguments, NULL, the environment, NULL.
 __attribute__((used, no_builtin, no_stack_protector)) static void choose(char **stack) {
     long count = *(long *)stack;
     char **argv = stack + 1;
     if (count < 2) return;
-    for (unsigned long at = 0; at < sizeof init_path; at++) {
-        if (argv[0][at] != init_path[at]) return;
-    }
+    if (is_equal(argv[0], witness_path)) jc_witness_enter(argv + 1, argv + count + 1);
     // An option is for the init that Swift's part chooses.
-    if (argv[1][0] != '-') jc_init_enter(argv + 1, argv + count + 1);
+    if (is_equal(argv[0], init_path) && argv[1][0] != '-') jc_init_enter(argv + 1, argv + count + 1);
 }
 
 #if defined(__x86_64__)

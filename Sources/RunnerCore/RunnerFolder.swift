@@ -40,6 +40,8 @@ package struct RunnerFolder: Hashable, Sendable {
     package static func volume(_ index: Int) -> String { "/volumes/\(index)" }
     /// Where the runner shows itself to the container as its init.
     package static let initPath = "/dev/init"
+    /// Where `jobctl-runner` shows itself to a container of an engine's daemon as its init (jc_witness_enter).
+    package static let witnessPath = "/dev/witness"
     /// As which the container's process 1 shows itself once it works (jc_init_main).
     package static let initName = "jobctl-init"
     /// The init's first argument where it shall only filter itself and become the program: for a second program in a

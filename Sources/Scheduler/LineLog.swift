@@ -4,7 +4,7 @@ import Glibc
 import JobModel
 import Logging
 
-/// `2026-11-26T07:47:44.250Z notice attempt changed: attempt=42.7.1 state=assigned worker=node1`
+/// `2026-11-26T07:47:44.250Z info attempt changed: attempt=42.7.1 state=assigned worker=node1`
 package struct LineLog: LogHandler {
     package var logLevel = Logger.Level.notice
     package var metadata: Logger.Metadata = [:]

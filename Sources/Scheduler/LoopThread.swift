@@ -10,6 +10,7 @@ struct LoopThread: Sendable {
     private let logger: Logger
     private let inbox: Inbox
     private let watchers: Watchers
+    private let events: EventLog
     private let batchLimit: Int
     private let tick: Int
 
@@ -24,14 +25,15 @@ struct LoopThread: Sendable {
     private typealias Parked = [Call: CheckedContinuation<Result<SyncOrders, Problem>, Never>]
 
     init(
-        stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, batchLimit: Int,
-        tick: Int
+        stepper: Stepper, clock: any SchedulerClock, logger: Logger, inbox: Inbox, watchers: Watchers, events: EventLog,
+        batchLimit: Int, tick: Int
     ) {
         initial = SendableStepper(stepper: stepper)
         self.clock = clock
         self.logger = logger
         self.inbox = inbox
         self.watchers = watchers
+        self.events = events
         self.batchLimit = batchLimit
         self.tick = tick
     }
@@ -53,6 +55,7 @@ struct LoopThread: Sendable {
             guard !batch.isEmpty || !letters.isEmpty else { continue }
             do throws(StoreFailure) {
                 let result = try stepper.step(batch, at: now)
+                events.take(result.changes, result.effects, at: now.wall)
                 answer(letters, result, &parked, &stepper)
             } catch {
                 logger.critical("the store failed: the scheduler stops", metadata: ["cause": "\(error)"])
@@ -106,11 +109,14 @@ struct LoopThread: Sendable {
             case .dropSync(let worker, let incarnation, let sequence):
                 parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
                     returning: .failure(Self.replaced(worker)))
+            case .workerTurned(let worker, let turn):
+                logger.notice("worker changed", metadata: ["worker": "\(worker)", "state": "\(turn)"])
             }
         }
     }
 
-    /// One line for each transition of a job or attempt.
+    /// One line for each transition of a job, and for each attempt that went wrong; at `info`, for every attempt. Lines
+    /// about attempts that go well would cost as much as everything else that the thread does for them.
     private func log(_ changes: [Change]) {
         guard logger.logLevel <= .notice else { return }
         for change in changes { log(change) }
@@ -126,8 +132,10 @@ struct LoopThread: Sendable {
         where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
             logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
         case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
-            logger.notice(
-                "attempt changed",
+            let level: Logger.Level = row.state == .failed || row.state == .lost ? .notice : .info
+            guard logger.logLevel <= level else { return }
+            logger.log(
+                level: level, "attempt changed",
                 metadata: [
                     "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
                     "reason": "\(row.reason?.rawValue ?? "-")",
@@ -143,7 +151,7 @@ struct LoopThread: Sendable {
         case .reservation(let row): logger.notice("reservation changed", metadata: ["reservation": "\(row.name)"])
         case .reservationRemoved(let name):
             logger.notice("reservation removed", metadata: ["reservation": "\(name)"])
-        case .usage: break
+        case .usage, .ended: break
         }
     }
 }

@@ -53,6 +53,10 @@ extension Problem {
                 "\(account) may have \(limit) pending tasks and has \(pending): \(submitted) more are too many, wait "
                     + "until some have started",
                 field: account.kind == .queue ? "queue" : "array")
+        case .nothingRuns(let id, let task):
+            let what = task.map { "the task \(id).\($0) does not run" } ?? "nothing of job \(id) runs"
+            self.init(.conflict, "\(what): only what runs can begin anew", field: task == nil ? "job" : "task")
+        case .dependency(let dependency, let fault): self.init(dependency, fault)
         case .unknownAccount(let account):
             self.init(.notFound, "the \(account) was not set up", field: "name")
         case .accountIsUsed(let account, let why):

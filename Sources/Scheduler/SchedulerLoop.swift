@@ -20,7 +20,7 @@ package final class SchedulerLoop: Service {
     private let ended = Ended()
 
     /// Rebuilds the state from the store and starts the thread.
-    package init(store: Store, policy: Policy, clock: any SchedulerClock, logger: Logger) throws {
+    package init(store: Store, policy: Policy, clock: any SchedulerClock, events: EventLog, logger: Logger) throws {
         inbox = Inbox(limit: Self.inboxLimit)
         let stepper = try Stepper(store: store, policy: policy, at: clock.now())
         for (kind, id, reason) in try store.quarantined() {
@@ -28,7 +28,7 @@ package final class SchedulerLoop: Service {
                 "A record cannot be read", metadata: ["kind": "\(kind)", "id": "\(id)", "reason": "\(reason)"])
         }
         let worker = LoopThread(
-            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers,
+            stepper: stepper, clock: clock, logger: logger, inbox: inbox, watchers: watchers, events: events,
             batchLimit: Self.batchLimit, tick: Self.tick)
         let ended = self.ended
         let thread = Thread { ended.finish(worker.run()) }
@@ -59,7 +59,16 @@ package final class SchedulerLoop: Service {
         switch try await reply(to: .submission(submission)) {
         case .submitted(let document): return document
         case .refused(let problem): throw problem
-        case .done: throw Problem(.internal, "the submission was not answered")
+        case .done, .submittedTogether: throw Problem(.internal, "the submission was not answered")
+        }
+    }
+
+    /// Accepts jobs together. All are durable when this returns.
+    package func submit(_ pipeline: AcceptedPipeline) async throws(Problem) -> [JobDocument] {
+        switch try await reply(to: .pipeline(pipeline)) {
+        case .submittedTogether(let documents): return documents
+        case .refused(let problem): throw problem
+        case .done, .submitted: throw Problem(.internal, "the submission was not answered")
         }
     }
 
@@ -71,7 +80,7 @@ package final class SchedulerLoop: Service {
 
     private func acknowledge(_ envelope: Envelope) async throws(Problem) {
         switch try await reply(to: envelope) {
-        case .done, .submitted: return
+        case .done, .submitted, .submittedTogether: return
         case .refused(let problem): throw problem
         }
     }
@@ -214,7 +223,7 @@ final class Watchers: Sendable {
                 case .jobAdded(let id, _, let progress), .job(let id, let progress):
                     for stream in state.streams[id, default: [:]].values { stream.yield(progress.revision) }
                 case .task, .attempt, .worker, .account, .accountRemoved, .usage, .license, .licenseRemoved,
-                    .reservation, .reservationRemoved:
+                    .reservation, .reservationRemoved, .ended:
                     break
                 }
             }

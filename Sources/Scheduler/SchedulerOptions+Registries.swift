@@ -55,13 +55,14 @@ extension SchedulerOptions {
 
     /// Ages such as `90d`, sizes such as `100GiB`; nil for no limit.
     package static func retention(
-        keepLogs: String?, logBudget: String?, keepManifests: String?, manifestBudget: String?
+        keepLogs: String?, logBudget: String?, keepManifests: String?, manifestBudget: String?, keepTasks: String? = nil
     ) throws(Problem) -> RetentionPolicy {
         var policy = RetentionPolicy()
         policy.logs.age = try age(keepLogs, "--keep-logs")
         policy.logs.budget = try size(logBudget, "--log-budget")
         policy.manifests.age = try age(keepManifests, "--keep-manifests")
         policy.manifests.budget = try size(manifestBudget, "--manifest-budget")
+        policy.tasks = try age(keepTasks, "--keep-tasks")
         return policy
     }
 

@@ -60,6 +60,8 @@ package struct SchedulerService: Sendable {
     package static let version = "0.1.0"
     /// A connection without a call, or one whose body has stopped coming, is closed after this. Long polls are not
     /// idle.
+    /// Connections that wait to be taken: after a restart all agents come back at once. The kernel has its own limit.
+    private static let backlog = 4096
     private static let idleTimeout = TimeAmount.seconds(120)
 
     package let services: APIServices
@@ -94,7 +96,9 @@ package struct SchedulerService: Sendable {
         try FileManager.default.createDirectory(
             atPath: data, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let store = try Store.open(directory: data, logger: logger)
-        let loop = try SchedulerLoop(store: store, policy: options.policy, clock: clock, logger: logger)
+        let events = EventLog(startedAt: clock.now().wall)
+        let loop = try SchedulerLoop(
+            store: store, policy: options.policy, clock: clock, events: events, logger: logger)
         let content = try ContentStore(directory: data + "/archive")
         let registry = RegistryClient(
             credentials: .standard(environment: ProcessInfo.processInfo.environment),
@@ -113,8 +117,11 @@ package struct SchedulerService: Sendable {
             lists: try CompressedStore(directory: data + "/trees"),
             comparisons: try ComparisonFiles(directory: data + "/comparisons"),
             removed: { try store.treeRemoved($0) })
+        let submission = Submission(
+            store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
+            keep: options.keep, files: files, clock: clock)
         return APIServices(
-            store: store, loop: loop, content: content,
+            store: store, loop: loop, events: events, content: content,
             uploads: BlobUploads(content: content, patience: options.uploadPatience),
             uploadLimit: options.importLimit, tokens: tokens,
             registryTokens: RegistryTokens(users: tokens, clock: clock, publicURL: options.publicURL),
@@ -126,9 +133,9 @@ package struct SchedulerService: Sendable {
             retention: Retention(
                 store: store, loop: loop, logs: logs, trees: trees, files: files, policy: options.retention,
                 clock: clock, logger: logger),
-            submission: Submission(
-                store: store, loop: loop, content: content, archive: archive, puller: puller, registry: registry,
-                keep: options.keep, files: files),
+            schedules: Schedules(
+                store: store, loop: loop, submission: submission, tokens: tokens, clock: clock, logger: logger),
+            submission: submission,
             gateway: SyncGateway(loop: loop, cache: BriefCache(store: store), policy: options.policy),
             spool: try Spool(directory: data + "/spool", limit: options.importLimit, files: files),
             sessions: SessionBroker(patience: options.sessionPatience), files: files,
@@ -142,11 +149,12 @@ package struct SchedulerService: Sendable {
             router: Routes.router(services),
             server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
-                address: .hostname(options.host, port: options.port), serverName: "jobctl"),
+                address: .hostname(options.host, port: options.port), serverName: "jobctl", backlog: Self.backlog),
             services: [
                 services.loop, services.uploads,
                 ServiceOnExecutor(service: services.puller, executor: globalConcurrentExecutor),
                 ServiceOnExecutor(service: services.retention, executor: globalConcurrentExecutor),
+                ServiceOnExecutor(service: services.schedules, executor: globalConcurrentExecutor),
             ],
             onServerRunning: { [self] channel in announce(channel.localAddress) },
             logger: logger)
@@ -157,6 +165,7 @@ package struct SchedulerService: Sendable {
     /// Runs until SIGTERM, SIGINT or a storage failure.
     /// - Throws: what made it stop early.
     package func run(stopOn signals: [UnixSignal] = [.sigterm, .sigint]) async throws {
+        OpenFiles.allowAll()
         let http = ServiceOnExecutor(
             service: application(), executor: EventLoopExecutor(NIOSingletons.posixEventLoopGroup))
         var configuration = ServiceGroupConfiguration(

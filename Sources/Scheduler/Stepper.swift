@@ -9,6 +9,7 @@ import SchedulingCore
 package enum Envelope: Sendable {
     case event(Event)
     case submission(AcceptedSubmission)
+    case pipeline(AcceptedPipeline)
     case entry(BookEntry)
 }
 
@@ -16,6 +17,7 @@ package enum Envelope: Sendable {
 package enum StepReply: Sendable {
     case done
     case submitted(JobDocument)
+    case submittedTogether([JobDocument])
     case refused(Problem)
 }
 
@@ -32,10 +34,10 @@ package struct StepResult: Sendable {
 
 /// The scheduler without its thread. Owned by one thread at a time.
 package struct Stepper {
-    package private(set) var cluster: Cluster
+    package internal(set) var cluster: Cluster
     package let store: Store
     private let policy: Policy
-    private var catalog: StoredCatalog
+    var catalog: StoredCatalog
 
     /// Continues from what the store holds.
     package init(store: Store, policy: Policy, at now: Instant) throws(StoreFailure) {
@@ -50,6 +52,15 @@ package struct Stepper {
     /// A full disk refuses the whole batch and goes on from what the store holds, as after a restart.
     /// - Throws: ``StoreFailure`` if the disk failed: the process must end.
     package mutating func step(_ batch: [Envelope], at now: Instant) throws(StoreFailure) -> StepResult {
+        let store = store
+        return try step(batch, at: now) { (commit) throws(StoreFailure) in try store.commit(commit) }
+    }
+
+    /// As ``step(_:at:)``, with the one call that writes given from outside: the simulator stands between the core and
+    /// the store.
+    package mutating func step(
+        _ batch: [Envelope], at now: Instant, commit: (Commit) throws(StoreFailure) -> Void
+    ) throws(StoreFailure) -> StepResult {
         var draft = Draft(commit: Commit(wall: now.wall))
         let before = cluster.totals
         for envelope in batch { draft.replies.append(try apply(envelope, &draft, at: now)) }
@@ -59,7 +70,7 @@ package struct Stepper {
             return StepResult(replies: draft.replies, effects: draft.effects, changes: [])
         }
         do {
-            try store.commit(draft.commit)
+            try commit(draft.commit)
         } catch .diskFull {
             try restart(at: now)
             let problem = Problem(.diskFull, StoreFailure.diskFull.description)
@@ -74,13 +85,15 @@ package struct Stepper {
     }
 
     /// What a batch has come to so far.
-    private struct Draft {
+    struct Draft {
         var commit: Commit
         var replies: [StepReply] = []
         var effects: [Effect] = []
         var keys: [Key: (Digest, JobID)] = [:]
         /// Submissions of this batch by id, for repeated keys.
         var documents: [JobID: JobDocument] = [:]
+        /// Likewise of jobs that were submitted together, by the first.
+        var pipelines: [JobID: [JobDocument]] = [:]
 
         struct Key: Hashable {
             let user: UserName
@@ -116,6 +129,7 @@ package struct Stepper {
             draft.commit.entries.append(entry)
             return .done
         case .submission(let submission): return try submit(submission, &draft, at: now)
+        case .pipeline(let pipeline): return try submit(pipeline, &draft, at: now)
         }
     }
 
@@ -123,11 +137,7 @@ package struct Stepper {
         throws(StoreFailure) -> StepReply
     {
         if let key = submission.idempotency, let (request, id) = try earlier(key, draft) {
-            guard request == key.requestDigest else {
-                return .refused(
-                    Problem(
-                        .conflict, "the key was used for another request: choose a new one", field: "Idempotency-Key"))
-            }
+            guard request == key.requestDigest else { return .refused(.keyWasUsed) }
             if let document = draft.documents[id] { return .submitted(document) }
             do {
                 return try store.job(id).map { .submitted($0) } ?? .refused(Problem.noJob(id))
@@ -137,23 +147,13 @@ package struct Stepper {
                 throw StoreFailure(error)
             }
         }
-        var record = submission.record
-        var version: ConfigurationVersion?
-        if let name = submission.name, record.rerunOf == nil {
-            let (assigned, isNew) = catalog.version(of: record.configuration, named: name)
-            record = record.versioned(assigned)
-            version = isNew ? assigned : nil
-        }
-        if catalog.configurations.insert(record.configuration).inserted || version != nil {
-            draft.commit.configurations.append(
-                .init(
-                    digest: record.configuration, content: submission.configurationJSON,
-                    imageReference: record.imageReference, version: version))
-        }
+        let record = configured(submission, &draft)
         catalog.lastJob += 1
         let id = JobID(rawValue: catalog.lastJob)
         let outcome = cluster.apply(
-            .jobSubmitted(id, record, imageIsStored: submission.imageIsStored, hold: submission.hold), at: now)
+            .jobSubmitted(
+                id, record, imageIsStored: submission.imageIsStored, hold: submission.hold,
+                known: try endedJobs(for: record, draft.commit.changes)), at: now)
         draft.take(outcome)
         if case .refused(let refusal) = outcome.reply { return .refused(Problem(refusal)) }
         guard case .jobAdded(_, _, let progress)? = outcome.changes.first else {
@@ -168,7 +168,25 @@ package struct Stepper {
         return .submitted(document)
     }
 
-    private func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest?, JobID)? {
+    /// Gives the submission's configuration its version.
+    mutating func configured(_ submission: AcceptedSubmission, _ draft: inout Draft) -> JobRecord {
+        var record = submission.record
+        var version: ConfigurationVersion?
+        if let name = submission.name, record.rerunOf == nil {
+            let (assigned, isNew) = catalog.version(of: record.configuration, named: name)
+            record = record.versioned(assigned)
+            version = isNew ? assigned : nil
+        }
+        if catalog.configurations.insert(record.configuration).inserted || version != nil {
+            draft.commit.configurations.append(
+                .init(
+                    digest: record.configuration, content: submission.configurationJSON,
+                    imageReference: record.imageReference, version: version))
+        }
+        return record
+    }
+
+    func earlier(_ key: IdempotencyKey, _ draft: Draft) throws(StoreFailure) -> (Digest?, JobID)? {
         if let known = draft.keys[.init(user: key.user, key: key.key)] { return known }
         return try store.submission(with: key)
     }

@@ -18,6 +18,7 @@ package struct Submission: Sendable {
     /// For submissions that do not say how long images are kept.
     let keep: KeepPolicies
     let files: BlockingWork
+    let clock: any SchedulerClock
 
     /// Answers after the commit. The same key with the same request gives the same job again.
     func submit(_ body: ByteBuffer, by caller: Caller, key: String?) async throws -> JobDocument {
@@ -35,31 +36,44 @@ package struct Submission: Sendable {
                 images[place] = try await resolve(wanted[place], platform: parsed.spec.platform)
             }
         }
-        return try await accept(parsed, images.compactMap(\.self), by: caller, idempotency)
+        return try await accept(try await accepted(parsed, images.compactMap(\.self), by: caller, idempotency))
+    }
+
+    /// The task's image, then those of its services in their order, each by its digest.
+    func pinned(_ spec: JobSpec) async throws -> [PinnedImage] {
+        var images: [PinnedImage] = []
+        for wanted in spec.wantedImages {
+            if let image = try archive.pinned(wanted.reference, platform: spec.platform, field: wanted.field) {
+                images.append(image)
+            } else {
+                images.append(try await resolve(wanted, platform: spec.platform))
+            }
+        }
+        return images
     }
 
     /// - Parameter images: the task's, then those of its services in their order.
-    private func accept(
+    func accepted(
         _ parsed: ParsedSubmission, _ images: [PinnedImage], by caller: Caller, _ idempotency: IdempotencyKey?
-    ) async throws -> JobDocument {
+    ) async throws -> AcceptedSubmission {
         let configuration = parsed.spec.configuration(
             image: images[0], files: try await keep(parsed),
             serviceImages: Dictionary(
                 uniqueKeysWithValues: zip(parsed.spec.services.map(\.name), images.dropFirst())))
         let json = configuration.canonicalJSON
-        let record = try parsed.spec.record(
+        var record = try parsed.spec.record(
             configuration: configuration, digest: Digest(of: json), owner: caller.identity, choices: parsed.choices,
             keep: keep)
+        record.rules = try parsed.spec.rules(at: clock.now().wall)
         let isStored = try areStored(record)
         if !isStored {
             for (wanted, image) in zip(parsed.spec.wantedImages, images) {
                 try await archive.mustBeRunnable(image, named: wanted.reference, field: wanted.field)
             }
         }
-        let accepted = AcceptedSubmission(
+        return AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: json, name: parsed.spec.name,
             imageIsStored: isStored, hold: parsed.hold, idempotency: idempotency)
-        return try await accept(accepted)
     }
 
     /// The same configuration as an earlier job, on other data if the request says so.
@@ -67,6 +81,16 @@ package struct Submission: Sendable {
         let bytes = Array(buffer: body)
         let request = try Self.parsedRerun(bytes)
         let idempotency = key.map { IdempotencyKey(user: caller.name, key: $0, requestDigest: Digest(of: bytes)) }
+        return try await rerun(request, by: caller, idempotency)
+    }
+
+    /// - Parameters:
+    ///   - schedule: whose run it is.
+    ///   - previous: a job that must have ended before.
+    func rerun(
+        _ request: RerunRequest, by caller: Caller, _ idempotency: IdempotencyKey?, schedule: ScheduleName? = nil,
+        after previous: JobID? = nil
+    ) async throws -> JobDocument {
         let (id, old) = try original(of: request.source)
         guard var configuration = try store.configuration(old.configuration)?.configuration else {
             throw Problem(
@@ -97,6 +121,8 @@ package struct Submission: Sendable {
                 owner: caller.identity, queue: queue, priority: request.priority)
         }
         if let keep = request.keep { record.keep = keep }
+        record.schedule = schedule
+        if let previous { record.dependencies = [Dependency(job: previous, kind: .afterAny)] }
         if let command = request.command {
             configuration = try configuration.running(command)
             record = try record.shell(configuration: Digest(of: configuration.canonicalJSON), task: request.task)
@@ -109,14 +135,18 @@ package struct Submission: Sendable {
 
     private func accept(_ submission: AcceptedSubmission) async throws -> JobDocument {
         var document = try await loop.submit(submission)
-        if !submission.imageIsStored {
-            for (text, image) in submission.record.images {
-                guard let reference = ImageReference(text) else { continue }
-                puller.want(ImagePuller.Wanted(reference: reference, image: image))
-            }
-            document.pulls = puller.pulls(for: document)
-        }
+        want(submission)
+        if !submission.imageIsStored { document.pulls = puller.pulls(for: document) }
         return document
+    }
+
+    /// Its images are fetched, if they are not all here.
+    func want(_ submission: AcceptedSubmission) {
+        guard !submission.imageIsStored else { return }
+        for (text, image) in submission.record.images {
+            guard let reference = ImageReference(text) else { continue }
+            puller.want(ImagePuller.Wanted(reference: reference, image: image))
+        }
     }
 
     private static func parsed(_ bytes: [UInt8]) throws(Problem) -> ParsedSubmission {
@@ -192,10 +222,24 @@ package struct Submission: Sendable {
         return (nil, record.versioned(names.first { text.hasPrefix($0.name.rawValue) } ?? names.first))
     }
 
+    /// Whether the job, or one task of it, has no attempts on record any more.
+    private func isSummedUp(_ id: JobID, _ task: Int64?) throws -> Bool {
+        try store.attempts(AttemptQuery(job: id, limit: 1, cursor: nil, task: task)).attempts.isEmpty
+    }
+
+    /// Refuses what could not be run again.
+    func mustBeKnown(_ source: String) throws { _ = try original(of: source) }
+
     /// What has no result cannot be compared.
     private func mustHaveSucceeded(_ id: JobID, task: Int64?) throws {
         guard let job = try store.job(id) else {
             throw Problem(.notFound, "there is no job \(id)", field: "$.source")
+        }
+        if let sums = job.compaction, try isSummedUp(id, task) {
+            throw Problem(
+                .refused,
+                "the attempts of job \(id) were summed up on \(sums.compactedAt.day), because they kept no digests of data: there is nothing to compare a run with",
+                field: "$.source")
         }
         var state = job.state.description
         if let task, job.state != Open(.succeeded) {

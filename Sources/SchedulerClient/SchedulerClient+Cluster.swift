@@ -7,6 +7,23 @@ import NIOHTTP1
 extension SchedulerClient {
     package func status() async throws(Problem) -> StatusDocument { try await call(.GET, "/v1/status") }
 
+    /// Sums of what was held and used.
+    /// - Parameters:
+    ///   - by: `user,queue`; see ``UsageGrouping``.
+    ///   - since: `2026-01-31` or `30d`.
+    package func usage(by: String, since: String, until: String? = nil) async throws(Problem) -> UsageReport {
+        try await call(
+            .GET, "/v1/usage", query: [("by", by), ("since", since), ("until", until)], deadline: .minutes(2))
+    }
+
+    /// What happened after an event.
+    /// - Parameter wait: seconds to wait for the next where there is none, up to 60.
+    package func clusterEvents(after id: Int64, wait: Int64 = 0) async throws(Problem) -> ClusterEventList {
+        try await call(
+            .GET, "/v1/events", query: [("after", String(id)), ("limit", "1000"), ("wait", String(wait))],
+            deadline: Self.quick + .seconds(wait))
+    }
+
     /// Whether a scheduler answers at all; needs no token.
     package func isHealthy() async -> Bool {
         do {

@@ -19,9 +19,22 @@ extension SchedulerClient {
         try await postOnce("/v1/reruns", try json(request), key: idempotencyKey)
     }
 
-    private func postOnce(_ path: String, _ body: HTTPClientRequest.Body, key: String) async throws(Problem)
-        -> JobDocument
-    {
+    /// Submits jobs together: all are accepted or none.
+    package func submit(_ request: PipelineRequest, idempotencyKey: String) async throws(Problem) -> PipelineDocument {
+        try await postOnce("/v1/pipelines", .bytes(ByteBuffer(bytes: request.json)), key: idempotencyKey)
+    }
+
+    package func pipeline(_ id: JobID) async throws(Problem) -> PipelineDocument {
+        try await call(.GET, "/v1/pipelines/\(id)")
+    }
+
+    package func cancelPipeline(_ id: JobID) async throws(Problem) -> PipelineDocument {
+        try await call(.POST, "/v1/pipelines/\(id)/cancel")
+    }
+
+    private func postOnce<Document: Decodable & Sendable>(
+        _ path: String, _ body: HTTPClientRequest.Body, key: String
+    ) async throws(Problem) -> Document {
         var attempt = 0
         while true {
             do {
@@ -38,15 +51,16 @@ extension SchedulerClient {
 
     /// One page, newest first.
     package func jobs(
-        state: String? = nil, owner: String? = nil, name: String? = nil, limit: Int? = nil, cursor: String? = nil
+        state: String? = nil, owner: String? = nil, name: String? = nil, pipeline: JobID? = nil, limit: Int? = nil,
+        cursor: String? = nil
     )
         async throws(Problem) -> JobList
     {
         try await call(
             .GET, "/v1/jobs",
             query: [
-                ("state", state), ("owner", owner), ("name", name), ("limit", limit.map(String.init)),
-                ("cursor", cursor),
+                ("state", state), ("owner", owner), ("name", name), ("pipeline", pipeline?.description),
+                ("limit", limit.map(String.init)), ("cursor", cursor),
             ])
     }
 
@@ -69,6 +83,10 @@ extension SchedulerClient {
 
     package func cancel(_ id: JobID) async throws(Problem) -> JobDocument {
         try await call(.POST, "/v1/jobs/\(id)/cancel")
+    }
+    /// - Parameter task: nil for all that run.
+    package func requeue(_ id: JobID, task: Int64?) async throws(Problem) -> JobDocument {
+        try await call(.POST, "/v1/jobs/\(id)/requeue", query: [("task", task.map { String($0) })])
     }
     package func hold(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.POST, "/v1/jobs/\(id)/hold") }
     package func release(_ id: JobID) async throws(Problem) -> JobDocument {

@@ -145,13 +145,19 @@ extension Cluster {
             attempt.row.isAcknowledged = true
         }
         outcome.changes.append(.attempt(attempt.row))
+        account(for: attempt, at: now)
         workers[slot].giveBack(attempt)
         workerChanged(slot)
+        // It may have held nothing, and one that wants the worker alone comes next.
+        if workers[slot].attempts.isEmpty { rooms.noteGrown(slot) }
         needsPlacement = true
         if let place = jobs[id.job]?.classSlot { bookRunning(attempt.amounts, -1, of: place, at: now) }
         payAttention(to: slot)
         jobs[id.job]?.lastEnd = report?.sentence(reason) ?? reason.rawValue
-        conclude(id.task, verdict(state, reason, of: id.job), reason, worker: workers[slot].name, at: now)
+        let verdict = verdict(state, reason, of: id.job)
+        conclude(id.task, verdict, reason, exitCode: report?.exitCode, worker: workers[slot].name, at: now)
+        // It may have run as many tasks as it may.
+        if jobs[id.job]?.record.rules.mostRunning != nil { enqueue(id.job) }
     }
 
     private func verdict(_ state: AttemptState, _ reason: EndReason, of job: JobID) -> Verdict {
@@ -165,7 +171,7 @@ extension Cluster {
     }
 
     private mutating func conclude(
-        _ id: TaskID, _ verdict: Verdict, _ reason: EndReason, worker: WorkerName, at now: Instant
+        _ id: TaskID, _ verdict: Verdict, _ reason: EndReason, exitCode: Int?, worker: WorkerName, at now: Instant
     ) {
         markDirty(id.job)
         switch verdict {
@@ -174,10 +180,9 @@ extension Cluster {
         case .retracted: tryAgain(id, reason, at: nil)
         case .programFailed:
             jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
-            guard let retries = jobs[id.job]?.record.retries, let row = jobs[id.job]?.tasks[id.index]?.row else {
-                return
-            }
-            if row.programFailures > Int64(retries) {
+            guard let record = jobs[id.job]?.record, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
+            let code = reason == .exitCode ? exitCode : nil
+            if row.programFailures > Int64(record.retries) || !record.rules.mayRetry(exitCode: code) {
                 finish(id, as: .failed, reason)
             } else {
                 tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
@@ -191,7 +196,9 @@ extension Cluster {
     }
 
     private mutating func finish(_ id: TaskID, as state: TaskState, _ reason: EndReason) {
-        if let row = jobs[id.job]?.finish(id.index, as: state, reason: reason) { outcome.changes.append(.task(row)) }
+        guard let row = jobs[id.job]?.finish(id.index, as: state, reason: reason) else { return }
+        outcome.changes.append(.task(row))
+        noteEnd(of: id.job, [id.index...id.index], isSuccess: state == .succeeded)
     }
 
     /// Lets the task wait: until an uptime, or not at all.

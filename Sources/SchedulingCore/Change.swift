@@ -14,6 +14,8 @@ package enum Change: Hashable, Sendable {
     case licenseRemoved(ResourceName)
     case reservation(AdvanceReservation)
     case reservationRemoved(ReservationName)
+    /// An attempt ended, for the sums of what was used. The one change that is added to a row.
+    case ended(AccountingEntry)
 }
 
 /// What changes about a job. The fixed part is its ``JobModel/JobRecord``.
@@ -31,6 +33,10 @@ package struct JobProgress: Hashable, Codable, Sendable {
     package var submittedAt: Timestamp
     package var startedAt: Timestamp?
     package var finishedAt: Timestamp?
+    /// The jobs that it still waits for, ascending.
+    package var awaits: [JobID] = []
+    /// Why the scheduler cancelled it, or tasks of it.
+    package var cancelReason: String?
     /// Rises with each change.
     package var revision: Int64
 

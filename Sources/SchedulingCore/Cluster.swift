@@ -21,6 +21,8 @@ package struct Cluster: Sendable {
     var accounts = Accounts()
     var shapes = Shapes()
     var classes = SchedulingClasses()
+    /// By the user's place among the accounts.
+    var standings: [UserStandings] = []
     var rooms = Rooms()
     var reservation: Reservation?
     /// By the worker's place: room that was made by stopping others.
@@ -32,6 +34,7 @@ package struct Cluster: Sendable {
     var imagesAreKnown = false
     var images = Table<Digest, ImageWait>()
     var timers = Heap<Timer>()
+    var civil = CivilTimes()
 
     // What changed since the last pass, so that a pass without changes costs nothing.
     var needsPlacement = false
@@ -41,6 +44,7 @@ package struct Cluster: Sendable {
     // What the current call leads to. Empty between calls.
     var outcome = Outcome()
     var dirtyJobs: [JobID] = []
+    var endedTasks: [EndedTasks] = []
     var touchedAttempts: [(slot: Int, id: AttemptID)] = []
 
     package init(policy: Policy) {
@@ -53,11 +57,14 @@ package struct Cluster: Sendable {
         accounts.begin(at: now)
         do throws(Refusal) {
             switch event {
-            case .jobSubmitted(let id, let record, let imageIsStored, let hold):
-                try submit(id, record, imageIsStored: imageIsStored, hold: hold, at: now)
+            case .jobSubmitted(let id, let record, let imageIsStored, let hold, let known):
+                let new = NewJob(id: id, record: record, imageIsStored: imageIsStored, hold: hold, known: known)
+                accept(try admit(new, at: now), at: now)
+            case .pipelineSubmitted(let jobs): try submit(jobs, at: now)
             case .imageStored(let digest): imageStored(digest)
             case .imageFailed(let digest, let message): imageFailed(digest, message)
             case .cancelRequested(let job): try cancel(job, at: now)
+            case .requeueRequested(let job, let task): try requeue(job, task: task, at: now)
             case .holdRequested(let job): try hold(job, at: now)
             case .releaseRequested(let job): try release(job)
             case .workerSynced(let name, let request): try sync(name, request, at: now)
@@ -83,6 +90,8 @@ package struct Cluster: Sendable {
     package mutating func schedule(at now: Instant) -> Outcome {
         accounts.begin(at: now)
         fireTimers(at: now)
+        // What ended by time alone may let others start in this pass.
+        settleJobs(at: now)
         refreshShapes()
         place(at: now)
         // What was stopped before it had begun waits again, and room that was claimed may be left over.
@@ -102,8 +111,7 @@ package struct Cluster: Sendable {
             if let row = workers[slot].attempts[id]?.row { outcome.changes.append(.attempt(row)) }
         }
         touchedAttempts.removeAll(keepingCapacity: true)
-        for id in dirtyJobs { settleJob(id, at: now) }
-        dirtyJobs.removeAll(keepingCapacity: true)
+        settleJobs(at: now)
         let result = outcome
         outcome = Outcome()
         return result

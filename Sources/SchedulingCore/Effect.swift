@@ -6,6 +6,17 @@ package enum Effect: Hashable, Sendable {
     case answerSync(WorkerName, incarnation: String, sequence: Int64, SyncOrders)
     /// A newer call or a newer life of the agent replaced this one, which still waits: end it.
     case dropSync(WorkerName, incarnation: String, sequence: Int64)
+    /// For those who watch the cluster.
+    case workerTurned(WorkerName, WorkerTurn)
+}
+
+/// What a worker's silence, or its end, means.
+package enum WorkerTurn: Hashable, Sendable {
+    /// It gets no new work.
+    case unreachable
+    /// Its attempts are given up.
+    case lost
+    case back
 }
 
 /// The difference between what a worker has and what the scheduler wants. The gateway adds lease, interval and

@@ -3,13 +3,17 @@ import JobModel
 
 package enum Event: Hashable, Codable, Sendable {
     /// The id is new and larger than every earlier one. Without `imageIsStored` the job waits until its image is in the
-    /// archive.
-    case jobSubmitted(JobID, JobRecord, imageIsStored: Bool, hold: Bool)
+    /// archive. `known`: as in ``NewJob``.
+    case jobSubmitted(JobID, JobRecord, imageIsStored: Bool, hold: Bool, known: [EndedJob] = [])
+    /// Together or not at all; each comes after those that it waits for.
+    case pipelineSubmitted([NewJob])
     /// Every blob of the image is in the archive.
     case imageStored(Digest)
     /// The image will not come: jobs that wait for it are held with this sentence.
     case imageFailed(Digest, message: String)
     case cancelRequested(JobID)
+    /// Running tasks begin anew; without a task, all of the job.
+    case requeueRequested(JobID, task: Int64?)
     case holdRequested(JobID)
     case releaseRequested(JobID)
     /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
@@ -54,6 +58,10 @@ package enum Refusal: Error, Hashable, Sendable {
     case unknownQueue(QueueName)
     /// A limit on what waits.
     case tooManyPending(AccountID, pending: Int64, submitted: Int64, limit: Int64)
+    /// Nothing that could be taken back: of the job, or of the task.
+    case nothingRuns(JobID, task: Int64?)
+    /// A job that cannot be waited for.
+    case dependency(Dependency, DependencyFault)
     case unknownAccount(AccountID)
     /// It cannot go: why.
     case accountIsUsed(AccountID, by: String)

@@ -32,9 +32,9 @@ extension Invariants {
             findings.require(!isFresh || eligible.isEmpty == (row.shortfall != nil)) {
                 "shape \(place): its verdict is wrong"
             }
-            let idle = eligible.first { cluster.hasRoom(for: place, on: $0) }
-            findings.require(!row.isBlocked || idle == nil || cluster.needsPlacement) {
-                "shape \(place): is blocked although a worker has room"
+            let open = cluster.shapes.kinds.indices.count { cluster.shapes.kinds[$0].open > 0 && row.fits[$0] }
+            findings.require(open == row.openKinds) {
+                "shape \(place): \(open) kinds of open workers, counted \(row.openKinds)"
             }
         }
     }
@@ -61,6 +61,40 @@ extension Invariants {
                     && cluster.workers[$0].windows.isEmpty
             }
             findings.require(idle == nil) { "class \(place): waits although a worker has room" }
+            findings.require(!cluster.classes.summaries[place].isBlocked || cluster.isBlockable(place)) {
+                "class \(place): is blocked although more than room decides"
+            }
+        }
+    }
+
+    /// Each class that has something to start stands once among its user's, where its first job belongs.
+    static func checkStandings(_ cluster: Cluster, _ findings: inout Findings) {
+        var count = 0
+        for (user, row) in cluster.standings.enumerated() {
+            let all = row.young.rows + row.old.rows
+            count += all.count
+            findings.require(row.young.isInOrder && row.old.isInOrder) { "user \(user): classes are out of order" }
+            findings.require(all.count { !cluster.classes.summaries[$0.place].isBlocked } == row.looseCount) {
+                "user \(user): the classes that are not blocked are miscounted"
+            }
+            for standing in all {
+                let summary = cluster.classes.summaries[standing.place]
+                let key = summary.base - cluster.policy.weights.age * cluster.policy.ageTick(summary.since)
+                findings.require(
+                    summary.user == user && summary.shape == standing.shape && summary.standing == standing.rank
+                        && summary.first == standing.rank.job
+                        && (standing.rank.key == key || standing.rank.key == summary.base)
+                        && standing.bulk == Bulk(cluster.shapes.rows[standing.shape].requirement.amounts)
+                ) {
+                    "class \(standing.place): stands where it does not belong"
+                }
+            }
+        }
+        let standing = cluster.classes.summaries.count { $0.standing != nil }
+        findings.require(
+            standing == count && cluster.classes.summaries.allSatisfy { ($0.first == nil) == ($0.standing == nil) }
+        ) {
+            "\(standing) classes have something to start, \(count) stand among their users'"
         }
     }
 

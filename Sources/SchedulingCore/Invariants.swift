@@ -11,6 +11,7 @@ package enum Invariants {
         for slot in cluster.workers.indices { checkWorker(slot, cluster, &findings) }
         checkShapes(cluster, &findings)
         checkClasses(cluster, &findings)
+        checkStandings(cluster, &findings)
         checkAccounts(cluster, &findings)
         checkPromise(cluster, &findings)
         checkPrecedence(cluster, &findings)
@@ -18,7 +19,10 @@ package enum Invariants {
         checkWindows(cluster, &findings)
         checkTotals(cluster, &findings)
         checkImages(cluster, &findings)
-        findings.require(cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty) {
+        findings.require(
+            cluster.outcome == Outcome() && cluster.dirtyJobs.isEmpty && cluster.touchedAttempts.isEmpty
+                && cluster.endedTasks.isEmpty
+        ) {
             "something of a call was left behind"
         }
         return findings.sentences
@@ -65,6 +69,7 @@ package enum Invariants {
         findings.require(started.isEmpty || progress.startedAt != nil) { "job \(id): started without a time" }
         for task in started { checkTask(task, of: job, cluster, &findings) }
         checkQueue(job, cluster, &findings)
+        checkDependencies(of: job, cluster, &findings)
         findings.require(!progress.cancelRequested || unstarted == 0 && waiting.isEmpty) {
             "job \(id): cancelled, and something waits to start"
         }

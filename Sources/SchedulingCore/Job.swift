@@ -11,7 +11,7 @@ struct Job: Sendable {
     let amounts: Amounts
     /// Whether it has `out` slots: a success must then be accepted before it is published.
     let hasOutput: Bool
-    let classSlot: Int
+    var classSlot: Int
     /// Uptime from which it has waited.
     let since: Int64
     var progress: JobProgress
@@ -22,6 +22,16 @@ struct Job: Sendable {
     /// Distinct workers that were lost with an attempt of this job, since the start of the scheduler or the last
     /// release.
     var crashedWorkers: [WorkerName] = []
+    /// Jobs that wait for it, and some that no longer do.
+    var dependents: [JobID] = []
+    /// Those of them that wait task by task.
+    var eachDependents: [JobID] = []
+    /// How many jobs it waits for as a whole.
+    var wholeDependencies = 0
+    /// Of `progress.unstarted`, those whose task of other jobs has ended; nil if no task waits for one.
+    var free: [ClosedRange<Int64>]?
+    /// The time at which it may begin has not come.
+    var isEarly: Bool
     /// How its last attempt ended, in words.
     var lastEnd: String?
     /// It stands in its class's queue.
@@ -39,6 +49,7 @@ struct Job: Sendable {
         self.classSlot = classSlot
         self.progress = progress
         amounts = Amounts(record.resources)
+        isEarly = record.rules.startAfter != nil && progress.startedAt == nil
         hasOutput = record.slots.values.contains { $0.mode == .out }
     }
 
@@ -46,16 +57,20 @@ struct Job: Sendable {
 
     /// A task could be started if a worker had room.
     var isRunnable: Bool {
-        !progress.isHeld && !progress.cancelRequested && progress.imageIsStored
-            && (!progress.unstarted.isEmpty || !due.isEmpty)
+        !progress.isHeld && !progress.cancelRequested && progress.imageIsStored && wholeDependencies == 0
+            && !isEarly && progress.counts.running < record.rules.mostRunning ?? .max
+            && (!(free ?? progress.unstarted).isEmpty || !due.isEmpty)
     }
 
     /// Takes the next task: those to be tried again first, then by index. Nil when there is none.
     mutating func startNext(on slot: Int) -> TaskRow? {
         if let index = due.popMin() { return startAgain(index, on: slot) }
-        guard let range = progress.unstarted.first else { return nil }
+        guard let range = (free ?? progress.unstarted).first else { return nil }
         let index = range.lowerBound
-        if index == range.upperBound {
+        if free != nil {
+            free?.remove(index...index)
+            progress.unstarted.remove(index...index)
+        } else if index == range.upperBound {
             progress.unstarted.removeFirst()
         } else {
             progress.unstarted[0] = (index + 1)...range.upperBound
@@ -84,15 +99,19 @@ struct Job: Sendable {
         let counts = progress.counts
         if counts.finished == counts.total {
             if counts.failed > 0 { return (.failed, failureSentence) }
-            return (counts.cancelled > 0 ? .cancelled : .succeeded, nil)
+            return counts.cancelled > 0 ? (.cancelled, progress.cancelReason) : (.succeeded, nil)
         }
         if progress.cancelRequested { return (.running, "being cancelled: running tasks are being stopped") }
         if progress.isHeld { return (counts.running > 0 ? .running : .held, progress.reason) }
         if !progress.imageIsStored { return (.waiting, "waiting for image \(imageNames)") }
         if counts.running > 0 { return (.running, nil) }
+        if waitsForOthers, progress.startedAt == nil { return (.waiting, dependencySentence) }
+        if isEarly { return (.waiting, earlySentence) }
         if progress.startedAt != nil { return (.running, shortfall) }
         return shortfall == nil ? (.pending, nil) : (.waiting, shortfall)
     }
+
+    var earlySentence: String { "start_after: waits until \(record.rules.startAfter?.description ?? "")" }
 
     private var imageNames: String {
         ([record.imageReference] + record.services.map(\.reference)).joined(separator: " or ")

@@ -4,25 +4,20 @@ import HeapModule
 import JobModel
 
 extension Cluster {
-    /// Accepts a job. Costs the same for one task and for a million.
+    /// Puts a job into the books (Dependencies/Submission.swift has looked at it).
     ///
     /// Station 5 of 8. Next: Sources/Worker/Agent.swift
-    mutating func submit(_ id: JobID, _ record: JobRecord, imageIsStored: Bool, hold: Bool, at now: Instant)
-        throws(Refusal)
-    {
-        try admit(record)
+    mutating func accept(_ admitted: Job, at now: Instant) {
+        var job = admitted
+        let (id, record) = (job.id, job.record)
         let classSlot = join(record, id)
-        let count = record.shape.count
-        let progress = JobProgress(
-            state: .pending, reason: hold ? "held at submission" : nil,
-            counts: TaskCounts(total: count, pending: count),
-            unstarted: [record.shape.indices], isHeld: hold, cancelRequested: false, imageIsStored: imageIsStored,
-            submittedAt: now.wall, startedAt: nil, finishedAt: nil, revision: 0)
-        var job = Job(id: id, record: record, classSlot: classSlot, since: now.uptime, progress: progress)
+        job.classSlot = classSlot
         let booked = job.book(shortfall: shortfall(of: classSlot), in: &totals, at: now)
         jobs.insert(job, for: id)
         bookPending(booked.counts.pending, of: classSlot)
-        if !imageIsStored { expectImages(of: record, for: id) }
+        if !booked.imageIsStored { expectImages(of: record, for: id) }
+        announce(id)
+        watchTimes(of: id, at: now)
         enqueue(id)
         outcome.changes.append(.jobAdded(id, record, booked))
     }
@@ -70,15 +65,21 @@ extension Cluster {
 
     /// Cancels at once what does not run, and orders a stop for what does. Nothing of the job starts from here on.
     mutating func cancel(_ id: JobID, at now: Instant) throws(Refusal) {
-        let job = try liveJob(id)
-        guard !job.progress.cancelRequested else { return }
+        guard try !liveJob(id).progress.cancelRequested else { return }
+        cancelJob(id, at: now)
+    }
+
+    mutating func cancelJob(_ id: JobID, at now: Instant) {
+        guard let job = jobs[id] else { return }
         jobs[id]?.cancelUnstarted()
+        noteEnd(of: id, job.progress.unstarted, isSuccess: false)
         for index in job.tasks.ids {
             guard let task = job.tasks[index] else { continue }
             if let slot = task.slot {
                 stop(AttemptID(task: task.row.id, number: task.row.attempts), on: slot, at: now)
             } else if let row = jobs[id]?.finish(index, as: .cancelled, reason: task.row.reason) {
                 outcome.changes.append(.task(row))
+                noteEnd(of: id, [index...index], isSuccess: false)
             }
         }
         markDirty(id)
@@ -120,7 +121,7 @@ extension Cluster {
         enqueue(id)
     }
 
-    private func liveJob(_ id: JobID) throws(Refusal) -> Job {
+    func liveJob(_ id: JobID) throws(Refusal) -> Job {
         if let job = jobs[id] { return job }
         if let state = finished[id] { throw .jobIsFinished(id, state) }
         throw .unknownJob(id)
@@ -144,7 +145,19 @@ extension Cluster {
         if state != job.progress.state || reason != job.progress.reason { markDirty(id) }
     }
 
-    mutating func settleJob(_ id: JobID, at now: Instant) {
+    /// Ends are passed on until nothing follows from them any more.
+    mutating func settleJobs(at now: Instant) {
+        var next = 0
+        passOnEndedTasks()
+        while next < dirtyJobs.count {
+            settleJob(dirtyJobs[next], at: now)
+            passOnEndedTasks()
+            next += 1
+        }
+        dirtyJobs.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func settleJob(_ id: JobID, at now: Instant) {
         guard let classSlot = jobs[id]?.classSlot, let before = jobs[id]?.countedTasks.pending else { return }
         let shortfall = shortfall(of: classSlot)
         guard let progress = jobs[id]?.book(shortfall: shortfall, in: &totals, at: now) else { return }
@@ -158,6 +171,7 @@ extension Cluster {
         guard let job = jobs.remove(id) else { return }
         finished.remember(id, progress.state)
         leave(job.classSlot)
+        passOnEnd(of: job)
         guard !progress.imageIsStored else { return }
         for digest in job.record.imageDigests {
             guard let wanted = images[digest]?.jobs.remove(id) else { continue }
@@ -175,6 +189,9 @@ extension Job {
         progress.cancelRequested = true
         let count = progress.unstarted.reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 }
         progress.unstarted = []
+        progress.awaits = []
+        wholeDependencies = 0
+        free = nil
         progress.counts.pending -= count
         progress.counts.cancelled += count
         due = []

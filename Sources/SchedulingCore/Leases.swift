@@ -15,6 +15,7 @@ extension Cluster {
         if let call = workers[slot].call, call.until <= now.uptime { payAttention(to: slot) }
         if !workers[slot].isUnreachable, let deadline = contactDeadline(of: slot), deadline <= now.uptime {
             workers[slot].isUnreachable = true
+            outcome.effects.append(.workerTurned(workers[slot].name, .unreachable))
             workerChanged(slot)
             retractUnsent(from: slot, at: now)
         }
@@ -40,6 +41,7 @@ extension Cluster {
     private mutating func expireLease(of slot: Int, at now: Instant) {
         workers[slot].isLost = true
         workers[slot].isUnreachable = true
+        outcome.effects.append(.workerTurned(workers[slot].name, .lost))
         workerChanged(slot)
         for id in workers[slot].attempts.ids { end(id, on: slot, as: .lost, .workerLost, at: now) }
     }

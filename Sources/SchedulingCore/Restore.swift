@@ -23,7 +23,11 @@ extension Cluster {
             jobs[row.id.job]?.tasks.insert(StartedTask(row: row, slot: nil), for: row.id.index)
         }
         for row in image.attempts { restore(row, at: now) }
-        for stored in image.jobs { restoreQueues(stored.id) }
+        for stored in image.jobs where !stored.progress.awaits.isEmpty { restoreDependencies(stored.id) }
+        for stored in image.jobs {
+            watchTimes(of: stored.id, at: now)
+            restoreQueues(stored.id)
+        }
         for slot in workers.indices { arm(slot) }
         shapes.isStale = true
     }
@@ -66,6 +70,15 @@ extension Cluster {
         bookRunning(amounts, 1, of: job.classSlot, at: now)
         workerChanged(slot)
         jobs[row.id.job]?.tasks[row.id.task.index]?.slot = slot
+    }
+
+    /// Which tasks are free is seen from those of the other jobs; what has ended was passed on before it was written.
+    private mutating func restoreDependencies(_ id: JobID) {
+        guard let job = jobs[id] else { return }
+        jobs[id]?.wholeDependencies = job.record.dependencies.count { !$0.kind.isEach && job.awaits($0.job) }
+        let free = freeTasks(of: job)
+        jobs[id]?.free = free
+        announce(id)
     }
 
     private mutating func restoreQueues(_ id: JobID) {

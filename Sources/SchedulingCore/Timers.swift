@@ -7,6 +7,8 @@ struct Timer: Comparable, Hashable, Sendable {
     enum Subject: Comparable, Hashable, Sendable {
         case worker(Int)
         case retry(TaskID)
+        /// Times of the calendar are to be looked at.
+        case civil
         /// The use of accounts is to be written down.
         case usage
         /// A reservation may be over.
@@ -28,6 +30,7 @@ extension Cluster {
             case .retry(let task): retryIsDue(task)
             case .usage: writeUsage(at: now)
             case .windows: checkWindows(at: now)
+            case .civil: civilTimerFired(due: timer.due, at: now)
             case .worker(let slot):
                 guard workers[slot].armedAt == timer.due else { continue }
                 workers[slot].armedAt = .max

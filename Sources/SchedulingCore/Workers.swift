@@ -66,6 +66,7 @@ extension Cluster {
         workers[slot].calls += 1
         workers[slot].lastContact = now.uptime
         workers[slot].lastSeen = now.wall
+        if workers[slot].isUnreachable { outcome.effects.append(.workerTurned(workers[slot].name, .back)) }
         if workers[slot].isLost { workers[slot].leaseEnds = leaseEnd(answeredAt: now) }
         workers[slot].isLost = false
         workers[slot].isUnreachable = false

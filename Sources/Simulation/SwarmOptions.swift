@@ -14,6 +14,10 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     /// In thousandths of all steps.
     package var schedulerCrashes: Int64 = 0
     package var schedulerPauses: Int64 = 0
+    /// In thousandths of all crashes of the scheduler.
+    package var powerLosses: Int64 = 0
+    /// In thousandths of all steps: the disk is full, or a write or a sync fails.
+    package var diskErrors: Int64 = 0
     /// In thousandths of all faults.
     package var agentCrashes: Int64 = 0
     package var agentPauses: Int64 = 0
@@ -30,6 +34,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var commands: Int64 = 0
     /// In thousandths of all submissions and acts of administrators; 0: no licenses, reservations and the like at all.
     package var placement: Int64 = 0
+    /// In thousandths of all submissions.
+    package var dependencies: Int64 = 0
 
     /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
     package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
@@ -39,7 +45,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("scheduler-pauses", \.schedulerPauses, 0), ("agent-crashes", \.agentCrashes, 0),
             ("agent-pauses", \.agentPauses, 0), ("host-losses", \.hostLosses, 0), ("partitions", \.partitions, 0),
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
-            ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("placement", \.placement, 0),
+            ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("power-losses", \.powerLosses, 0),
+            ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0), ("placement", \.placement, 0),
         ]
     }
 
@@ -61,6 +68,11 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
         agentPauses = some(&dice, 200)
         clockJumps = some(&dice, 100)
         clockDrift = some(&dice, 1_000)
+        // Drawn aside: a seed that is older than these keeps its history where they are 0.
+        var aside = dice
+        powerLosses = some(&aside, 1_000)
+        diskErrors = some(&aside, 20)
+        dependencies = some(&aside, 700)
     }
 
     package var description: String {

@@ -7,6 +7,9 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
     case messageOvertaken = "messages overtaken by later ones"
     case schedulerCrash = "scheduler crashes"
     case schedulerPause = "scheduler pauses"
+    case powerLoss = "power losses of the scheduler's host"
+    case diskFull = "full disks"
+    case diskError = "failed writes and syncs"
     case agentCrash = "agent crashes"
     case agentPause = "agent pauses"
     case hostLost = "hosts lost"
@@ -20,6 +23,9 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
 /// What must have come up sometimes.
 package enum Situation: String, Sendable, Hashable, CaseIterable {
     case crashBetweenCommitAndAnswer = "crash between commit and answer"
+    case commitKept = "a commit that failed is on disk after the restart"
+    case commitUndone = "a commit that failed is not on disk after the restart"
+    case writesLost = "writes that were not synced are lost or torn"
     case restartWithLiveAttempts = "restart of the scheduler while attempts run"
     case submissionAnsweredTwice = "a submission sent again finds its job"
     case zombieFenced = "an attempt that was given up is told to stop when its worker is back"
@@ -33,6 +39,11 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case superseded = "an agent is taken for an older life, ends and is started again"
     case programRetried = "a task runs again after its program failed"
     case preempted = "a task runs again after it was stopped to make room or for a drain"
+    case dependencyMet = "a job starts after the one that it waited for"
+    case dependencyMetByTask = "a task starts after the same task of another job, which goes on"
+    case dependencyHopeless = "a job is cancelled because what it waits for ended otherwise"
+    case runsAsManyAsItMay = "a job runs as many tasks at a time as it may"
+    case dependencyRefused = "a job that could never start is refused"
 }
 
 /// Counts of one history, or of many.

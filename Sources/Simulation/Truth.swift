@@ -4,13 +4,29 @@ import JobModel
 import SchedulingCore
 
 struct Truth {
-    private var jobs: [JobID: JobProgress] = [:]
-    private var tasks: [TaskID: TaskRow] = [:]
-    private var attempts: [AttemptID: AttemptRow] = [:]
+    private(set) var jobs: [JobID: JobProgress] = [:]
+    private(set) var tasks: [TaskID: TaskRow] = [:]
+    private(set) var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
     private var records: [JobID: JobRecord] = [:]
     private var workers: [WorkerName: WorkerRow] = [:]
     var windows: [ReservationName: AdvanceReservation] = [:]
+    /// Jobs that a user asked to begin anew.
+    var requeued: Set<JobID> = []
+    /// What was submitted, by the job's name.
+    private var submitted: [String: JobRecord] = [:]
+    private var retries: [JobID: Int] = [:]
+    private var failures: [TaskID: Int] = [:]
+    /// What jobs wait for, as their users said it, by name.
+    var demands: [String: [Dependency]] = [:]
+    /// What their users asked, by name.
+    var rules: [String: RunRules] = [:]
+    private(set) var names: [JobID: String] = [:]
+    /// As the scheduler's clock has it.
+    var wall = Timestamp(millisecondsSinceEpoch: 0)
+    private(set) var dependencies: [JobID: [Dependency]] = [:]
+    /// Situations since somebody looked.
+    var seen: [Situation] = []
     /// How containers ended, as it truly was.
     var exits: [AttemptID: Int] = [:]
     /// Jobs whose cancel was acknowledged.
@@ -25,6 +41,14 @@ struct Truth {
     func isLost(_ id: AttemptID) -> Bool { attempts[id]?.state == .lost }
 
     func isRunning(_ job: JobID) -> Bool { attempts.contains { $0.key.job == job && $0.value.state == .running } }
+
+    /// It has ended, and cannot start any more. A cancel may overtake a start on its way.
+    func hasEnded(_ id: AttemptID) -> Bool {
+        guard let state = attempts[id]?.state else { return false }
+        return state.isTerminal && state != .cancelled
+    }
+
+    mutating func submits(_ record: JobRecord) { submitted[record.name] = record }
 
     /// How the attempt before this one ended.
     func attemptBefore(_ id: AttemptID) -> AttemptState? {
@@ -43,14 +67,19 @@ struct Truth {
         }
     }
 
-    /// - Parameter wall: what the scheduler's clock showed.
-    mutating func take(_ changes: [Change], at wall: Timestamp) throws {
+    mutating func take(_ changes: [Change]) throws {
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
                 records[id] = record
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
+                guard let wanted = submitted[record.name], wanted.shape == record.shape else {
+                    throw Violation("job \(id) is not what was submitted as \(record.name)")
+                }
+                retries[id] = wanted.retries
                 jobs[id] = progress
+                dependencies[id] = demands[record.name]
+                names[id] = record.name
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress): try take(id, progress)
             case .task(let row): try take(row)
@@ -62,6 +91,7 @@ struct Truth {
                 note("worker \(row.name) \(row.isDraining) \(row.drain)")
             case .account(let row): note("account \(row.id) \(row.settings.weight)")
             case .accountRemoved(let id): note("account \(id) removed")
+            case .ended(let entry): note("ended \(entry.key.user) \(entry.sums.cpuTime) \(entry.sums.waitTime)")
             case .usage(let row): note("usage \(row.id) \(row.amount) \(row.epoch) \(row.time)")
             case .license(let row): note("license \(row.name) \(row.total)")
             case .licenseRemoved(let name): note("license \(name) removed")
@@ -89,7 +119,9 @@ struct Truth {
             }
         }
         if row.stopReason == .preempted, attempts[row.id]?.stopReason == nil {
-            guard record.queue == World.low || workers[row.worker]?.drain.deadline != nil else {
+            guard
+                record.queue == World.low || workers[row.worker]?.drain.deadline != nil || requeued.contains(row.id.job)
+            else {
                 throw Violation("attempt \(row.id) is preempted, and its queue may not be")
             }
         }
@@ -104,6 +136,7 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
+        if progress.state == .cancelled, progress.cancelReason != nil { try cancelledByDependency(id) }
         note(
             "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
         )
@@ -146,7 +179,15 @@ struct Truth {
             guard !cancelled.contains(row.id.job) else {
                 throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
             }
+            guard failures[row.id.task, default: 0] <= retries[row.id.job] ?? 0 else {
+                throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
+            }
+            if row.id.number == 1 { try startsInTurn(row.id.task) }
+            try startsByTheRules(row.id)
             newestAttempt[row.id.task] = row.id.number
+        }
+        if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program {
+            failures[row.id.task, default: 0] += 1
         }
         if row.state == .succeeded, exits[row.id] != 0 {
             throw Violation(
@@ -165,6 +206,7 @@ struct Truth {
                 "answer \(name) \(incarnation) \(sequence) \(orders.start.map(\.attempt)) \(orders.stop.map(\.attempt)) \(orders.publish) \(orders.forget)"
             )
         case .dropSync(let name, let incarnation, let sequence): note("drop \(name) \(incarnation) \(sequence)")
+        case .workerTurned(let name, let turn): note("turn \(name) \(turn)")
         }
     }
 

@@ -91,6 +91,7 @@ extension World {
 
     private mutating func startContainer(_ id: AttemptID, on agent: Int) throws {
         guard !truth.isLost(id) else { throw Violation("\(id) starts after it was given up") }
+        guard !truth.hasEnded(id) else { throw Violation("\(id) starts after it ended") }
         for other in agents {
             if let twin = other.containers.first(where: { $0.key.task == id.task && $0.value.exit == nil })?.key {
                 throw Violation(

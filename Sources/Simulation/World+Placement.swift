@@ -42,7 +42,8 @@ extension World {
         ]
         let result = try stepper.step(events.map { .event($0) }, at: instant)
         self.stepper = stepper
-        try truth.take(result.changes, at: instant.wall)
+        truth.wall = instant.wall
+        try truth.take(result.changes)
         plan(.administratorActs, in: wishes.roll(0...20_000))
     }
 

@@ -7,7 +7,10 @@ import Scheduler
 import SchedulingCore
 
 extension World {
-    private var home: String { "\(folder)/\(generation)" }
+    var home: String { "\(folder)/\(generation)" }
+    var databaseFiles: [String] {
+        mutant == .forgetsTheLog ? ["jobctl.sqlite"] : ["jobctl.sqlite", "jobctl.sqlite-wal"]
+    }
 
     /// Gives something to the scheduler; lost if there is none.
     mutating func post(_ envelope: Envelope, from sender: Mail.Sender) {
@@ -42,9 +45,12 @@ extension World {
         // The mutant lets a crash take back what was answered: the disk of before the step is what the next life finds.
         let isTakenBack = mutant == .answersBeforeCommit && !isHealing && dice.chance(perMille: 20)
         if isTakenBack { try copyDatabase(to: "\(folder)/before") }
-        let result = try stepper.step(batch.map(\.envelope) + [.event(.timeAdvanced)], at: instant)
+        guard let result = try commits(batch, &stepper) else { return }
         self.stepper = stepper
-        try truth.take(result.changes, at: instant.wall)
+        truth.wall = instant.wall
+        try truth.take(result.changes)
+        for situation in truth.seen { tally.saw(situation) }
+        truth.seen = []
         try check(stepper)
         if isTakenBack {
             deliver(result, to: batch)
@@ -55,7 +61,7 @@ extension World {
             if !result.changes.isEmpty { tally.saw(.crashBetweenCommitAndAnswer) }
             return try crash(leaving: nil)
         }
-        deliver(result, to: batch)
+        deliver(sabotage.said(result), to: batch)
         if crashes { return try crash(leaving: nil) }
         planWake(stepper)
     }
@@ -93,6 +99,7 @@ extension World {
             case .answerSync(let name, let incarnation, let sequence, let orders):
                 answer(name, incarnation, sequence, orders)
             case .dropSync(let name, let incarnation, let sequence): answer(name, incarnation, sequence, nil)
+            case .workerTurned: break
             }
         }
     }
@@ -102,6 +109,8 @@ extension World {
         case (.submission(let index), .submitted(let document)):
             if !isLost() { acknowledge(index, document.id) }
             submissions[index].wasAnswered = true
+        case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
+            unlink(index)
         case (.cancel(let job), .done):
             if !isLost() {
                 if truth.isRunning(job) { tally.saw(.cancelledWhileRunning) }
@@ -135,20 +144,23 @@ extension World {
     // MARK: crash and start
 
     /// Everything in memory is gone. What is on disk, or in `copy`, is what the next life finds.
-    private mutating func crash(leaving copy: String?) throws {
+    mutating func crash(leaving copy: String?) throws {
         tally.count(.schedulerCrash)
         if let stepper {
-            if copy == nil { try compareWithStore(stepper) }
+            if copy == nil, doubt == nil { try compareWithStore(stepper) }
             if !stepper.cluster.image().attempts.isEmpty { tally.saw(.restartWithLiveAttempts) }
         }
         let next = "\(folder)/\(generation + 1)"
         if let copy {
             try FileManager.default.moveItem(atPath: copy, toPath: next)
+        } else if diskDice.chance(perMille: options.powerLosses) {
+            try losePower(next)
         } else {
             try copyDatabase(to: next)
         }
         stepper = nil
         inbox = []
+        disk.forget(below: home)
         try FileManager.default.removeItem(atPath: home)
         generation += 1
         uptimeOffset = dice.roll(0...1_000_000_000)
@@ -164,7 +176,7 @@ extension World {
     /// The file and its log, as they are on disk now. The shared-memory index is rebuilt, as after a crash.
     private func copyDatabase(to place: String) throws {
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-        for name in ["jobctl.sqlite", "jobctl.sqlite-wal"]
+        for name in databaseFiles
         where FileManager.default.fileExists(atPath: "\(home)/\(name)") {
             try FileManager.default.copyItem(atPath: "\(home)/\(name)", toPath: "\(place)/\(name)")
         }
@@ -172,7 +184,10 @@ extension World {
 
     mutating func startScheduler() throws {
         let store = try Store.open(directory: home)
-        let stepper = try Stepper(store: store, policy: policy, at: instant)
+        try settleDoubt(store)
+        let stepper = try Stepper(
+            store: store, policy: sabotage.policy(policy),
+            at: sabotage.instant(instant, wallOffset: wallOffset, since: uptimeOffset))
         self.stepper = stepper
         let findings = Invariants.check(stepper.cluster)
         guard findings.isEmpty else {

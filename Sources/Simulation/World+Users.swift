@@ -10,6 +10,7 @@ extension World {
     mutating func planUsers() {
         for index in 0..<Int(options.jobs) {
             submissions.append(draw(index))
+            truth.submits(submissions[index].accepted.record)
             plan(.userSubmits(index), in: dice.roll(0...60_000))
         }
         plan(.userActs, in: dice.roll(0...10_000))
@@ -54,8 +55,10 @@ extension World {
 
     mutating func userSubmits(_ index: Int) {
         guard submissions[index].acknowledged == nil else { return }
+        if !submissions[index].wasSent { link(index) }
         var accepted = submissions[index].accepted
         if mutant == .retriesWithoutKey, submissions[index].wasSent { accepted.idempotency = nil }
+        if mutant == .ignoresDependencies { accepted.record.dependencies = [] }
         if !isLost(), stepper != nil {
             submissions[index].wasSent = true
             post(.submission(accepted), from: .submission(index))
@@ -71,6 +74,11 @@ extension World {
         guard dice.chance(perMille: options.commands) else { return }
         let worker = dice.pick(agents).worker.name
         let known = submissions.compactMap(\.acknowledged)
+        if !known.isEmpty, linkDice.chance(perMille: options.dependencies / 3) {
+            let job = linkDice.pick(known)
+            truth.requeued.insert(job)
+            post(.event(.requeueRequested(job, task: nil)), from: .nobody)
+        }
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)

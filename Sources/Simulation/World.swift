@@ -99,6 +99,10 @@ struct World {
     let options: SwarmOptions
     let policy = SwarmOptions.policy
     let mutant: Mutant?
+    var sabotage: Sabotage
+    let disk: SimulatedDisk
+    /// A commit that failed: the restart shows whether it is on disk.
+    var doubt: Doubt?
     let trace: (@Sendable (String) -> Void)?
     /// Where the database of this life of the scheduler lies; each life gets a copy of what the one before left on
     /// disk.
@@ -106,6 +110,10 @@ struct World {
     var dice: Dice
     /// What World+Placement draws from.
     var wishes: Dice
+    /// For the disk alone.
+    var diskDice: Dice
+    /// For what jobs wait for.
+    var linkDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -133,11 +141,15 @@ struct World {
     {
         self.trace = trace
         dice = Dice(seed: seed)
-        wishes = Dice(seed: ~seed)
+        wishes = Dice(seed: seed ^ 0x706c_6163_656d_656e)
+        diskDice = Dice(seed: ~seed)
+        linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         var drawn = SwarmOptions(&dice)
         drawn.placement = Self.placementOption(&wishes)
         options = drawn.setting(settings)
         self.mutant = mutant
+        sabotage = Sabotage(mutant)
+        disk = SimulatedDisk(folder: folder, mutant: mutant)
         self.folder = folder
     }
 
@@ -182,6 +194,9 @@ struct World {
         try heal()
     }
 
+    /// Half an hour, and so much for each job that a single worker could run them one after the other.
+    private static func longestEnd(jobs: Int64) -> Int64 { (30 + 9 * jobs) * 60_000 }
+
     private mutating func heal() throws {
         isHealing = true
         let began = now
@@ -197,7 +212,7 @@ struct World {
         plan(.userActs, in: 0)
         if options.placement > 0 { plan(.administratorActs, in: 0) }
         while try !everythingHasEnded() {
-            guard now < began + 4 * 3_600_000 else {
+            guard now < began + Self.longestEnd(jobs: options.jobs) else {
                 throw Violation("not everything ends after faults stop: \(whatIsLeft())")
             }
             try happen()
@@ -321,6 +336,7 @@ struct World {
     /// Removes what the history left on disk.
     mutating func end() {
         stepper = nil
+        disk.forget()
         do {
             try FileManager.default.removeItem(atPath: folder)
         } catch {

@@ -71,6 +71,12 @@ struct SchedulerCommand: AsyncParsableCommand {
     var manifestBudget: String?
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "How long each task and attempt of a finished job has a record of its own; then they are summed up, but for those with digests of data. (default: for ever)",
+            valueName: "time"))
+    var keepTasks: String?
+    @Option(
+        name: .long,
         help:
             "Where clients reach this scheduler, as https://HOST[:PORT], if a proxy with TLS stands in front: registry clients then use the token flow there."
     )
@@ -106,7 +112,8 @@ struct SchedulerCommand: AsyncParsableCommand {
         options.tokenServices = try SchedulerOptions.tokenServices(tokenService)
         options.keep = try SchedulerOptions.keepPolicies(keep)
         options.retention = try SchedulerOptions.retention(
-            keepLogs: keepLogs, logBudget: logBudget, keepManifests: keepManifests, manifestBudget: manifestBudget)
+            keepLogs: keepLogs, logBudget: logBudget, keepManifests: keepManifests, manifestBudget: manifestBudget,
+            keepTasks: keepTasks)
         if let publicUrl { options.publicURL = try SchedulerOptions.publicURL(publicUrl) }
         if let file = adminTokenFile {
             let user = Caller(

@@ -7,12 +7,19 @@ import Synchronization
 
 @main
 struct Simulate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "jobctl-simulate",
+        abstract: "Run the scheduler's core and store against simulated workers, users, networks, disks and crashes.",
+        subcommands: [Histories.self, Replay.self], defaultSubcommand: Histories.self)
+}
+
+struct Histories: ParsableCommand {
     private static let mutants = Mutant.allCases.map(\.rawValue).joined(separator: ", ")
     private static let options = SwarmOptions.table.map(\.name).joined(separator: ", ")
 
     static let configuration = CommandConfiguration(
-        commandName: "jobctl-simulate",
-        abstract: "Run the scheduler's core and store against simulated workers, users, networks and crashes.",
+        commandName: "histories",
+        abstract: "Let seeded histories happen (the default).",
         discussion: """
             A history has two parts: faults, as its seed draws them, then none until everything has ended. After each
             step of the scheduler its books are checked, and that a restart would find what is in memory.
@@ -32,6 +39,7 @@ struct Simulate: ParsableCommand {
     @Option(
         help: "Try a promise of policy instead: \(PolicyScenario.allCases.map(\.rawValue).joined(separator: ", ")).")
     var policy: String?
+    @Option(help: "How many more histories may happen to make a failing one small.") var tries = 60
     @Flag(help: "Print a line for each history.") var verbose = false
     @Flag(help: "Print a line for each happening.") var trace = false
 
@@ -48,6 +56,9 @@ struct Simulate: ParsableCommand {
         }
         guard (1...100_000_000).contains(hours ?? 1) else {
             throw ValidationError("--hours: \(hours ?? 0) is not between 1 and 100000000")
+        }
+        guard (0...10_000).contains(tries) else {
+            throw ValidationError("--tries: \(tries) is not between 0 and 10000")
         }
         guard (1...256).contains(parallel) else {
             throw ValidationError("--parallel: \(parallel) is not between 1 and 256")
@@ -70,7 +81,7 @@ struct Simulate: ParsableCommand {
             while let number = book.claim() {
                 let report = Simulation.simulate(
                     seed: number, steps: steps, settings: settings, mutant: fault, trace: tracer)
-                book.take(report)
+                if let line = book.take(report) { FileHandle.standardError.write(Data(line.utf8)) }
                 if isVerbose { printLine(Self.line(report)) }
             }
         }
@@ -105,7 +116,7 @@ struct Simulate: ParsableCommand {
 
     private func explain(_ report: SimulationReport, _ settings: [String: Int64], _ fault: Mutant?) {
         print("seed \(report.seed): \(report.violation ?? "")\n  drawn: \(report.options)")
-        let small = shrink(report, steps: steps, settings: settings, mutant: fault, tries: 60)
+        let small = shrink(report, steps: steps, settings: settings, mutant: fault, tries: tries)
         var words = ["jobctl-simulate", "--seed \(small.seed)", "--steps \(small.steps)"]
         if !small.settings.isEmpty { words.append("--set \(small.set)") }
         if let mutant { words.append("--mutant \(mutant)") }
@@ -127,6 +138,7 @@ private final class Book: Sendable {
         var next: UInt64
         var tally = Tally()
         var failures: [SimulationReport] = []
+        var spoken = ContinuousClock.now
     }
 
     private let state: Mutex<State>
@@ -148,10 +160,15 @@ private final class Book: Sendable {
         }
     }
 
-    func take(_ report: SimulationReport) {
+    /// Returns a line on how far it is, once a minute.
+    func take(_ report: SimulationReport) -> String? {
         state.withLock { state in
             state.tally.add(report.tally)
             if report.violation != nil { state.failures.append(report) }
+            guard state.spoken.duration(to: .now) > .seconds(60) else { return nil }
+            state.spoken = .now
+            return "\(state.tally.milliseconds / 3_600_000) h, \(state.tally.histories) histories to seed "
+                + "\(report.seed), broken: \(state.failures.map(\.seed))\n"
         }
     }
 

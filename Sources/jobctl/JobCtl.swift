@@ -32,7 +32,8 @@ struct JobCtl: AsyncParsableCommand {
                 name: "Jobs",
                 subcommands: [
                     Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
-                    Hold.self, Release.self, Diff.self, Verify.self, Exec.self, Shell.self,
+                    Hold.self, Release.self, Requeue.self, Diff.self, Verify.self, Exec.self, Shell.self,
+                    ScheduleCommand.self,
                 ]),
             CommandGroup(
                 name: "Archive",
@@ -40,8 +41,9 @@ struct JobCtl: AsyncParsableCommand {
             CommandGroup(
                 name: "Cluster",
                 subcommands: [
-                    Status.self, QueueCommand.self, ShareCommand.self, WorkerCommand.self, LicenseCommand.self,
-                    ReservationCommand.self, UserCommand.self, Up.self, Down.self, Completions.self,
+                    Status.self, Top.self, UsageCommand.self, Events.self, QueueCommand.self, ShareCommand.self,
+                    WorkerCommand.self, LicenseCommand.self, ReservationCommand.self, UserCommand.self, Up.self,
+                    Down.self, Completions.self,
                 ]),
         ])
 

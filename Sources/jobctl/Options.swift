@@ -109,6 +109,16 @@ enum Given {
         return span
     }
 
+    /// As it stands in a spec.
+    static func moment(_ text: String) throws -> String {
+        guard JobSpec.Moment(text) != nil else {
+            throw ValidationError("write a time such as 2027-01-01T06:00:00Z, or one from now such as 2h")
+        }
+        return text
+    }
+
+    static func maxRunning(_ text: String) throws -> Int { try integer(text, in: 1...Int(TaskShape.largestCount)) }
+
     static func cpus(_ text: String) throws -> Double {
         guard let number = Double(text), let amount = CPUAmount(exactly: number), amount.thousandths > 0 else {
             throw ValidationError("write a number of cpus, for example 2 or 0.5")

@@ -31,12 +31,16 @@ struct SpecAcceptanceTests {
         parameters: {model: 3.10, id: 12345678901234567890, fast: true}
         labels: {team: climate, "site/rack": a-1}
         constraints: ["zone == a", "gpu != none"]
-        retries: 3
+        retries: {max: 3, on_exit: [137, 75], not_on_exit: [2]}
+        max_running: 50
+        start_after: 2h
+        deadline: "2027-01-01T00:00:00Z"
         queue: long
         priority: -5
         network: none
         fingerprint: metadata
         keep: on-success
+        depends_on: {after_ok: [41, "42"], after_any_each: 43}
         """#
 
     static let json = #"""
@@ -49,8 +53,10 @@ struct SpecAcceptanceTests {
          "resources": {"memory": 536870912, "cpus": 15e-1, "gpus": 1}, "time_limit": "90m", "grace": 30.0,
          "matrix": {"year": ["2012", "2013", 2014, 2015], "level": ["high", "low"]},
          "parameters": {"model": "3.10", "id": 12345678901234567890, "fast": true}, "labels": {"site/rack": "a-1", "team": "climate"},
-         "constraints": ["zone == a", "gpu != none"], "retries": 3, "queue": "long", "priority": -5, "network": "none",
-         "fingerprint": "metadata", "keep": "on-success"}
+         "constraints": ["zone == a", "gpu != none"], "retries": {"not_on_exit": [2], "on_exit": [75, 137], "max": 3}, "max_running": 50,
+         "start_after": 7200, "deadline": "2027-01-01T00:00:00Z", "queue": "long", "priority": -5, "network": "none",
+         "fingerprint": "metadata", "keep": "on-success",
+         "depends_on": {"after_ok": ["41", 42], "after_any_each": [43]}}
         """#
 
     private func spec(_ text: String, _ file: String = "spec") throws -> JobSpec {

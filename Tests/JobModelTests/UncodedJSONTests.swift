@@ -9,7 +9,7 @@ import Testing
 
     private func record(shape: TaskShape, full: Bool) -> JobRecord {
         let slot = SlotName(unchecked: "input")
-        return JobRecord(
+        var record = JobRecord(
             name: strange, owner: Identity(name: UserName(unchecked: "ada"), uid: 1001, gid: 1002),
             queue: .standard, priority: -7, configuration: Digest(of: "configuration"),
             configurationVersion: full
@@ -31,7 +31,20 @@ import Testing
             placement: full
                 ? PlacementRequest(
                     licenses: counts, preferences: [Constraint(label: "zone", comparison: .equal, value: "a")],
-                    strategy: .spread, isExclusive: true) : .standard)
+                    strategy: .spread, isExclusive: true) : .standard,
+            dependencies: full ? [Dependency(job: JobID(rawValue: 40), kind: .afterOKEach)] : [])
+        if full {
+            record.schedule = ScheduleName(unchecked: "yearly")
+            record.pipeline = PipelineReference(id: JobID(rawValue: 39), name: ConfigurationName(unchecked: "p"))
+        }
+        if full {
+            record.rules.startAfter = Timestamp(millisecondsSinceEpoch: 1_764_000_000_250)
+            record.rules.deadline = Timestamp(millisecondsSinceEpoch: 1_764_000_900_000)
+            record.rules.mostRunning = 50
+            record.rules.retryOn = [75, 137]
+            record.rules.retryNotOn = [2]
+        }
+        return record
     }
 
     @Test("a job's record is written as Codable writes it")

@@ -5,8 +5,11 @@ import Testing
 
 @Suite("help") struct HelpTests {
     static let commands = [
-        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "diff", "verify",
-        "exec", "shell", "config", "config list", "config show", "history", "image", "image import", "image build",
+        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "requeue", "diff",
+        "verify",
+        "exec", "shell", "schedule", "schedule add", "schedule list", "schedule show", "schedule pause",
+        "schedule resume", "schedule run", "schedule remove", "config", "config list", "config show", "history",
+        "image", "image import", "image build",
         "image list", "image show", "image pulls", "image lint", "archive", "archive status", "archive gc",
         "archive verify", "archive export", "archive import", "status",
         "worker",
@@ -15,7 +18,7 @@ import Testing
         "share set", "share remove",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
         "license", "license list", "license set", "license remove", "reservation", "reservation list",
-        "reservation add", "reservation remove", "up", "down", "completions",
+        "reservation add", "reservation remove", "up", "down", "completions", "top", "usage", "events",
     ]
 
     @Test("each command has the golden help page", arguments: commands)

@@ -20,6 +20,8 @@ import Testing
         "reservation list", "reservation remove course",
         "reservation add course --start 2027-01-12T08:00:00Z --duration 4h --label room=a --groups students",
         "worker drain node9 --reason disk --deadline 2027-01-12T08:00:00Z", "worker show node9",
+        "top", "events", "usage --by configuration,user",
+        "usage --by configuration,user --csv",
     ]
 
     @Test("the page of each command is the golden one: table, JSON and ids", arguments: calls)

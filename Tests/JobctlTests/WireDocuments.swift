@@ -132,6 +132,24 @@ enum WireDocuments {
         account(.user, "ada", AccountSettings(limits: Limits(gpus: 4), group: GroupName(rawValue: "physics")), 1),
     ]
 
+    static func usage() -> UsageReport {
+        var row = UsageReportRow()
+        (row.user, row.configuration, row.configurationName) = ("ada", configurationDigest.description, "a,\"b\"@3")
+        (row.attempts, row.succeeded, row.failed, row.lost, row.starts) = (10, 7, 2, 1, 8)
+        (row.cpuSeconds, row.usedCPUSeconds, row.memoryByteSeconds) = (72_000, 54_000, 3.6e12)
+        (row.runSeconds, row.waitSeconds) = (36_000, 4)
+        return UsageReport(by: [.configuration, .user], since: "2026-10-27", until: "2026-11-26", rows: [row])
+    }
+
+    static let happenings = ClusterEventList(
+        events: [
+            ClusterEvent(id: 7, time: start, kind: .workerRegistered, worker: "node7"),
+            ClusterEvent(
+                id: 8, time: after(60), kind: .attemptLost, job: JobID(rawValue: 46),
+                attempt: AttemptID(task: TaskID(job: JobID(rawValue: 46), index: 1), number: 1), worker: "node7",
+                message: "worker-lost"),
+        ], next: 8, missed: false)
+
     private static func account(
         _ kind: AccountKind, _ name: String, _ settings: AccountSettings, _ entitled: Double?
     ) -> AccountDocument {
@@ -245,6 +263,7 @@ enum WireDocuments {
             "PUT /v1/accounts/queue/night": try json(accounts[1]),
             "PUT /v1/accounts/user/ada": try json(accounts[3]), "DELETE /v1/accounts/queue/night": Array("{}".utf8),
             "DELETE /v1/accounts/group/physics": Array("{}".utf8),
+            "GET /v1/usage": try json(usage()), "GET /v1/events": try json(happenings),
             "POST /v1/jobs": try json(done), "POST /v1/reruns": try json(again),
         ]
         for job in [done, again, array, waiting] {

@@ -133,7 +133,7 @@ private actor Received {
 
     @Test("a session that nobody serves ends with a sentence")
     func nobodyComes() async throws {
-        try await Played.with(patience: .milliseconds(300)) { c in
+        try await Played.with(patience: .seconds(3)) { c in
             let session = try await c.open("cat")
             let received = Received()
             try await c.ada.receiveOutput(of: session.id) { await received.take($0) }

@@ -16,7 +16,8 @@ struct SchedulerLoopTests {
 
     private func loop(_ folder: ScratchFolder) throws -> SchedulerLoop {
         try SchedulerLoop(
-            store: try Store.open(directory: folder.path), policy: Policy(), clock: SystemClock(), logger: quiet)
+            store: try Store.open(directory: folder.path), policy: Policy(), clock: SystemClock(),
+            events: EventLog(startedAt: SystemClock().now().wall), logger: quiet)
     }
 
     /// Runs `body` while the loop runs, then stops it and gives how it ended.

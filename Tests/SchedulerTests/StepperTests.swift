@@ -99,6 +99,7 @@ struct StepperTests {
             switch reply {
             case .submitted(let job): "job \(job.id)"
             case .refused(let problem): "\(problem.status) \(problem.field ?? "")"
+            case .submittedTogether(let jobs): "jobs \(jobs.map(\.id))"
             case .done: "done"
             }
         }

@@ -242,14 +242,14 @@ struct StoreTests {
     func checkpoints() throws {
         var test = try StepperUnderTest()
         test.comparesCopies = false
-        let submission = Envelope.submission(try accepted("image: busybox\ncommand: [a]\n", hold: true))
+        let text = String(repeating: "x", count: 30_000)
+        let spec = "image: busybox\ncommand: [a]\nparameters: {p: \(text)}\n"
+        let submission = Envelope.submission(try accepted(spec, hold: true))
         func size(_ ending: String) throws -> Int {
             let path = test.folder.path + "/live/jobctl.sqlite" + ending
             return try #require(FileManager.default.attributesOfItem(atPath: path)[.size] as? Int)
         }
-        for _ in 0..<5 {
-            _ = try test.stepper.step(Array(repeating: submission, count: 1_000), at: test.now)
-        }
+        for _ in 0..<8 { _ = try test.stepper.step(Array(repeating: submission, count: 100), at: test.now) }
         #expect(try size("") > 2 << 20, "what was written has arrived")
     }
 
@@ -272,6 +272,7 @@ struct StoreTests {
             switch reply {
             case .submitted(let job): "job \(job.id)"
             case .refused(let problem): "\(problem.status)"
+            case .submittedTogether(let jobs): "jobs \(jobs.map(\.id))"
             case .done: "done"
             }
         }

@@ -28,6 +28,7 @@ struct RandomWalk {
     /// What RandomWalk+Placement draws from, if it has a part in this walk.
     var wishes: SeededGenerator
     let reckons: Bool
+    let owners = ["ada", "ben", "cleo"]
     var workers: [String] = []
     var jobs: [JobID] = []
     /// Jobs whose cancel was acknowledged, with the attempts that had been ordered to start by then.
@@ -85,7 +86,7 @@ struct RandomWalk {
         case 93..<95: try restartAgent()
         case 95..<96: try changeRegistration()
         case 96..<98: toggleSilence()
-        case 98..<99: try images()
+        case 98..<99: try dice.chance(50) ? images() : limit()
         default: try restartScheduler()
         }
     }
@@ -99,21 +100,52 @@ struct RandomWalk {
     private mutating func submit() throws {
         let constraint = Constraint(label: "stack", comparison: dice.chance(50) ? .equal : .notEqual, value: "r")
         let modes: [SlotMode] = [.ro, .rw, .out]
+        let tasks = dice.chance(50) ? Int64(1 + dice.below(9)) : nil
+        let dependencies = dependencies(tasks)
         let wish = drawWishes()
-        let job: JobID
         do {
-            job = try c.submit(
-                cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
-                gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
-                tasks: dice.chance(50) ? Int64(1 + dice.below(9)) : nil, priority: dice.below(3) - 1,
-                retries: dice.below(3),
-                constraints: dice.chance(20) ? [constraint] : [],
-                slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
-                image: dice.chance(80) ? "busybox" : "other", services: dice.chance(20) ? ["other", "busybox"] : [],
-                imageIsStored: dice.chance(85), hold: dice.chance(5), queue: wish.queue, disk: wish.disk,
-                custom: wish.custom, placement: wish.placement)
-        } catch Refusal.tooFewLicenses { return }
-        jobs.append(job)
+            jobs.append(
+                try c.submit(
+                    cpus: Int64(dice.below(4)), memory: Int64(dice.below(3)) << 30,
+                    gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
+                    tasks: tasks, priority: dice.below(3) - 1,
+                    retries: dice.below(3),
+                    constraints: dice.chance(20) ? [constraint] : [],
+                    slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
+                    image: dice.chance(80) ? "busybox" : "other",
+                    services: dice.chance(20) ? ["other", "busybox"] : [],
+                    imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
+                    queue: wish.queue, timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil,
+                    disk: wish.disk, custom: wish.custom, placement: wish.placement, after: dependencies))
+        } catch let refusal as Refusal {
+            if case .tooFewLicenses = refusal { return }
+            // Only what could never start is refused, and what waits for another user's job.
+            guard case .dependency(let dependency, let fault) = refusal else { throw refusal }
+            let theirs = c.rows.records[dependency.job]?.owner.name
+            guard
+                fault == .noTaskMet || fault == .neverMet(c.state(dependency.job))
+                    || theirs.map({ fault == .belongsTo($0) }) == true
+            else { throw refusal }
+        }
+    }
+
+    private mutating func dependencies(_ tasks: Int64?) -> [Dependency] {
+        guard !jobs.isEmpty, dice.chance(30) else { return [] }
+        let job = dice.pick(jobs)
+        let kind = dice.pick(DependencyKind.allCases)
+        guard !kind.isEach || c.rows.records[job]?.shape.count == tasks ?? 1 else { return [] }
+        return [Dependency(job: job, kind: kind)]
+    }
+
+    /// A limit on what runs of somebody; lifted again as often as not.
+    private mutating func limit() throws {
+        let limits = dice.chance(50) ? Limits.none : Limits(running: Int64(dice.below(3)))
+        try limit(dice.pick(owners), limits)
+    }
+
+    private mutating func limit(_ owner: String, _ limits: Limits) throws {
+        let id = AccountID.user(UserName(rawValue: owner)!)
+        try c.accept(.accountSaved(AccountRow(id: id, settings: AccountSettings(limits: limits))))
     }
 
     private mutating func call(_ name: String) throws {
@@ -232,6 +264,7 @@ struct RandomWalk {
     mutating func heal() throws {
         silent = []
         try healPlacement()
+        for owner in owners { try limit(owner, .none) }
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }
         for (place, name) in workers.enumerated() {
             try c.resume(name)

@@ -116,7 +116,7 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
     enum Harm: CaseIterable {
         case counts, unstarted, state, queue, timer, used, attempt, acceptance, stop, current, totals, jobTotals, image,
             members
-        case eligible, blocked, leftover, rooms, account, group, promise, summary
+        case eligible, blocked, leftover, rooms, account, group, promise, summary, standing, loose, openKinds
 
         func harm(_ c: inout Cluster) {
             let job = JobID(rawValue: 1)
@@ -144,6 +144,9 @@ private func id(_ text: String) -> AttemptID { AttemptID(text)! }
             case .group: c.accounts[c.accounts[c.classes.rows[0].user].group!].rate += 1
             case .promise: c.reservation = Reservation(job: JobID(rawValue: 1), place: 0, slot: 0, start: 0, madeAt: 0)
             case .summary: c.classes.summaries[0].since += 1
+            case .standing: c.standings[c.classes.rows[0].user] = UserStandings()
+            case .loose: c.standings[c.classes.rows[0].user].looseCount += 1
+            case .openKinds: c.shapes.rows[0].openKinds += 1
             }
         }
     }

@@ -195,7 +195,8 @@ private let hour: Int64 = 3_600_000
     func formula() {
         let policy = Policy()
         #expect(policy.queueFactor(1000) == PriorityFactors.full && policy.queueFactor(1) == 1000)
-        #expect(policy.ageFactor(.max) == PriorityFactors.full && policy.ageFactor(-1) == 0)
+        #expect(
+            policy.ageFactor(since: .min, at: .max) == PriorityFactors.full && policy.ageFactor(since: 1, at: 0) == 0)
         #expect(
             policy.jobFactor(-1000) == 0 && policy.jobFactor(0) == 500_000
                 && policy.jobFactor(1000) == PriorityFactors.full)

@@ -74,6 +74,7 @@ package struct ClusterFixture: Sendable {
     private func isDeaf(_ effect: Effect) -> Bool {
         switch effect {
         case .answerSync(let name, _, _, _), .dropSync(let name, _, _): deaf.contains(name)
+        case .workerTurned: false
         }
     }
 
@@ -184,19 +185,37 @@ package struct ClusterFixture: Sendable {
         image: String = "busybox", services: [String] = [],
         imageIsStored: Bool = true, hold: Bool = false,
         owner: String = "ada", queue: String = "default", timeLimit: TimeSpan? = nil, disk: Int64 = 0,
-        custom: [String: Int64] = [:], placement: PlacementRequest = .standard
+        custom: [String: Int64] = [:], placement: PlacementRequest = .standard,
+        after dependencies: [Dependency] = [], rules: RunRules = .none
     ) throws -> JobID {
-        lastJob += 1
-        let id = JobID(rawValue: lastJob)
-        let record = jobRecord(
+        let id = JobID(rawValue: lastJob + 1)
+        var record = jobRecord(
             resources: Resources(
                 cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus,
                 disk: ByteCount(bytes: disk), custom: counts(custom)),
             shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
             constraints: constraints, slots: slots, bindings: bindings, image: image, services: services,
             owner: owner, queue: queue, timeLimit: timeLimit, placement: placement)
-        try accept(.jobSubmitted(id, record, imageIsStored: imageIsStored, hold: hold))
+        record.dependencies = dependencies
+        record.rules = rules
+        try accept(
+            .jobSubmitted(id, record, imageIsStored: imageIsStored, hold: hold, known: known(dependencies)))
+        lastJob += 1
         return id
+    }
+
+    /// What the store would say of jobs that the core asks about.
+    private func known(_ dependencies: [Dependency]) -> [EndedJob] {
+        dependencies.compactMap { dependency in
+            let needed = cluster.mustBeKnown(dependency)
+            guard needed.job, let record = rows.records[dependency.job], let row = rows.jobs[dependency.job] else {
+                return nil
+            }
+            let succeeded = rows.tasks.values.filter { $0.id.job == dependency.job && $0.state == .succeeded }
+            return EndedJob(
+                id: dependency.job, owner: record.owner.name, indices: record.shape.indices, state: row.state,
+                succeeded: needed.tasks ? succeeded.map(\.id.index).sorted().map { $0...$0 } : nil)
+        }
     }
 
     package mutating func cancel(_ job: JobID) throws { try accept(.cancelRequested(job)) }

@@ -47,6 +47,8 @@ package struct ClusterRows: Sendable {
             accounts[row.id] = row
         case .accountRemoved(let id):
             try require(accounts.removeValue(forKey: id) != nil, "\(id) goes and was not there")
+        case .ended(let entry):
+            try require(entry.sums.attempts == 1, "one attempt ends at a time")
         case .usage(let row):
             try require(usage[row.id] != row, "the use of \(row.id) is written without a change")
             usage[row.id] = row

@@ -108,6 +108,15 @@ extension EnginePromise {
                 #expect(ExitRecord.Zero(record) == nil)
             }
         },
+        EnginePromise("the code by which a daemon's container tells of a success is none for a program") { world in
+            try await world.withEngine { engine, _ in
+                let code = Witness.success
+                let program = TestProgram(shell: "exit \(code)", steps: ["exit:\(code)"])
+                let record = try await engine.run(world.specification(program)).record
+                #expect(record.exitCode == (world.daemon == nil ? code : code + 1))
+                #expect(ExitRecord.Zero(record) == nil)
+            }
+        },
         EnginePromise("exit code 1 is the program's own") { world in
             try await world.withEngine { engine, _ in
                 let program = TestProgram(shell: "echo no >&2; exit 1", steps: ["err:no\n", "exit:1"])

@@ -117,7 +117,7 @@ extension EnginePromise {
             let allowed: Set = [
                 "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
                 "tty", "urandom",
-                "zero", "console", "init",
+                "zero", "console", "init", "witness",
             ]
             #expect(Set(names).subtracting(allowed).isEmpty)
         },

@@ -74,7 +74,19 @@ struct EngineRecordTests {
         }
     }
 
-    @Test("both inits' complaints are understood, and nothing else is taken for one")
+    @Test("with a witness, exit code 0 is one code alone, and what an engine makes up is no proof")
+    func witness() throws {
+        let witness = Witness()
+        #expect(try witness.exitCode(Witness.success) == 0)
+        for code in [1, 125, 126, 127, 137, 143, 255] { #expect(try witness.exitCode(code) == code) }
+        #expect {
+            _ = try witness.exitCode(0)
+        } throws: { error in
+            if case .noProof? = error as? EngineError { true } else { false }
+        }
+    }
+
+    @Test("the inits' complaints are understood, and nothing else is taken for one")
     func initComplaints() {
         #expect(
             DockerEngine.initFailure(in: "[FATAL tini (7)] exec /nope failed: No such file or directory\n")?.exitCode
@@ -88,8 +100,13 @@ struct EngineRecordTests {
         #expect(
             DockerEngine.initFailure(in: "[FATAL tini (7)] exec a failed: Exec format error\n")?.message.contains(
                 "Exec format error") == true)
+        #expect(DockerEngine.initFailure(in: "jobctl-init: exec failed: errno 2\n")?.exitCode == 127)
+        #expect(
+            DockerEngine.initFailure(in: "jobctl-init: exec failed: errno 13\n")?.message
+                == "the command could not be started: Permission denied")
         for text in [
-            "", "\n", "no\n", "[FATAL tini (7)] exec a failed: x\nmore\n", "ERROR (catatonit:6): other\n",
+            "jobctl-init: exec failed: errno x\n", "", "\n", "no\n", "[FATAL tini (7)] exec a failed: x\nmore\n",
+            "ERROR (catatonit:6): other\n",
             "[FATAL tini (7)] exec a failed: x",
         ] {
             #expect(DockerEngine.initFailure(in: text) == nil)

@@ -123,6 +123,13 @@ void jc_init_main(char *const *argv, const struct jc_health *health, const struc
 /// As ``jc_init_main`` for root's containers, without the C library: for a process that it has not begun in.
 void jc_init_enter(char *const *argv, char *const *environment) __attribute__((noreturn));
 
+/// How ``jc_witness_enter`` ends after a program that ended with exit code 0. That code of a program becomes the next one.
+enum { jc_witness_success = 217 };
+
+/// Process 1 of a container that an engine started which we did not write: starts the program, passes signals on, reaps, and
+/// ends with it. Never ends with exit code 0, which such an engine may show, after a crash, for an end that it did not see.
+void jc_witness_enter(char *const *argv, char *const *environment) __attribute__((noreturn));
+
 /// Of a terminal.
 struct jc_window {
     unsigned short rows;

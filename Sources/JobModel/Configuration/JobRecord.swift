@@ -72,6 +72,17 @@ package struct Constraint: Hashable, Codable, Sendable, CustomStringConvertible 
     package var description: String { "\(label) \(comparison.rawValue) \(value)" }
 }
 
+/// The jobs that a job was submitted together with.
+package struct PipelineReference: Hashable, Codable, Sendable {
+    /// The id of the first of them.
+    package let id: JobID
+    package let name: ConfigurationName?
+    package init(id: JobID, name: ConfigurationName?) {
+        self.id = id
+        self.name = name
+    }
+}
+
 /// The fixed part of a job.
 package struct JobRecord: Hashable, Codable, Sendable {
     package let name: String
@@ -89,7 +100,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
     package let slots: [SlotName: Slot]
     package let bindings: [SlotName: Binding]
     package let parameters: [String: String]
-    package let shape: TaskShape
+    package var shape: TaskShape
     package let labels: [String: String]
     package let constraints: [Constraint]
     /// How many times a task may be started again after its program failed.
@@ -111,6 +122,16 @@ package struct JobRecord: Hashable, Codable, Sendable {
         get { storedKeep ?? .always }
         set { storedKeep = newValue == .always ? nil : newValue }
     }
+    package var rules: RunRules {
+        get { storedRules ?? .none }
+        set { storedRules = newValue == .none ? nil : newValue }
+    }
+    /// Nil where nothing is asked, so that their key is absent.
+    private var storedRules: RunRules?
+    /// What it was submitted together with.
+    package var pipeline: PipelineReference?
+    /// The schedule whose run it is.
+    package var schedule: ScheduleName?
     /// Nil for always, so that its key is absent.
     private var storedKeep: KeepPolicy?
     package var placement: PlacementRequest {
@@ -119,6 +140,13 @@ package struct JobRecord: Hashable, Codable, Sendable {
     }
     /// Nil for the standard one, so that its key is absent.
     private var storedPlacement: PlacementRequest?
+    /// What it waits for. Nothing of it starts before.
+    package var dependencies: [Dependency] {
+        get { storedDependencies ?? [] }
+        set { storedDependencies = newValue.isEmpty ? nil : newValue }
+    }
+    /// Nil where there are none, so that their key is absent.
+    private var storedDependencies: [Dependency]?
 
     package init(
         name: String, owner: Identity, queue: QueueName, priority: Int, configuration: Digest,
@@ -126,8 +154,9 @@ package struct JobRecord: Hashable, Codable, Sendable {
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
         fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil,
-        keep: KeepPolicy = .always, placement: PlacementRequest = .standard
+        keep: KeepPolicy = .always, placement: PlacementRequest = .standard, dependencies: [Dependency] = []
     ) {
+        storedDependencies = dependencies.isEmpty ? nil : dependencies
         storedKeep = keep == .always ? nil : keep
         storedPlacement = placement == .standard ? nil : placement
         self.name = name
@@ -158,7 +187,8 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case name, owner, queue, priority, configuration, configurationVersion = "configuration_version"
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
-        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies
+        case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies, pipeline, schedule
         case storedServices = "services", storedKeep = "keep", storedPlacement = "placement"
+        case storedDependencies = "dependencies", storedRules = "rules"
     }
 }

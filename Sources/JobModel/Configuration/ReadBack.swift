@@ -140,10 +140,15 @@ extension JobRecord {
                 resources: service.resources, health: service.health)
         }
         let bindings = Dictionary(uniqueKeysWithValues: bindings.map { ($0.key.rawValue, $0.value.description) })
-        return try spec.record(
+        var record = try spec.record(
             configuration: configuration, digest: configuration.digest, owner: owner,
             choices: SubmissionChoices(bindings: bindings)
         ).with(configurationVersion, rerunOf: rerunOf, verifies: verifies)
+        record.dependencies = dependencies
+        record.pipeline = pipeline
+        record.schedule = schedule
+        record.rules = rules
+        return record
     }
 
     /// What a record says of the job's past.

@@ -54,7 +54,16 @@ extension JobSpec {
                 configuration.services[service.name].map {
                     ServiceImage(name: service.name, reference: service.imageText, image: $0.image)
                 }
-            }, keep: self.keep ?? keep.policy(of: queue), placement: placement)
+            }, keep: self.keep ?? keep.policy(of: queue), placement: placement,
+            dependencies: jobDependencies)
+    }
+
+    /// Those on jobs that were submitted earlier.
+    private var jobDependencies: [JobModel.Dependency] {
+        dependencies.compactMap { dependency in
+            guard case .job(let job) = dependency.target else { return nil }
+            return JobModel.Dependency(job: job, kind: dependency.kind)
+        }
     }
 
     /// Every text that may hold `${…}`.
@@ -62,6 +71,9 @@ extension JobSpec {
         command + environment.values
             + services.flatMap { $0.command + $0.environment.values + ($0.health?.command ?? []) }
     }
+
+    /// Parameters that have a default or that a text names.
+    package var usedParameters: Set<String> { Set(templates.flatMap(templateParameters)).union(parameters.keys) }
 
     /// The spec's parameters with the submission's in their place; every one that a template uses must have a value.
     private func parameters(_ choices: SubmissionChoices) throws(Problem) -> [String: String] {
@@ -109,7 +121,7 @@ extension JobRecord {
         }
         let values = parameters.merging(choices.parameters) { $1 }
         let old = Dictionary(uniqueKeysWithValues: bindings.map { ($0.key.rawValue, $0.value.description) })
-        return JobRecord(
+        var record = JobRecord(
             name: name, owner: owner, queue: queue ?? self.queue, priority: priority ?? self.priority,
             configuration: configuration,
             configurationVersion: configurationVersion, imageReference: imageReference, image: image,
@@ -119,18 +131,24 @@ extension JobRecord {
             parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep, placement: placement)
+        record.rules = rules.forRerun
+        return record
     }
 
     /// The same record under the version that its configuration was given.
     package func versioned(_ version: ConfigurationVersion?) -> JobRecord {
-        JobRecord(
+        var record = JobRecord(
             name: name, owner: owner, queue: queue, priority: priority, configuration: configuration,
             configurationVersion: version,
             imageReference: imageReference, image: image, resources: resources, slots: slots, bindings: bindings,
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies,
-            keep: keep, placement: placement)
+            keep: keep, placement: placement, dependencies: dependencies)
+        record.pipeline = pipeline
+        record.schedule = schedule
+        record.rules = rules
+        return record
     }
 }
 

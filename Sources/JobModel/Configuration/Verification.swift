@@ -35,12 +35,14 @@ extension JobRecord {
             parameters = taskParameters(at: task)
             if shape != .single { shape = .array(first: task, last: task) }
         }
-        return JobRecord(
+        var record = JobRecord(
             name: name, owner: owner, queue: queue ?? self.queue, priority: priority ?? self.priority,
             configuration: configuration, configurationVersion: configurationVersion, imageReference: imageReference,
             image: image, resources: resources, slots: slots, bindings: bindings, parameters: parameters, shape: shape,
             labels: labels, constraints: constraints, retries: retries, timeLimit: timeLimit, grace: grace,
             fingerprint: fingerprint, rerunOf: job, services: services, verifies: job, keep: keep)
+        record.rules = rules.forRerun
+        return record
     }
 
     /// Where an attempt finds its data. A verification reads what the job that it verifies read.

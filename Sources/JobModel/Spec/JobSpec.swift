@@ -37,6 +37,12 @@ package struct JobSpec: Hashable, Sendable {
     /// Nil: as the scheduler says for its queue.
     package var keep: KeepPolicy?
     package var placement: PlacementRequest
+    package var dependencies: [Dependency]
+    package var startAfter: Moment?
+    package var deadline: Moment?
+    package var mostRunning: Int64?
+    package var retryOn: [Int]?
+    package var retryNotOn: [Int]?
 }
 
 /// What a spec may hold. One place, so that the documentation and the parser agree.
@@ -59,6 +65,8 @@ package enum SpecLimits {
     package static let resourceNames = 32
     package static let resourceCount = 1_000_000
     package static let services = 8
+    package static let dependencies = 1_000
+    package static let pipelineJobs = 1_000
     package static let healthRetries = 10_000
     package static let shortestHealthSpan = TimeSpan(milliseconds: 100)
     package static let smallestMemory = ByteCount(bytes: 6 << 20)

@@ -217,13 +217,14 @@ enum SpecFields {
         return .matrix(axes)
     }
 
-    /// `1-100`, `0-9`, or a number N for `1-N`.
-    static func array(_ field: SpecReader) throws(SpecError) -> TaskShape {
-        let text: String
+    /// `1-100`, `0-9`, or a number N for `1-N`; `1-100%50` for at most 50 at a time.
+    static func array(_ field: SpecReader) throws(SpecError) -> (TaskShape, Int64?) {
+        let written: String
         switch field.node.value {
-        case .scalar(let source, .string), .scalar(let source, .number): text = source
+        case .scalar(let source, .string), .scalar(let source, .number): written = source
         case .scalar, .mapping, .sequence: throw field.refusal("must be a range such as 1-100, not \(field.node.noun)")
         }
+        let (text, mostRunning) = try RuleFields.mostRunning(in: written, field)
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         let numbers = parts.map { part in part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil }
         let bounds: (Int64, Int64)?
@@ -237,7 +238,7 @@ enum SpecFields {
                 "\(quoted(text)) must be a range such as 1-100, the first not above the last, with at most \(TaskShape.largestCount) tasks"
             )
         }
-        return .array(first: first, last: last)
+        return (.array(first: first, last: last), mostRunning)
     }
 
     static func parameters(_ field: SpecReader) throws(SpecError) -> [String: String] {

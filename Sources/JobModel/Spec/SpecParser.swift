@@ -63,7 +63,13 @@ package enum SpecParser {
             draft.grace = span
         },
         "matrix": { (draft, field) throws(SpecError) in draft.matrix = try SpecFields.matrix(field) },
-        "array": { (draft, field) throws(SpecError) in draft.array = try SpecFields.array(field) },
+        "array": { (draft, field) throws(SpecError) in (draft.array, draft.arrayRunning) = try SpecFields.array(field)
+        },
+        "max_running": { (draft, field) throws(SpecError) in
+            draft.mostRunning = Int64(try field.integer(in: 1...Int(TaskShape.largestCount)))
+        },
+        "start_after": { (draft, field) throws(SpecError) in draft.startAfter = try RuleFields.moment(field) },
+        "deadline": { (draft, field) throws(SpecError) in draft.deadline = try RuleFields.moment(field) },
         "parameters": { (draft, field) throws(SpecError) in draft.parameters = try SpecFields.parameters(field) },
         "labels": { (draft, field) throws(SpecError) in
             draft.labels = try field.strings(
@@ -79,14 +85,16 @@ package enum SpecParser {
         "exclusive": { (draft, field) throws(SpecError) in draft.placement.isExclusive = try ResourceFields.flag(field)
         },
         "licenses": { (draft, field) throws(SpecError) in draft.placement.licenses = try ResourceFields.counts(field) },
-        "retries": { (draft, field) throws(SpecError) in draft.retries = try field.integer(in: 0...SpecLimits.retries)
-        },
+        "retries": { (draft, field) throws(SpecError) in draft.retries = try RuleFields.retries(field) },
         "queue": { (draft, field) throws(SpecError) in draft.queue = try field.name(QueueName.self) },
         "priority": { (draft, field) throws(SpecError) in
             draft.priority = try field.integer(in: -SpecLimits.priority...SpecLimits.priority)
         },
         "network": { (draft, field) throws(SpecError) in draft.network = try field.choice(NetworkMode.self) },
         "services": { (draft, field) throws(SpecError) in draft.services = try ServiceFields.services(field) },
+        "depends_on": { (draft, field) throws(SpecError) in
+            draft.dependencies = try DependencyFields.dependencies(field)
+        },
         "keep": { (draft, field) throws(SpecError) in draft.keep = try field.choice(KeepPolicy.self) },
         "fingerprint": { (draft, field) throws(SpecError) in draft.fingerprint = try field.choice(FingerprintLevel.self)
         },
@@ -111,7 +119,11 @@ package enum SpecParser {
         var parameters: [String: String] = [:]
         var labels: [String: String] = [:]
         var constraints: [Constraint] = []
-        var retries = 0
+        var retries = RuleFields.Retries()
+        var arrayRunning: Int64?
+        var mostRunning: Int64?
+        var startAfter: JobSpec.Moment?
+        var deadline: JobSpec.Moment?
         var queue = QueueName.standard
         var priority = 0
         var network = NetworkMode.none
@@ -119,6 +131,7 @@ package enum SpecParser {
         var services: [JobSpec.Service] = []
         var keep: KeepPolicy?
         var placement = PlacementRequest.standard
+        var dependencies: [JobSpec.Dependency] = []
 
         func finish(_ root: SpecReader) throws(SpecError) -> JobSpec {
             func refusal(_ field: String, _ message: String) -> SpecError {
@@ -136,6 +149,9 @@ package enum SpecParser {
             case (_?, _?): throw refusal("shell", "cannot stand beside 'command': keep one of them")
             }
             if matrix != nil, array != nil { throw refusal("array", "cannot stand beside 'matrix': keep one of them") }
+            if mostRunning != nil, arrayRunning != nil {
+                throw refusal("max_running", "is given with '%' in 'array' as well: keep one of them")
+            }
             let shape = matrix ?? array ?? .single
             if case .matrix(let axes) = shape, let axis = axes.first(where: { parameters[$0.name] != nil }) {
                 throw refusal("parameters.\(axis.name)", "is a matrix axis as well: keep one of them")
@@ -156,8 +172,10 @@ package enum SpecParser {
                 name: name, image: image.0, imageText: image.1, platform: platform, command: argv, files: files,
                 environment: environment, workingDirectory: workingDirectory, volumes: volumes, resources: resources,
                 timeLimit: timeLimit, grace: grace, shape: shape, parameters: parameters, labels: labels,
-                constraints: constraints, retries: retries, queue: queue, priority: priority, network: network,
-                fingerprint: fingerprint, services: services, keep: keep, placement: placement)
+                constraints: constraints, retries: retries.most, queue: queue, priority: priority, network: network,
+                fingerprint: fingerprint, services: services, keep: keep, placement: placement,
+                dependencies: dependencies, startAfter: startAfter, deadline: deadline,
+                mostRunning: mostRunning ?? arrayRunning, retryOn: retries.on, retryNotOn: retries.notOn)
         }
     }
 }

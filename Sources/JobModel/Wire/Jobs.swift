@@ -75,14 +75,30 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var pulls: [ImagePullDocument]?
     /// How long the archive keeps its images for it. Absent: for ever.
     package var keep: Open<KeepPolicy>?
+    /// What its attempts came to, once the retention policy has summed them up.
+    package var compaction: CompactionDocument?
+    /// What it was submitted to wait for. Absent where there is nothing.
+    package var dependsOn: [DependencyDocument]?
+    /// What it was submitted together with. Absent where it was alone.
+    package var pipeline: PipelineReference?
+    /// When its tasks may run, and what is tried again. Absent where nothing was asked.
+    package var rules: RunRules?
+    /// The schedule whose run it is.
+    package var schedule: String?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
         configuration: ConfigurationReference, image: ImageReferenceAndDigest, bindings: [String: String],
         parameters: [String: String], tasks: TaskCounts, rerunOf: JobID?, submittedAt: Timestamp, startedAt: Timestamp?,
         finishedAt: Timestamp?, labels: [String: String], shape: TaskShape, revision: Int64,
-        services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil, keep: KeepPolicy = .always
+        services: [String: ImageReferenceAndDigest]? = nil, verifies: JobID? = nil, keep: KeepPolicy = .always,
+        dependsOn: [DependencyDocument]? = nil, pipeline: PipelineReference? = nil,
+        rules: RunRules = .none, schedule: ScheduleName? = nil
     ) {
+        self.schedule = schedule?.rawValue
+        self.rules = rules == .none ? nil : rules
+        self.pipeline = pipeline
+        self.dependsOn = dependsOn
         self.keep = keep == .always ? nil : Open(keep)
         self.id = id
         self.name = name
@@ -110,7 +126,21 @@ package struct JobDocument: Hashable, Codable, Sendable {
     private enum CodingKeys: String, CodingKey {
         case id, name, state, reason, owner, queue, priority, configuration, image, bindings, parameters, tasks
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
-        case labels, shape, revision, services, verifies, warnings, pulls, keep
+        case labels, shape, revision, services, verifies, warnings, pulls, keep, compaction
+        case dependsOn = "depends_on", pipeline, rules, schedule
+    }
+}
+
+/// A job that another one waits for, or has waited for.
+package struct DependencyDocument: Hashable, Codable, Sendable {
+    package var job: JobID
+    package var kind: Open<DependencyKind>
+    /// It is still waited for.
+    package var open: Bool
+    package init(job: JobID, kind: DependencyKind, open: Bool) {
+        self.job = job
+        self.kind = Open(kind)
+        self.open = open
     }
 }
 

@@ -19,6 +19,9 @@ extension JobRecord {
                 }
             }
             writer.member("constraints") { $0.array(constraints) { $0.constraint($1) } }
+            if !dependencies.isEmpty {
+                writer.member("dependencies") { $0.array(dependencies) { $0.dependency($1) } }
+            }
             writer.member("fingerprint", fingerprint.rawValue)
             writer.member("grace") { $0.seconds(grace) }
             writer.member("image") { $0.image(image) }
@@ -28,12 +31,15 @@ extension JobRecord {
             writer.member("name", name)
             writer.member("owner") { $0.identity(owner) }
             writer.strings("parameters", parameters)
+            if let pipeline { writer.member("pipeline") { $0.pipeline(pipeline) } }
             if placement != .standard { writer.member("placement") { $0.placement(placement) } }
             writer.member("priority", Int64(priority))
             writer.member("queue", queue.rawValue)
             if let rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
             writer.member("resources") { $0.resources(resources) }
             writer.member("retries", Int64(retries))
+            if rules != .none { writer.member("rules") { $0.rules(rules) } }
+            writer.member("schedule", ifPresent: schedule?.rawValue)
             if !services.isEmpty { writer.member("services") { $0.array(services) { $0.service($1) } } }
             writer.member("shape") { $0.shape(shape) }
             writer.member("slots") { $0.map(slots) { $0.slot($1) } }
@@ -94,6 +100,32 @@ extension JSONWriter {
             writer.member("comparison", constraint.comparison.rawValue)
             writer.member("label", constraint.label)
             writer.member("value", constraint.value)
+        }
+    }
+
+    package mutating func pipeline(_ pipeline: PipelineReference) {
+        object { writer in
+            writer.member("id", pipeline.id.rawValue)
+            writer.member("name", ifPresent: pipeline.name?.rawValue)
+        }
+    }
+
+    package mutating func rules(_ rules: RunRules) {
+        object { writer in
+            writer.member("deadline", ifPresent: rules.deadline?.description)
+            if let most = rules.mostRunning { writer.member("max_running", most) }
+            if let codes = rules.retryNotOn {
+                writer.member("retry_not_on") { $0.array(codes) { $0.number(Int64($1)) } }
+            }
+            if let codes = rules.retryOn { writer.member("retry_on") { $0.array(codes) { $0.number(Int64($1)) } } }
+            writer.member("start_after", ifPresent: rules.startAfter?.description)
+        }
+    }
+
+    package mutating func dependency(_ dependency: Dependency) {
+        object { writer in
+            writer.member("job", dependency.job.rawValue)
+            writer.member("kind", dependency.kind.rawValue)
         }
     }
 

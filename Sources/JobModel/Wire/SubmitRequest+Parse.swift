@@ -18,6 +18,15 @@ package struct ParsedSubmission: Sendable {
         limits.size = Self.sizeLimit
         limits.depth += 1
         let root = SpecReader(node: try JSONParser.parse(bytes, limits: limits), path: "$")
+        try self.init(root)
+        if let name = spec.dependencies.lazy.compactMap(\.memberName).first {
+            throw SpecError(
+                location: root.node.location, path: "$.spec.depends_on",
+                message: "names '\(name)': only jobs of one file name one another, write the number of a job")
+        }
+    }
+
+    init(_ root: SpecReader) throws(SpecError) {
         var spec: JobSpec?
         files = [:]
         choices = SubmissionChoices()
@@ -36,16 +45,18 @@ package struct ParsedSubmission: Sendable {
             default: throw member.reader.refusal("is not a known key: use spec, files, bindings, parameters and hold")
             }
         }
-        guard let spec else { throw SpecError(location: root.node.location, path: "$.spec", message: "is required") }
+        guard let spec else {
+            throw SpecError(location: root.node.location, path: "\(root.path).spec", message: "is required")
+        }
         self.spec = spec
         for path in spec.files.keys.sorted() where files[path] == nil {
             throw SpecError(
-                location: root.node.location, path: "$.files.\(shown(path))",
+                location: root.node.location, path: "\(root.path).files.\(shown(path))",
                 message: "is required: the spec names this file")
         }
         for path in files.keys.sorted() where spec.files[path] == nil {
             throw SpecError(
-                location: root.node.location, path: "$.files.\(shown(path))",
+                location: root.node.location, path: "\(root.path).files.\(shown(path))",
                 message: "is not named in the spec's files")
         }
     }
@@ -88,7 +99,9 @@ package struct ParsedSubmission: Sendable {
 extension SubmitRequest {
     /// The request as JSON. Keys of the spec keep their order, which the coder would lose: the first axis of a matrix
     /// is the slowest.
-    package var json: [UInt8] {
+    package var json: [UInt8] { jsonValue.written }
+
+    var jsonValue: JSONValue {
         func object<Value>(_ map: [String: Value], _ value: (Value) -> JSONValue) -> JSONValue {
             .object(map.sorted { $0.key < $1.key }.map { ($0.key, value($0.value)) })
         }
@@ -96,6 +109,6 @@ extension SubmitRequest {
         return JSONValue.object([
             ("spec", spec), ("files", files), ("bindings", object(bindings) { .string($0) }),
             ("parameters", object(parameters) { .string($0) }), ("hold", .bool(hold)),
-        ]).written
+        ])
     }
 }

@@ -7,6 +7,7 @@ import SchedulingCore
 package struct APIServices: Sendable {
     let store: Store
     let loop: SchedulerLoop
+    let events: EventLog
     let content: ContentStore
     let uploads: BlobUploads
     /// The largest blob that is taken.
@@ -20,6 +21,7 @@ package struct APIServices: Sendable {
     let care: ArchiveCare
     let puller: ImagePuller
     let retention: Retention
+    let schedules: Schedules
     let submission: Submission
     let gateway: SyncGateway
     let spool: Spool

@@ -15,6 +15,7 @@ struct JobRoutes {
             Route(.post, "/v1/jobs/{id}/cancel", .owner) { try await change($0) { .cancelRequested($0) } },
             Route(.post, "/v1/jobs/{id}/hold", .owner) { try await change($0) { .holdRequested($0) } },
             Route(.post, "/v1/jobs/{id}/release", .owner, release),
+            Route(.post, "/v1/jobs/{id}/requeue", .owner, requeue),
             Route(.get, "/v1/jobs/{id}/tasks", .reader, tasks),
             Route(.get, "/v1/jobs/{id}/attempts", .reader, attempts),
             Route(.post, "/v1/reruns", .user, rerun),
@@ -42,7 +43,7 @@ struct JobRoutes {
     }
 
     @Sendable private func list(_ call: Call) async throws -> Response {
-        try call.allowQuery("limit", "cursor", "state", "owner", "name")
+        try call.allowQuery("limit", "cursor", "state", "owner", "name", "pipeline")
         return try .json(services.store.jobs(try call.jobQuery()))
     }
 
@@ -53,8 +54,19 @@ struct JobRoutes {
         return try .json(job)
     }
 
+    /// Of one task with `?task=7`, else of all that run.
+    @Sendable private func requeue(_ call: Call) async throws -> Response {
+        try call.allowQuery("task")
+        let task = try call.query("task", "the index of a task") { text in Int64(text).flatMap { $0 >= 0 ? $0 : nil } }
+        return try await changed(call) { .requeueRequested($0, task: task) }
+    }
+
     @Sendable private func change(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {
         try call.allowQuery()
+        return try await changed(call, event)
+    }
+
+    private func changed(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {
         let id = try call.job()
         let job = try services.existingJob(id)
         try call.caller.mustOwn(id, of: job.owner)
@@ -98,7 +110,8 @@ extension Call {
     fileprivate func jobQuery() throws(Problem) -> JobQuery {
         JobQuery(
             limit: try pageLimit(), cursor: try query("cursor"), state: try choice("state", of: JobState.self),
-            owner: try query("owner"), name: try query("name"))
+            owner: try query("owner"), name: try query("name"),
+            pipeline: try query("pipeline", "the number of a pipeline") { JobID($0) })
     }
 
     fileprivate func taskQuery(_ job: JobID) throws(Problem) -> TaskQuery {

@@ -39,7 +39,8 @@ package enum Routes {
     /// Every route, in the order of the documentation.
     package static func all(_ services: APIServices) -> [Route] {
         StatusRoutes(services: services).routes + JobRoutes(services: services).routes
-            + EventRoutes(services: services).routes
+            + PipelineRoutes(services: services).routes + ScheduleRoutes(services: services).routes
+            + EventRoutes(services: services).routes + UsageRoutes(services: services).routes
             + LogRoutes(services: services).routes + TreeRoutes(services: services).routes
             + SessionRoutes(services: services).routes
             + WorkerRoutes(services: services).routes

@@ -1,5 +1,6 @@
-// How long what attempts left behind is kept: the output of programs, and the lists of files behind tree digests.
-// Configurations, files, images and the digests themselves are none of its business: it knows two folders only.
+// How long what attempts left behind is kept: the output of programs, the lists of files behind tree digests, and the
+// rows of tasks and attempts that carry no digests. Configurations, files, images and the digests themselves are none
+// of its business: it knows two folders only.
 //
 // A pass compresses what is complete, counts what is there by the hour, and removes what is too old or too much, oldest
 // first. That something was removed is written down before it goes, so that whoever asks is told.
@@ -29,12 +30,12 @@ package struct Retention: Service {
                 do {
                     try await Task.sleep(for: policy.interval)
                     let result = try await pass()
-                    guard result.removed.blobs > 0 || result.compressed > 0 else { continue }
+                    guard result.removed.blobs > 0 || result.compressed > 0 || result.tasks > 0 else { continue }
                     logger.notice(
                         "Logs and lists of files were looked after",
                         metadata: [
                             "compressed": "\(result.compressed)", "removed": "\(result.removed.blobs)",
-                            "size": "\(result.removed.size)",
+                            "size": "\(result.removed.size)", "tasks summed up": "\(result.tasks)",
                         ])
                 } catch is CancellationError {
                     return
@@ -50,6 +51,8 @@ package struct Retention: Service {
         var logs = ArchiveShare()
         var manifests = ArchiveShare()
         var keys = 0
+        /// Tasks whose rows were summed up.
+        var tasks: Int64 = 0
         var removed: ArchiveShare {
             var sum = logs
             sum.blobs += manifests.blobs
@@ -69,7 +72,10 @@ package struct Retention: Service {
             if !dryRun { pass.compressed = try await files.runLong { try compress(stop) } }
             pass.logs = try await removeLogs(dryRun, stop)
             pass.manifests = try await removeManifests(dryRun, stop)
-            if !dryRun { pass.keys = try await forgetKeys() }
+            if !dryRun {
+                pass.keys = try await forgetKeys()
+                pass.tasks = try await compactTasks(stop)
+            }
             return pass
         } onCancel: {
             stop.raise()
@@ -175,6 +181,32 @@ package struct Retention: Service {
             try await loop.record(.keysForgotten(Array(keys[start..<min(start + Self.batch, keys.count)])))
         }
         return keys.count
+    }
+
+    // MARK: rows of tasks
+
+    /// Tasks that one commit sums up.
+    static let tasksPerStep = 1_000
+    static let mostTasks: Int64 = 500_000
+
+    private func compactTasks(_ stop: StopFlag) async throws -> Int64 {
+        guard let age = policy.tasks else { return 0 }
+        let now = clock.now().wall
+        let limit = Timestamp(millisecondsSinceEpoch: now.millisecondsSinceEpoch - age.milliseconds)
+        var count: Int64 = 0
+        for job in try await files.run({ try store.jobsToCompact(before: limit, limit: Self.mostRemovals) }) {
+            var after: Int64? = -1
+            while let task = after {
+                guard !stop.isRaised, count < Self.mostTasks else { return count }
+                let step = try await files.run {
+                    try store.compaction(of: job, after: task, limit: Self.tasksPerStep, at: now)
+                }
+                try await loop.record(.tasksCompacted(step))
+                count += step.runs.reduce(0) { $0 + $1.tasks.upperBound - $1.tasks.lowerBound + 1 }
+                after = step.next
+            }
+        }
+        return count
     }
 
     // MARK: what is said about it

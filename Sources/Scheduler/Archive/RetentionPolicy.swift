@@ -12,6 +12,8 @@ package struct RetentionPolicy: Hashable, Sendable {
 
     package var logs = Limit()
     package var manifests = Limit()
+    /// Of the rows of tasks and attempts, after their job ended. Nil: for ever.
+    package var tasks: TimeSpan?
     /// Of a submission's key, after its job was accepted.
     package var keys = TimeSpan.seconds(30 * 86_400)
     /// Between two passes.

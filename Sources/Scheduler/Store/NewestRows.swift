@@ -21,6 +21,7 @@ struct NewestRows {
     /// Nil: the license or reservation is gone.
     private(set) var licenses: [(name: ResourceName, row: LicenseRow?)] = []
     private(set) var reservations: [(name: ReservationName, row: AdvanceReservation?)] = []
+    private(set) var accounting: [AccountingKey: AccountingSums] = [:]
     // Where each row stands.
     private var jobPlaces: [JobID: Int] = [:]
     private var taskPlaces: [TaskID: Int] = [:]
@@ -55,6 +56,7 @@ struct NewestRows {
             case .licenseRemoved(let name): Self.put((name, nil), name, &licenses, &licensePlaces)
             case .reservation(let row): Self.put((row.name, row), row.name, &reservations, &reservationPlaces)
             case .reservationRemoved(let name): Self.put((name, nil), name, &reservations, &reservationPlaces)
+            case .ended(let entry): accounting[entry.key, default: AccountingSums()] += entry.sums
             }
         }
     }

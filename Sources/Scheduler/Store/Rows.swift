@@ -87,6 +87,9 @@ package enum BookEntry: Sendable {
     /// The retention policy removed the lists behind them.
     case treesRemoved([Digest], at: Timestamp)
     case keysForgotten([SubmissionKey])
+    /// The retention policy summed some tasks of a job up.
+    case tasksCompacted(TaskCompaction)
+    case schedule(ScheduleEntry)
 }
 
 /// A submission's key, and whose.
@@ -176,6 +179,16 @@ enum Column {
                 throw Unreadable(why: "the ranges \(quoted(text)) cannot be read")
             }
             return first...last
+        }
+    }
+
+    /// `41,42`
+    static func jobs(_ ids: [JobID]) -> String { ids.map(\.description).joined(separator: ",") }
+
+    static func jobs(_ text: String) throws -> [JobID] {
+        try text.split(separator: ",").map { part in
+            guard let id = JobID(part) else { throw Unreadable(why: "the jobs \(quoted(text)) cannot be read") }
+            return id
         }
     }
 

@@ -55,9 +55,8 @@ extension Store {
         try checkpointIfDue()
     }
 
-    /// How many rows may change before the log is moved into the database. A row that is committed alone takes about
-    /// six pages, so the log stays below 50 MB.
-    private static let changesBetweenCheckpoints = 2_000
+    /// How many pages the log may have before it is moved into the database: 16 MB.
+    private static let mostLogPages = 4_000
 
     /// Moves the log into the database from time to time. SQLite would do so by itself, and pass over a failed sync:
     /// here it stops the process. For want of room, or while a reader is in the way, the log grows on until the next
@@ -65,10 +64,8 @@ extension Store {
     private func checkpointIfDue() throws(StoreFailure) {
         do {
             try pool.writeWithoutTransaction { db in
-                let changes = db.totalChangesCount
-                guard changes - changesAtCheckpoint.withLock({ $0 }) >= Self.changesBetweenCheckpoints else { return }
+                guard log.pages.load(ordering: .relaxed) >= Self.mostLogPages else { return }
                 try db.checkpoint(.passive)
-                changesAtCheckpoint.withLock { $0 = changes }
             }
         } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
             return
@@ -88,14 +85,7 @@ extension Store {
                 try update(job.id, job.progress, db)
             }
         }
-        if !rows.tasks.isEmpty {
-            let statement = try db.cachedStatement(sql: Self.taskSQL)
-            for row in rows.tasks { try write(row, statement) }
-        }
-        if !rows.attempts.isEmpty {
-            let statement = try db.cachedStatement(sql: Self.attemptSQL)
-            for row in rows.attempts { try write(row, statement) }
-        }
+        try writeTasks(rows, db)
         for row in rows.workers {
             try db.cachedStatement(
                 sql: """
@@ -110,6 +100,7 @@ extension Store {
         }
         try writeAccounts(rows, db)
         try writePlacement(rows, db)
+        try writeAccounting(rows.accounting, db)
     }
 
     private func insert(_ id: JobID, _ record: JobRecord, _ progress: JobProgress, _ db: Database) throws {
@@ -119,14 +110,15 @@ extension Store {
                     tasks_failed,
                     tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at,
                         finished_at,
-                    revision, id, name, owner, configuration, record, keep)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    revision, awaits, cancel_reason, id, name, owner, configuration, record, keep, pipeline)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(
             arguments: StatementArguments(
                 progressColumns(progress) + [
                     id.rawValue, record.name, record.owner.name.rawValue, record.configuration.description,
                     Column.json(record), record.keep == .always ? nil : record.keep.rawValue,
+                    record.pipeline?.id.rawValue,
                 ]))
     }
 
@@ -137,7 +129,8 @@ extension Store {
                     tasks_succeeded = ?,
                     tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?,
                         image_is_stored = ?,
-                    submitted_at = ?, started_at = ?, finished_at = ?, revision = ?
+                    submitted_at = ?, started_at = ?, finished_at = ?, revision = ?, awaits = ?,
+                    cancel_reason = ?
                 WHERE id = ?
                 """
         ).execute(arguments: StatementArguments(progressColumns(progress) + [id.rawValue]))
@@ -151,46 +144,8 @@ extension Store {
             Column.ranges(progress.unstarted),
             progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column,
             progress.startedAt?.column,
-            progress.finishedAt?.column, progress.revision,
+            progress.finishedAt?.column, progress.revision, Column.jobs(progress.awaits), progress.cancelReason,
         ]
-    }
-
-    private static let taskSQL = """
-        INSERT INTO tasks (job, task, state, reason, attempts, program_failures, infrastructure_failures)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (job, task) DO UPDATE SET state = excluded.state, reason = excluded.reason,
-            attempts = excluded.attempts, program_failures = excluded.program_failures,
-            infrastructure_failures = excluded.infrastructure_failures
-        """
-
-    private func write(_ row: TaskRow, _ statement: Statement) throws {
-        try statement.execute(arguments: [
-            row.id.job.rawValue, row.id.index, row.state.rawValue, row.reason?.rawValue, row.attempts,
-            row.programFailures, row.infrastructureFailures,
-        ])
-    }
-
-    private static let attemptSQL = """
-        INSERT OR REPLACE INTO attempts (job, task, number, worker, state, reason, gpus, is_acknowledged, is_accepted,
-            stop_reason, assigned_at, ended_at, report_sequence, report_state, report_reason, exit_code, signal,
-            message, engine, started_at, finished_at, cpu_seconds, max_memory, wall_seconds, inputs, outputs,
-            image_manifest)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        """
-
-    private func write(_ row: AttemptRow, _ statement: Statement) throws {
-        let report = row.report
-        try statement.execute(arguments: [
-            row.id.job.rawValue, row.id.task.index, row.id.number, row.worker.rawValue, row.state.rawValue,
-            row.reason?.rawValue,
-            Column.lines(row.gpus), row.isAcknowledged, row.isAccepted, row.stopReason?.rawValue, row.assignedAt.column,
-            row.endedAt?.column, report?.sequence, report?.state.rawValue, report?.reason?.rawValue, report?.exitCode,
-            report?.signal,
-            report?.message, report?.engine, report?.startedAt?.column, report?.finishedAt?.column,
-            report?.usage?.cpuSeconds,
-            report?.usage?.maxMemory.bytes, report?.usage?.wallSeconds, try Column.trees(report?.inputs),
-            try Column.trees(report?.outputs), report?.imageManifest?.description,
-        ])
     }
 
     private func write(_ configuration: Commit.NewConfiguration, at wall: Timestamp, _ db: Database) throws {
@@ -223,6 +178,8 @@ extension Store {
         case .archiveImported(let archive): try write(archive, db)
         case .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten: try writeImages(entry, db)
         case .logsRemoved, .treesRemoved, .keysForgotten: try writeRemovals(entry, db)
+        case .tasksCompacted(let step): try write(step, db)
+        case .schedule(let entry): try write(entry, db)
         }
     }
 }

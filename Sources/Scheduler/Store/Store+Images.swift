@@ -35,7 +35,9 @@ extension Store {
                         .execute(arguments: [digest.description])
                 }
             }
-        case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten: return
+        case .userSaved, .userRemoved, .archiveImported, .logsRemoved, .treesRemoved, .keysForgotten,
+            .tasksCompacted, .schedule:
+            return
         }
     }
 

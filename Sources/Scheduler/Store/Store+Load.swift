@@ -90,13 +90,16 @@ extension Store {
     }
 
     static func progress(_ row: Row) throws -> JobProgress {
-        JobProgress(
+        var progress = JobProgress(
             state: try Column.known(JobState.self, row["state"]), reason: row["reason"], counts: counts(row),
             unstarted: try Column.ranges(row["unstarted"] as String), isHeld: row["is_held"],
             cancelRequested: row["cancel_requested"],
             imageIsStored: row["image_is_stored"], submittedAt: Timestamp(column: row["submitted_at"]),
             startedAt: (row["started_at"] as Int64?).map(Timestamp.init(column:)),
             finishedAt: (row["finished_at"] as Int64?).map(Timestamp.init(column:)), revision: row["revision"])
+        progress.awaits = try Column.jobs(row["awaits"] as String)
+        progress.cancelReason = row["cancel_reason"]
+        return progress
     }
 
     static func counts(_ row: Row) -> TaskCounts {
@@ -196,11 +199,14 @@ struct Loader {
     }
 
     mutating func readAttempts(_ db: Database) throws {
-        // Word for word the conditions of the partial indexes, which SQLite would not use otherwise.
+        // A live attempt is its task's newest. The condition on tasks is word for word that of the partial index, which
+        // SQLite would not use otherwise.
         let sql = """
-            SELECT * FROM attempts
-            WHERE state = 'assigned' OR state = 'preparing' OR state = 'running' OR state = 'ending'
-            ORDER BY job, task, number
+            SELECT a.* FROM tasks t CROSS JOIN attempts a
+                ON a.job = t.job AND a.task = t.task AND a.number = t.attempts
+            WHERE (t.state = 'pending' OR t.state = 'running')
+                AND (a.state = 'assigned' OR a.state = 'preparing' OR a.state = 'running' OR a.state = 'ending')
+            ORDER BY a.job, a.task, a.number
             """
         for row in try Row.fetchAll(db, sql: sql) {
             let id = Store.attemptID(row)

@@ -3,6 +3,7 @@
 import CLinux
 import Foundation
 import GRDB
+import GRDBSQLite
 import Glibc
 import JobModel
 import Logging
@@ -46,12 +47,13 @@ package enum StoreFailure: Error, CustomStringConvertible {
 package final class Store: Sendable {
     let pool: DatabasePool
     private let lock: FolderLock
-    /// Rows that were changed when the log was last moved into the database.
-    let changesAtCheckpoint = Mutex(0)
+    /// How long the log is.
+    let log: LogLength
 
-    private init(pool: DatabasePool, lock: FolderLock) {
+    private init(pool: DatabasePool, lock: FolderLock, log: LogLength) {
         self.pool = pool
         self.lock = lock
+        self.log = log
     }
 
     /// Opens or makes `directory/jobctl.sqlite`, brings it to the newest schema, and holds a lock on the folder until
@@ -68,8 +70,12 @@ package final class Store: Sendable {
             configuration.maximumReaderCount = 4
             let pool = try DatabasePool(path: directory + "/jobctl.sqlite", configuration: configuration)
             try migrate(pool, directory: directory, logger: logger)
-            try pool.writeWithoutTransaction { try makeDurable($0) }
-            return Store(pool: pool, lock: lock)
+            let log = LogLength()
+            try pool.writeWithoutTransaction {
+                try makeDurable($0)
+                log.watch($0)
+            }
+            return Store(pool: pool, lock: lock, log: log)
         } catch {
             throw StoreFailure(error)
         }
@@ -126,6 +132,23 @@ package final class Store: Sendable {
             throw StoreFailure.newerSchema(directory: directory)
         }
         try migrator.migrate(pool)
+    }
+}
+
+/// How many pages SQLite's log has, as it says after each commit.
+final class LogLength: Sendable {
+    let pages = Atomic(0)
+
+    /// - Important: lives as long as the connection.
+    func watch(_ db: Database) {
+        sqlite3_wal_hook(
+            db.sqliteConnection,
+            { context, _, _, pages in
+                guard let context else { return SQLITE_OK }
+                let length = Unmanaged<LogLength>.fromOpaque(context).takeUnretainedValue()
+                length.pages.store(Int(pages), ordering: .relaxed)
+                return SQLITE_OK
+            }, Unmanaged.passUnretained(self).toOpaque())
     }
 }
 

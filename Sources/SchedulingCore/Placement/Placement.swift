@@ -1,145 +1,152 @@
-// One pass: gives room to tasks by priority (Shares/Priority.swift). What cannot start for want of room is blocked
-// until some worker grows, and then only compared with the workers that did: a pass costs what changed and what
-// starts, not what waits, and not all workers.
-import HeapModule
+// One pass: gives room to tasks by priority (Shares/Priority.swift). A pass costs what changed and what starts. A class
+// that no worker could take is blocked, and then only compared with workers that grew since the last pass; of what is
+// left, a pass compares the first class of each user (Standings.swift).
 import JobModel
 
-/// A class that may have something to start, by its priority when it was looked at. During a pass priorities only fall.
-private struct Contender: Comparable {
-    let priority: Int64
-    let job: JobID
-    let place: Int
-
-    /// The least goes first.
-    static func < (a: Contender, b: Contender) -> Bool {
-        a.priority == b.priority ? a.job < b.job : a.priority > b.priority
-    }
-}
-
-/// What one pass works with.
-private struct Pass {
-    let totals: ShareTotals
-    var contenders = Heap<Contender>()
-    /// Share factors by user, good while nothing else of the user's group was started.
-    private var shares: [(starts: Int, factor: Int64)]
-    private var starts: [Int]
-
-    init(totals: ShareTotals, accounts: Int) {
-        self.totals = totals
-        shares = Array(repeating: (-1, 0), count: accounts)
-        starts = Array(repeating: 0, count: accounts)
-    }
-
-    mutating func share(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        let count = starts[accounts[user].group ?? user]
-        if shares[user].starts != count { shares[user] = (count, totals.factor(of: user, accounts, policy)) }
-        return shares[user].factor
-    }
-
-    mutating func noteStart(in group: Int) { starts[group] += 1 }
-}
-
 extension Cluster {
+    /// More workers than this are not compared with each class: what is blocked is tried again instead.
+    private static let fewWorkers = 8
+
     mutating func place(at now: Instant) {
         guard needsPlacement else { return }
         needsPlacement = false
-        unblock()
         licenses.forgetClaims()
         checkClaims()
-        var pass = Pass(totals: ShareTotals(self, at: now), accounts: accounts.rows.count)
         checkReservation(at: now)
-        addContenders(to: &pass, at: now)
-        if reservation == nil { addFirstBlocked(to: &pass, at: now) }
-        while let stale = pass.contenders.popMin() {
-            guard let best = contender(stale.place, &pass, at: now) else { continue }
-            if let next = pass.contenders.min, next < best {
-                pass.contenders.insert(best)
+        if rooms.grown.count > Self.fewWorkers {
+            unblockWhatFits()
+            rooms.forgetGrown()
+        }
+        let totals = ShareTotals(self, at: now)
+        while pass(totals, at: now) {}
+        // Room that came free during the pass is for the next one.
+        if !needsPlacement { rooms.forgetGrown() }
+    }
+
+    /// False when nothing is left that could start. True when what was kept for a task is free, because it was started:
+    /// the next one that is blocked gets a promise of its own.
+    private mutating func pass(_ totals: ShareTotals, at now: Instant) -> Bool {
+        var pass = Pass(totals, accounts, policy, shapes: shapes.rows.count)
+        for user in standings.indices where !standings[user].isEmpty {
+            ageClasses(of: user, at: now)
+            addNext(of: user, to: &pass, at: now)
+        }
+        while let turn = pass.popBest() {
+            let user = classes.summaries[turn.place].user
+            guard mightStart(turn.place), firstRunnable(in: turn.place) != nil,
+                let current = contender(turn.place, &pass, at: now)
+            else {
+                addNext(of: user, to: &pass, at: now)
                 continue
             }
-            let hadReservation = reservation != nil
-            fill(best.place, &pass, at: now)
-            // The reserved task runs: the next one that is blocked gets a reservation of its own.
-            if hadReservation, reservation == nil { addFirstBlocked(to: &pass, at: now) }
+            // Its first job is another one than its place among the user's classes came from.
+            if current.job != turn.job { addNext(of: user, to: &pass, at: now) }
+            guard current == turn else {
+                pass.insert(current)
+                continue
+            }
+            if fill(turn, &pass, at: now) { return true }
+            addNext(of: user, to: &pass, at: now)
+        }
+        return false
+    }
+
+    /// After much has changed: each shape is compared with all workers once, instead of each class with many.
+    private mutating func unblockWhatFits() {
+        let fits = shapes.rows.indices.map { shapes.rows[$0].memberCount > 0 && hasRoom(for: $0) }
+        for place in classes.summaries.indices where classes.summaries[place].isBlocked {
+            if fits[classes.summaries[place].shape] { setBlocked(false, place) }
         }
     }
 
-    /// Shapes that fit into what has grown are tried again.
-    private mutating func unblock() {
-        for place in shapes.rows.indices where shapes.rows[place].isBlocked {
-            let fits = rooms.grown.contains { hasRoom(for: place, on: $0) }
-            if fits { shapes.rows[place].isBlocked = false }
+    /// The user's next class that might start something takes its turn.
+    private mutating func addNext(of user: Int, to pass: inout Pass, at now: Instant) {
+        guard mightStart(user: user) else { return }
+        var cursor = pass.cursors[user]
+        let next = nextStanding(of: user, after: &cursor, at: now) { mightStart($0.place, $0.shape, $0.bulk) }
+        if let next {
+            if next.isYoung { cursor.young = next.row.rank } else { cursor.old = next.row.rank }
+            if let contender = contender(next.row.place, &pass, at: now) { pass.insert(contender) }
         }
-        rooms.forgetGrown()
+        pass.cursors[user] = cursor
     }
 
-    private func addContenders(to pass: inout Pass, at now: Instant) {
-        var all: [Contender] = []
-        for place in classes.summaries.indices {
-            let isBlocked = shapes.rows[classes.summaries[place].shape].isBlocked
-            guard classes.summaries[place].first != nil, !isBlocked || !preempted(by: place).isEmpty,
-                let contender = contender(place, &pass, at: now)
-            else { continue }
-            all.append(contender)
-        }
-        pass.contenders = Heap(all)
+    /// False if no class of the user could start or be promised anything.
+    private func mightStart(user: Int) -> Bool {
+        if reservation == nil || standings[user].looseCount > 0 { return true }
+        let least = standings[user].least
+        return rooms.grown.contains { least.fits(in: rooms.free[$0]) }
     }
 
-    /// The first of the blocked classes takes its turn among the others, to be promised a start.
-    private func addFirstBlocked(to pass: inout Pass, at now: Instant) {
-        var first: Contender?
-        for place in classes.summaries.indices {
-            let row = classes.summaries[place]
-            guard row.first != nil, shapes.rows[row.shape].isBlocked, shapes.hasOpenKind(row.shape),
-                let contender = contender(place, &pass, at: now), first.map({ contender < $0 }) ?? true,
-                mayRunMore(of: place), canBePromised(place, at: now)
-            else { continue }
-            first = contender
+    private func mightStart(_ place: Int) -> Bool {
+        let shape = classes.summaries[place].shape
+        return mightStart(place, shape, Bulk(shapes.rows[shape].requirement.amounts))
+    }
+
+    private func mightStart(_ place: Int, _ shape: Int, _ bulk: Bulk) -> Bool {
+        guard classes.summaries[place].isBlocked else { return isWithinLimits(place) }
+        let hasGrown = rooms.grown.contains { slot in
+            bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(shape, on: slot)
         }
-        if let first { pass.contenders.insert(first) }
+        return hasGrown || reservation == nil && shapes.hasOpenKind(shape) && isWithinLimits(place)
     }
 
     private func contender(_ place: Int, _ pass: inout Pass, at now: Instant) -> Contender? {
-        let row = classes.summaries[place]
-        guard let job = row.first else { return nil }
-        let priority =
-            row.base + policy.weights.age * policy.ageFactor(now.uptime - row.since)
-            + policy.weights.share * pass.share(of: row.user, accounts, policy)
-        return Contender(priority: priority, job: job, place: place)
+        guard let job = classes.summaries[place].first else { return nil }
+        let (user, since) = (classes.summaries[place].user, classes.summaries[place].since)
+        let own =
+            classes.summaries[place].base + policy.weights.age * policy.ageFactor(since: since, at: now.uptime)
+            + pass.part(ofUser: user, accounts, policy)
+        return Contender(priority: own, job: job, place: place, group: accounts.group(of: user))
     }
 
-    /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits.
-    private mutating func fill(_ place: Int, _ pass: inout Pass, at now: Instant) {
+    /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits. Returns
+    /// whether a promise was kept, or all room used that was made for the job.
+    private mutating func fill(_ turn: Contender, _ pass: inout Pass, at now: Instant) -> Bool {
+        let place = turn.place
         let shape = classes.rows[place].shape
-        let amounts = shapes.rows[shape].requirement.amounts
-        let books = accounts(of: place)
-        while let job = firstRunnable(in: place) {
-            if let rival = pass.contenders.min, let own = contender(place, &pass, at: now), rival < own {
-                return pass.contenders.insert(own)
+        while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
+            if job != turn.job || pass.hasBetter(than: own) {
+                pass.insert(own)
+                break
             }
-            guard accounts[books.user].allows(amounts), accounts[books.group].allows(amounts),
-                accounts[books.queue].allows(amounts)
-            else { return }
+            guard isWithinLimits(place) else {
+                setBlocked(false, place)
+                break
+            }
             guard licenseShortage(of: place, for: job) == nil else {
-                return licenses.claim(shapes.rows[shape].requirement.licenses, for: job)
+                licenses.claim(shapes.rows[shape].requirement.licenses, for: job)
+                break
             }
-            guard !shapes.rows[shape].isBlocked, let slot = bestWorker(for: job, of: place, at: now) else {
-                if !shapes.rows[shape].isBlocked { shapes.rows[shape].isBlocked = !hasRoom(for: shape) }
+            guard !pass.full[shape], let slot = bestWorker(for: job, of: place, at: now) else {
+                if !pass.full[shape] { pass.full[shape] = !hasRoom(for: shape) }
                 if preempt(for: job, of: place, at: now) {
-                    shapes.rows[shape].isBlocked = false
+                    pass.full[shape] = false
                     continue
                 }
+                setBlocked(isBlockable(place), place)
                 if reservation == nil { reserve(for: job, of: place, at: now) }
-                return
+                break
             }
-            start(job, of: place, on: slot, at: now)
-            pass.noteStart(in: books.group)
+            let isRoomFreed = start(job, of: place, on: slot, at: now)
+            pass.noteStart(own, of: classes.summaries[place].user, accounts, policy)
+            // The next promise is not the class's own by right: whoever then comes first gets it.
+            if isRoomFreed { return true }
         }
+        return false
     }
 
-    private mutating func start(_ job: JobID, of place: Int, on slot: Int, at now: Instant) {
+    /// More than room decides about tasks that hold licenses or make room for themselves: those are looked at in each
+    /// pass.
+    func isBlockable(_ place: Int) -> Bool {
+        shapes.rows[classes.rows[place].shape].requirement.licenses == .none && preempted(by: place).isEmpty
+    }
+
+    /// Returns whether others may use what had been kept for the job.
+    private mutating func start(_ job: JobID, of place: Int, on slot: Int, at now: Instant) -> Bool {
         let shape = classes.rows[place].shape
         let (amounts, isWhole) = (demand(of: shape, on: slot), shapes.rows[shape].requirement.isExclusive)
-        guard let row = jobs[job]?.startNext(on: slot) else { return }
+        guard let row = jobs[job]?.startNext(on: slot) else { return false }
         if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
         markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
@@ -150,12 +157,14 @@ extension Cluster {
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
         workers[slot].attempts.insert(
             Attempt(row: attempt, amounts: amounts, expectedEnd: end, isWhole: isWhole), for: id)
-        settleClaim(of: job, on: slot)
+        let hasClaimEnded = settleClaim(of: job, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
-        if reservation?.job == job { reservation = nil }
+        guard reservation?.job == job else { return hasClaimEnded }
+        dropReservation()
+        return true
     }
 }

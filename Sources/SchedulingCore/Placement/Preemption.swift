@@ -54,7 +54,10 @@ extension Cluster {
     }
 
     private mutating func claim(_ slot: Int, for job: JobID, of place: Int) {
-        if let promise = reservation, promise.slot == slot, promise.job != job { reservation = nil }
+        if let promise = reservation, promise.slot == slot, promise.job != job {
+            dropReservation()
+            needsPlacement = true
+        }
         if claims.contains(slot) {
             claims[slot]?.tasks += 1
         } else {
@@ -62,14 +65,19 @@ extension Cluster {
         }
     }
 
-    /// A task started where room was made for it.
-    mutating func settleClaim(of job: JobID, on slot: Int) {
-        guard !claims.isEmpty, claims[slot]?.job == job else { return }
+    /// A task started where room was made for it. Returns whether others may use what is left of the worker.
+    mutating func settleClaim(of job: JobID, on slot: Int) -> Bool {
+        guard !claims.isEmpty, claims[slot]?.job == job else { return false }
         claims[slot]?.tasks -= 1
-        guard claims[slot]?.tasks == 0 else { return }
+        guard claims[slot]?.tasks == 0 else { return false }
+        dropClaim(on: slot)
+        return true
+    }
+
+    /// What was kept free on the worker is looked at as if it had become free now.
+    private mutating func dropClaim(on slot: Int) {
         claims.remove(slot)
-        // Others, who were sent away, may use what is left of the worker.
-        needsPlacement = true
+        rooms.noteGrown(slot)
     }
 
     /// Drops claims that have lost their object: the job needs no room any more, or cannot use it.
@@ -85,7 +93,7 @@ extension Cluster {
                 jobs[claim.job]?.isRunnable == true && sum <= startable(claim.job) && workers[slot].takesWork
                 && couldRun(shape, on: slot) && mayRunMore(of: claim.place)
                 && (isMakingRoom(on: slot) || hasRoom(for: shape, on: slot))
-            if holds { used[claim.job] = sum } else { claims.remove(slot) }
+            if holds { used[claim.job] = sum } else { dropClaim(on: slot) }
         }
     }
 

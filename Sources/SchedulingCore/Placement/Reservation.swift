@@ -37,21 +37,14 @@ extension Cluster {
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
             && mayRunMore(of: promise.place)
             && (promise.start ?? .max > now.uptime || isClear(promise.slot, for: promise.place, at: now))
-        if !holds { reservation = nil }
+        if !holds { dropReservation() }
     }
 
-    /// Whether some worker could be promised that no reservation closes to the class.
-    func canBePromised(_ place: Int, at now: Instant) -> Bool {
-        guard !reservations.isEmpty else { return true }
-        let shape = classes.rows[place].shape
-        var (seen, found) = (0, false)
-        rooms.emptiestFirst { slot in
-            guard couldRun(shape, on: slot) else { return true }
-            seen += 1
-            found = isClear(slot, for: place, at: now)
-            return !found && seen < Self.candidates
-        }
-        return found
+    /// What was kept free on the worker is looked at as if it had become free now.
+    mutating func dropReservation() {
+        guard let promise = reservation else { return }
+        reservation = nil
+        rooms.noteGrown(promise.slot)
     }
 
     /// Promises the job the worker where it can start first.
@@ -60,7 +53,7 @@ extension Cluster {
         var best: (slot: Int, start: Int64)?
         var seen = 0
         rooms.emptiestFirst { slot in
-            guard couldRun(shape, on: slot) else { return true }
+            guard couldRun(shape, on: slot), claims[slot].map({ $0.job == job }) ?? true else { return true }
             seen += 1
             let start = workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime)
             guard isClear(slot, for: place, at: now, startingAt: start) else { return seen < Self.candidates }
@@ -82,6 +75,14 @@ extension Cluster {
         let own = demand(of: classes.rows[place].shape, on: slot)
         let promised = demand(of: classes.rows[promise.place].shape, on: slot)
         return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
+    }
+
+    func isWithinLimits(_ place: Int) -> Bool {
+        let books = accounts(of: place)
+        let shape = classes.rows[place].shape
+        return accounts.rows[books.user].allows(shapes.rows[shape].requirement.amounts)
+            && accounts.rows[books.group].allows(shapes.rows[shape].requirement.amounts)
+            && accounts.rows[books.queue].allows(shapes.rows[shape].requirement.amounts)
     }
 
     /// The limit that keeps the class's next task from running.

@@ -43,6 +43,10 @@ struct ClassSummary: Sendable {
     var base: Int64 = 0
     /// Uptime from which its first job has waited.
     var since: Int64 = 0
+    /// No worker could take a task of it: until one grows, there is nothing to be looked at.
+    var isBlocked = false
+    /// Where it stands among its user's classes; nil if nothing waits.
+    var standing: Rank?
 }
 
 struct SchedulingClasses: Sendable {
@@ -70,7 +74,6 @@ struct SchedulingClasses: Sendable {
     mutating func remove(_ place: Int) {
         byKey[rows[place].key] = nil
         rows[place].queued = []
-        summaries[place].first = nil
         unused.append(place)
     }
 }
@@ -91,7 +94,11 @@ extension Cluster {
     mutating func leave(_ place: Int) {
         let shape = classes.rows[place].shape
         classes.rows[place].memberCount -= 1
-        if classes.rows[place].memberCount == 0 { classes.remove(place) }
+        if classes.rows[place].memberCount == 0 {
+            classes.summaries[place].first = nil
+            stand(place)
+            classes.remove(place)
+        }
         leaveShape(shape)
     }
 
@@ -101,6 +108,7 @@ extension Cluster {
         needsPlacement = true
         guard jobs[id]?.isQueued == false, let place = jobs[id]?.classSlot, let key = jobs[id]?.queueKey else { return }
         jobs[id]?.isQueued = true
+        if classes.summaries[place].standing == nil { setBlocked(false, place) }
         classes.rows[place].queued.insert(key)
         if classes.rows[place].queued.min == key { summarise(place) }
     }
@@ -116,6 +124,7 @@ extension Cluster {
             jobs[key.job]?.isQueued = false
         }
         classes.summaries[place].first = nil
+        stand(place)
         return nil
     }
 
@@ -123,7 +132,7 @@ extension Cluster {
     mutating func summarise(_ place: Int) {
         guard let key = classes.rows[place].queued.min else {
             classes.summaries[place].first = nil
-            return
+            return stand(place)
         }
         let row = classes.rows[place]
         let weights = policy.weights
@@ -133,6 +142,7 @@ extension Cluster {
             weights.queue * policy.queueFactor(accounts[row.queue].settings.weight)
             + weights.size * policy.sizeFactor(shapes.rows[row.shape].requirement.amounts)
             + weights.job * policy.jobFactor(key.priority)
+        stand(place)
     }
 
     /// How long an attempt of the class is expected to hold its room; nil: without end.

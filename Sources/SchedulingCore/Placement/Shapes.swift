@@ -10,10 +10,10 @@ struct Shape: Sendable {
     var memberCount = 0
     /// By kind: whether its workers could take a task when empty.
     var fits: [Bool] = []
+    /// How many of these have workers that take work.
+    var openKinds = 0
     /// Why no present worker could.
     var shortfall: String?
-    /// No open worker has room, so nothing is tried until one grows.
-    var isBlocked = false
 }
 
 /// Workers that registered the same.
@@ -44,6 +44,7 @@ struct Shapes: Sendable {
         if let place = byRequirement[requirement] { return place }
         var row = Shape(requirement: requirement)
         row.fits = kinds.map { $0.count > 0 && requirement.couldBeMet(by: $0.registration) }
+        row.openKinds = kinds.indices.count { kinds[$0].open > 0 && row.fits[$0] }
         let place = unused.popLast() ?? rows.count
         if place == rows.count { rows.append(row) } else { rows[place] = row }
         byRequirement[requirement] = place
@@ -62,11 +63,13 @@ struct Shapes: Sendable {
         kinds.indices.contains { kinds[$0].present > 0 && rows[shape].fits[$0] }
     }
 
-    func hasOpenKind(_ shape: Int) -> Bool {
-        kinds.indices.contains { kinds[$0].open > 0 && rows[shape].fits[$0] }
-    }
+    func hasOpenKind(_ shape: Int) -> Bool { rows[shape].openKinds > 0 }
 
-    mutating func setOpen(_ isOpen: Bool, ofKind kind: Int) { kinds[kind].open += isOpen ? 1 : -1 }
+    mutating func setOpen(_ isOpen: Bool, ofKind kind: Int) {
+        kinds[kind].open += isOpen ? 1 : -1
+        guard kinds[kind].open == (isOpen ? 1 : 0) else { return }
+        for shape in rows.indices where rows[shape].fits[kind] { rows[shape].openKinds += isOpen ? 1 : -1 }
+    }
 
     /// The kind of one more worker; made if it is new. The worker is not present yet.
     mutating func addWorker(_ registration: WorkerRegistration) -> Int {
@@ -164,7 +167,6 @@ extension Cluster {
         if workers[slot].isCounted { shapes.setPresent(true, ofKind: workers[slot].kind) }
         if rooms.isOpen[slot] { shapes.setOpen(true, ofKind: workers[slot].kind) }
         // What it could not take before, it may be able to now, with no more room than it had.
-        for place in shapes.rows.indices { shapes.rows[place].isBlocked = false }
-        needsPlacement = true
+        unblockAllClasses()
     }
 }

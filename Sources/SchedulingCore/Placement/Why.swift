@@ -37,7 +37,8 @@ extension Cluster {
         let row = classes.rows[job.classSlot]
         return PriorityFactors(
             queue: policy.queueFactor(accounts[row.queue].settings.weight),
-            share: totals.factor(of: row.user, accounts, policy), age: policy.ageFactor(now.uptime - job.since),
+            share: totals.factor(of: row.user, accounts, policy),
+            age: policy.ageFactor(since: job.since, at: now.uptime),
             size: policy.sizeFactor(job.amounts), job: policy.jobFactor(job.record.priority))
     }
 
@@ -51,7 +52,13 @@ extension Cluster {
         if !progress.imageIsStored {
             return "\(progress.reason ?? "it waits for its image"): it starts when the image is in the archive"
         }
+        if job.waitsForOthers { return "\(job.dependencySentence): it starts when that is so" }
+        if job.isEarly { return "\(job.earlySentence): it may start from then on" }
         if progress.counts.pending == 0 { return "it does not wait: \(tasks(progress.counts.running)) run" }
+        if let most = job.record.rules.mostRunning, progress.counts.running >= most {
+            return
+                "it runs \(tasks(most)) at a time, as it was submitted to (max_running): the next starts when one ends"
+        }
         if !job.isRunnable {
             return "its last attempts failed: \(tasks(progress.counts.pending)) are tried again after a pause"
         }

@@ -36,9 +36,9 @@ extension Cluster {
 
     private mutating func windowsChanged(at now: Instant) {
         for slot in workers.indices { refreshWindows(of: slot) }
-        // A promise was made without knowing of it.
-        reservation = nil
-        needsPlacement = true
+        // A promise was made without knowing of it, and who was sent away may find a worker open now.
+        dropReservation()
+        unblockAllClasses()
         armWindows(at: now)
     }
 

@@ -34,25 +34,23 @@ struct Account: Sendable {
     var row: AccountRow { AccountRow(id: id, settings: settings) }
 
     /// Whether one more task of these amounts may run.
-    func allows(_ amounts: Amounts) -> Bool { limit(against: amounts) == nil }
+    func allows(_ amounts: Amounts) -> Bool { settings.limits == .none || limit(against: amounts) == nil }
 
     /// The limit that one more task would exceed.
     func limit(against amounts: Amounts) -> LimitHit? {
         let limits = settings.limits
         if let most = limits.running, running >= most {
-            return LimitHit(account: id, what: "running tasks", used: "\(running)", limit: "\(most)")
+            return LimitHit(account: id, of: .tasks, used: running, limit: most)
         }
         let wanted = held + amounts
         if let most = limits.cpus, wanted.cpus > most.thousandths {
-            return LimitHit(
-                account: id, what: "cpus", used: "\(CPUAmount(thousandths: held.cpus))", limit: "\(most)")
+            return LimitHit(account: id, of: .cpus, used: held.cpus, limit: most.thousandths)
         }
         if let most = limits.memory, wanted.memory > most.bytes {
-            return LimitHit(
-                account: id, what: "memory", used: "\(ByteCount(bytes: held.memory))", limit: "\(most)")
+            return LimitHit(account: id, of: .memory, used: held.memory, limit: most.bytes)
         }
         if let most = limits.gpus, wanted.gpus > most {
-            return LimitHit(account: id, what: "gpus", used: "\(held.gpus)", limit: "\(most)")
+            return LimitHit(account: id, of: .gpus, used: Int64(held.gpus), limit: Int64(most))
         }
         return nil
     }
@@ -60,10 +58,34 @@ struct Account: Sendable {
 
 /// Whose limit, on what, and how much of it is taken.
 struct LimitHit: Hashable, Sendable {
+    enum Kind: String, Sendable {
+        case tasks = "running tasks"
+        case cpus, memory, gpus
+    }
+
     let account: AccountID
-    let what: String
-    let used: String
-    let limit: String
+    let kind: Kind
+    private let usedAmount: Int64
+    private let limitAmount: Int64
+
+    init(account: AccountID, of kind: Kind, used: Int64, limit: Int64) {
+        self.account = account
+        self.kind = kind
+        usedAmount = used
+        limitAmount = limit
+    }
+
+    var what: String { kind.rawValue }
+    var used: String { text(usedAmount) }
+    var limit: String { text(limitAmount) }
+
+    private func text(_ amount: Int64) -> String {
+        switch kind {
+        case .tasks, .gpus: "\(amount)"
+        case .cpus: "\(CPUAmount(thousandths: amount))"
+        case .memory: "\(ByteCount(bytes: amount))"
+        }
+    }
 }
 
 /// What is kept of an account's use, written from time to time.
@@ -105,6 +127,9 @@ struct Accounts: Sendable {
     var ids: [AccountID] { places.ids }
 
     func place(of id: AccountID) -> Int? { places[id] }
+
+    /// The account of the user's group, or of what has none.
+    func group(of place: Int) -> Int { rows[place].group ?? place }
 
     /// The ledger's time at an uptime.
     func time(at now: Instant) -> Int64 { time + max(0, now.uptime - (uptime ?? now.uptime)) }

@@ -6,8 +6,8 @@ import JobModel
 extension Cluster {
     /// The accounts that a job of this class is booked on.
     func accounts(of place: Int) -> (queue: Int, group: Int, user: Int) {
-        let row = classes.rows[place]
-        return (row.queue, accounts[row.user].group ?? row.user, row.user)
+        let user = classes.rows[place].user
+        return (classes.rows[place].queue, accounts.group(of: user), user)
     }
 
     /// Books tasks that began to wait, or ceased to.
@@ -111,12 +111,13 @@ extension Cluster {
     }
 
     private mutating func limitsChanged() {
-        needsPlacement = true
+        unblockAllClasses()
         for place in classes.rows.indices where classes.rows[place].memberCount > 0 { summarise(place) }
     }
 
     /// Refuses a submission to a queue that does not exist, or beyond a limit on what waits.
-    func admit(_ record: JobRecord) throws(Refusal) {
+    /// - Parameter others: those that are about to be accepted with it.
+    func admit(_ record: JobRecord, beside others: ArraySlice<NewJob>) throws(Refusal) {
         try admitLicenses(record.placement.licenses)
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
@@ -127,9 +128,13 @@ extension Cluster {
         for place in [accounts.place(of: queue), group, user].compactMap({ $0 }) {
             let account = accounts[place]
             guard let most = account.settings.limits.pending else { continue }
-            guard account.pending <= most, record.shape.count <= most - account.pending else {
+            let pending = others.reduce(account.pending) { sum, other in
+                let isCounted = account.id.kind != .queue || other.record.queue == record.queue
+                return sum + (isCounted ? other.record.shape.count : 0)
+            }
+            guard pending <= most, record.shape.count <= most - pending else {
                 throw .tooManyPending(
-                    account.id, pending: account.pending, submitted: record.shape.count, limit: most)
+                    account.id, pending: pending, submitted: record.shape.count, limit: most)
             }
         }
     }

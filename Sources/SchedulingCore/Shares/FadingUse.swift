@@ -43,7 +43,19 @@ struct FadingUse: Hashable, Sendable {
 
     /// What `rate` for a time of `span` would add now.
     static func worth(_ rate: Int64, for span: Int64, at time: Int64, halfLife: Int64) -> Int64 {
-        let cost = Int128(rate) * Int128(span) * Int128(halfLife + time % halfLife) / Int128(halfLife) / 1000
+        let value = halfLife + time % halfLife
+        if let cost = narrow(rate, span, value, dividedBy: halfLife) { return min(cost, most) }
+        let cost = Int128(rate) * Int128(span) * Int128(value) / Int128(halfLife) / 1000
         return Int64(min(cost, Int128(most)))
+    }
+
+    /// The same in one division, where it fits: a pass asks for every user.
+    private static func narrow(_ rate: Int64, _ span: Int64, _ value: Int64, dividedBy halfLife: Int64) -> Int64? {
+        let (product, isLarge) = rate.multipliedReportingOverflow(by: span)
+        let (divisor, isLong) = halfLife.multipliedReportingOverflow(by: 1000)
+        guard !isLarge, !isLong, product >= 0, value >= 0, divisor > 0 else { return nil }
+        let wide = UInt64(product).multipliedFullWidth(by: UInt64(value))
+        guard wide.high < UInt64(divisor) else { return nil }
+        return Int64(exactly: UInt64(divisor).dividingFullWidth(wide).quotient)
     }
 }

@@ -53,9 +53,17 @@ extension Policy {
         return min(max(cost, 1), 1_000_000_000)
     }
 
-    func ageFactor(_ age: Int64) -> Int64 {
+    /// Age is counted in ticks since the beginning of uptime, a full age being a million of them: so whoever waits
+    /// grows older at the same moments, and two that wait keep their distance.
+    func ageTick(_ uptime: Int64) -> Int64 {
         let full = max(1, fullAge.milliseconds)
-        return min(max(age, 0), full) * PriorityFactors.full / full
+        let (ticks, rest) = (min(max(uptime, -1 << 42), 1 << 42) * PriorityFactors.full)
+            .quotientAndRemainder(dividingBy: full)
+        return rest < 0 ? ticks - 1 : ticks
+    }
+
+    func ageFactor(since: Int64, at uptime: Int64) -> Int64 {
+        min(max(ageTick(uptime) - ageTick(since), 0), PriorityFactors.full)
     }
 
     func sizeFactor(_ amounts: Amounts) -> Int64 {
@@ -74,8 +82,12 @@ extension Policy {
 /// towards 0 beyond. `used`, `weight`: of the member; `total`, `weights`: of all siblings.
 func shareFactor(used: Int64, weight: Int64, total: Int64, weights: Int64) -> Int64 {
     guard used > 0 else { return 999 }
-    let fair = Int128(total) * Int128(weight) / Int128(max(1, weights))
-    return Int64(999 * fair / (fair + Int128(used)))
+    let (product, isLarge) = total.multipliedReportingOverflow(by: weight)
+    let fair =
+        isLarge
+        ? Int64(clamping: Int128(total) * Int128(weight) / Int128(max(1, weights))) : product / max(1, weights)
+    guard fair < 1 << 52, used < 1 << 62 else { return Int64(999 * Int128(fair) / (Int128(fair) + Int128(used))) }
+    return 999 * fair / (fair + used)
 }
 
 /// What those have used who have work waiting or running, as it was at the beginning of a pass. Only members' own use
@@ -126,14 +138,21 @@ struct ShareTotals: Sendable {
 
     /// The share factor of a user: two thirds are its group's, one third its own among the users of the group.
     func factor(of user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        guard let group = accounts[user].group else { return 0 }
-        let ofGroup = shareFactor(
-            used: accounts.used(by: group, policy, at: time), weight: Int64(accounts[group].settings.weight),
-            total: groups.total, weights: groups.weights)
-        let ofUser = shareFactor(
-            used: accounts.used(by: user, policy, at: time), weight: Int64(accounts[user].settings.weight),
-            total: users[group].total, weights: users[group].weights)
-        return (2 * ofGroup + ofUser) * 1000 / 3
+        guard let group = accounts.rows[user].group else { return 0 }
+        return part(ofGroup: group, accounts, policy) + part(ofUser: user, accounts, policy)
+    }
+
+    func part(ofGroup group: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
+        shareFactor(
+            used: accounts.used(by: group, policy, at: time), weight: Int64(accounts.rows[group].settings.weight),
+            total: groups.total, weights: groups.weights) * 2000 / 3
+    }
+
+    func part(ofUser user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
+        guard let group = accounts.rows[user].group else { return 0 }
+        return shareFactor(
+            used: accounts.used(by: user, policy, at: time), weight: Int64(accounts.rows[user].settings.weight),
+            total: users[group].total, weights: users[group].weights) * 1000 / 3
     }
 }
 
@@ -141,13 +160,11 @@ extension Accounts {
     /// What counts as used: what faded, what ran since it was booked, and what runs for a while longer. So a start
     /// counts at once, and a free cluster is not given to whoever comes first.
     func used(by place: Int, _ policy: Policy, at time: Int64) -> Int64 {
-        let account = self[place]
         let halfLife = policy.halfLife.milliseconds
-        var past = account.use.amount(in: time / halfLife)
-        guard account.rate > 0 else { return past }
-        past += FadingUse.worth(
-            account.rate, for: time - account.bookedUntil + policy.shareHorizon.milliseconds, at: time,
-            halfLife: halfLife)
-        return past
+        let past = rows[place].use.amount(in: time / halfLife)
+        let rate = rows[place].rate
+        guard rate > 0 else { return past }
+        let span = time - rows[place].bookedUntil + policy.shareHorizon.milliseconds
+        return past + FadingUse.worth(rate, for: span, at: time, halfLife: halfLife)
     }
 }

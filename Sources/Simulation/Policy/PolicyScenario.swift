@@ -30,7 +30,7 @@ package enum PolicyScenario: String, CaseIterable, Sendable {
 
     private static let hour: Int64 = 3_600_000
     /// Thousandths of all cpu time by which a share may miss what it is entitled to.
-    private static let bound: Int64 = 60
+    private static let bound: Int64 = 20
 
     /// Two users fill the cluster for a day and a half; the third comes back after half a day. Before, each of the two
     /// has half; from then on the third has at least a third; at the end each has a third.

@@ -62,7 +62,8 @@ struct PolicyWorld {
 
     /// Lets the plan happen until `until`, and on until everything has ended if `isDrained`.
     mutating func run(_ plan: [PlannedJob], until: Int64, isDrained: Bool) throws {
-        var plan = plan.sorted { ($0.at, $0.owner) < ($1.at, $1.owner) }[...]
+        var plan = plan.enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }
+            .map(\.element)[...]
         while true {
             let next = [plan.first?.at, ends.last?.time].compactMap { $0 }.min()
             guard let next, isDrained || next <= until else { return }

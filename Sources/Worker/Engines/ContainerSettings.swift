@@ -8,6 +8,7 @@
 import Foundation
 import Glibc
 import JobModel
+import RunnerCore
 
 /// An image that the engine has.
 struct PresentImage: Hashable, Sendable {
@@ -53,6 +54,8 @@ struct ContainerPlan: Sendable {
     var service: ServiceSpecification?
     /// `nvidia.com/gpu=0`: the CDI names of the GPUs, where host and engine have such.
     var deviceNames: [String] = []
+    /// `jobctl-runner` on the host, for the program's own container: its init, which bears witness to how it ended.
+    var witness: String?
 
     static let processLimit: Int64 = 4096
     /// dockerd refuses less.
@@ -68,6 +71,7 @@ struct ContainerPlan: Sendable {
 
     private var labels: [String: String] {
         var labels = [ContainerLabel.attempt: specification.attempt.description, ContainerLabel.worker: worker]
+        if witness != nil { labels[ContainerLabel.success] = String(Witness.success) }
         if let service {
             labels[ContainerLabel.service] = service.name.rawValue
             // allowed: a health check can always be encoded
@@ -105,6 +109,15 @@ struct ContainerPlan: Sendable {
         return variables.merging(specification.environment) { $1 }
     }
 
+    /// One empty word and the engine forgets the image's ENTRYPOINT. An empty list would keep it.
+    private var entrypoint: [String] { [witness == nil ? "" : RunnerFolder.witnessPath] }
+
+    /// The volumes, and the init.
+    private var binds: [ContainerMount] {
+        specification.mounts
+            + (witness.map { [ContainerMount(source: $0, target: RunnerFolder.witnessPath, readOnly: true)] } ?? [])
+    }
+
     private var temporaryFolders: [(target: String, options: [String])] {
         // Memory of a tmpfs counts as the container's, so the memory request bounds it anyway.
         [("/tmp", memory), ("/run", min(memory, Self.smallTemporary))].map { target, size in
@@ -126,7 +139,7 @@ struct ContainerPlan: Sendable {
     /// read-only and filled by dockerd from the image, takes its place: the path shows the image's content and cannot
     /// be written to.
     func dockerJSON() throws(EngineError) -> [UInt8] {
-        let binds = specification.mounts.map {
+        let binds = binds.map {
             DockerCreate.Mount(
                 type: "bind", source: $0.source, target: $0.target, readOnly: $0.readOnly,
                 bindOptions: .init(propagation: "rprivate"))
@@ -157,12 +170,14 @@ struct ContainerPlan: Sendable {
                     "max-size": String(Self.logFileSize(specification.logLimit)), "max-file": String(Self.logFiles),
                     "compress": "false",
                 ]),
-            cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers, deviceRequests: dockerDevices)
+            init: witness == nil, cgroupParent: cgroupParent, extraHosts: network?.hosts, dns: nameServers,
+            deviceRequests: dockerDevices)
         return try encode(
             DockerCreate(
                 hostname: hostname,
                 user: "\(specification.user.uid):\(specification.user.gid)",
                 env: environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }, cmd: specification.command,
+                entrypoint: entrypoint,
                 image: image.id, workingDir: specification.workingDirectory, labels: labels, stopTimeout: stopSeconds,
                 hostConfig: host,
                 networkingConfig: network.map {
@@ -186,7 +201,7 @@ struct ContainerPlan: Sendable {
         let temporary = temporaryFolders.map {
             PodmanCreate.Mount(type: "tmpfs", source: "tmpfs", destination: $0.target, options: $0.options)
         }
-        let binds = specification.mounts.map {
+        let binds = binds.map {
             PodmanCreate.Mount(
                 type: "bind", source: $0.source, destination: $0.target,
                 options: [$0.readOnly ? "ro" : "rw", "rbind", "rprivate", "nosuid", "nodev"])
@@ -195,13 +210,14 @@ struct ContainerPlan: Sendable {
         let quota = max(specification.resources.cpus.thousandths.clamped(to: 1...1_000_000_000) * 100, 1000)
         return try encode(
             PodmanCreate(
-                name: name, image: image.id, command: specification.command, env: environment,
+                name: name, image: image.id, command: specification.command, entrypoint: entrypoint, env: environment,
                 user: "\(specification.user.uid):\(specification.user.gid)",
                 hostname: hostname,
                 workDir: specification.workingDirectory, labels: labels, mounts: temporary + binds,
                 netns: .init(nsmode: network == nil ? specification.network.rawValue : "bridge"),
                 networks: network.map { [$0.name: .init(staticIps: [$0.address(of: service?.name)])] },
                 hostadd: network?.hosts, dnsServer: nameServers, sysctl: kernelSettings, shmSize: memory,
+                init: witness == nil,
                 rLimits: [
                     .init(type: "core", soft: 0, hard: 0),
                     .init(type: "nofile", soft: limits.openFiles, hard: limits.openFiles),

@@ -33,8 +33,6 @@ struct DockerCreate: Encodable, Sendable {
         let nanoCpus: Int64
         var pidsLimit = ContainerPlan.processLimit
         let ulimits: [Limit]
-        /// tini reaps what the program leaves behind and passes signals on.
-        var `init` = true
         var readonlyRootfs = true
         var privileged = false
         var capDrop = ["ALL"]
@@ -45,6 +43,8 @@ struct DockerCreate: Encodable, Sendable {
         let shmSize: Int64
         let mounts: [Mount]
         let logConfig: Log
+        /// dockerd's tini, which reaps what the program leaves behind and passes signals on, where there is no witness.
+        let `init`: Bool
         let cgroupParent: String?
         let extraHosts: [String]?
         let dns: [String]?
@@ -57,8 +57,7 @@ struct DockerCreate: Encodable, Sendable {
     let user: String
     let env: [String]
     let cmd: [String]
-    /// One empty word: dockerd then forgets the image's ENTRYPOINT. An empty list would keep it.
-    var entrypoint = [""]
+    let entrypoint: [String]
     let image: String
     let workingDir: String?
     let labels: [String: String]
@@ -93,8 +92,7 @@ struct PodmanCreate: Encodable, Sendable {
     let name: String
     let image: String
     let command: [String]
-    /// As for docker: forgets the image's ENTRYPOINT.
-    var entrypoint = [""]
+    let entrypoint: [String]
     let env: [String: String]
     var envHost = false
     var httpproxy = false
@@ -120,7 +118,7 @@ struct PodmanCreate: Encodable, Sendable {
     var cgroupns = Namespace()
     let shmSize: Int64
     /// catatonit, as docker's tini.
-    var `init` = true
+    let `init`: Bool
     var readOnlyFilesystem = true
     var privileged = false
     var capDrop = ["all"]

@@ -243,8 +243,8 @@ private final class CancelOnDeinit: Sendable {
 extension DockerEngine {
     /// What the init says if it could not start the program: the program's fault, told like a shell tells it.
     ///
-    /// docker's tini exits with 126 or 127, podman's catatonit with 1; both write one line to stderr and nothing else
-    /// was written.
+    /// The witness and docker's tini exit with 126 or 127, podman's catatonit with 1; each writes one line to stderr
+    /// and nothing else was written.
     func initFailure(of id: String) async throws(EngineError) -> (exitCode: Int, message: String)? {
         var output: [UInt8] = []
         do {
@@ -264,7 +264,9 @@ extension DockerEngine {
         guard text.hasSuffix("\n"), !text.dropLast().contains("\n") else { return nil }
         let line = text.dropLast()
         let reason: Substring
-        if line.hasPrefix("[FATAL tini ("), let end = line.range(of: " failed: ") {
+        if line.hasPrefix(Witness.complaint), let number = Int32(line.dropFirst(Witness.complaint.count)) {
+            reason = Substring(String(cString: strerror(number)))
+        } else if line.hasPrefix("[FATAL tini ("), let end = line.range(of: " failed: ") {
             reason = line[end.upperBound...]
         } else if line.hasPrefix("ERROR (catatonit:"), let end = line.range(of: "failed to exec pid1: ") {
             reason = line[end.upperBound...]

@@ -15,6 +15,8 @@ enum ContainerLabel {
     static let attempt = "jobctl.attempt"
     /// The id of the agent's data folder: two agents on one host never touch each other's containers.
     static let worker = "jobctl.worker"
+    /// Of a container with a ``Witness``: the exit code that is a success.
+    static let success = "jobctl.success"
     /// Of an attempt's own container: the names of its services.
     static let services = "jobctl.services"
     /// Of a service's container: its name.
@@ -49,6 +51,8 @@ package final class DockerEngine: ContainerEngine {
     let images: ImageBook
     let cgroups: CgroupBook
     let services = ServiceBook()
+    /// `jobctl-runner` on this host.
+    let witness: String
     /// dockerd's data folder on this host.
     let dataFolder: String?
     /// Nil where the engine does not take GPUs by their CDI names.
@@ -57,8 +61,8 @@ package final class DockerEngine: ContainerEngine {
 
     init(
         name: String, weaknesses: [String], worker: String, dialect: EngineDialect, http: EngineHTTP,
-        registry: any ImageSource,
-        dataFolder: String?, parentsAllowed: Bool, devices: DeviceSpecifications? = nil, logger: Logger
+        registry: any ImageSource, witness: String, dataFolder: String?, parentsAllowed: Bool,
+        devices: DeviceSpecifications? = nil, logger: Logger
     ) {
         self.name = name
         self.weaknesses = weaknesses
@@ -66,6 +70,7 @@ package final class DockerEngine: ContainerEngine {
         self.dialect = dialect
         self.http = http
         self.registry = registry
+        self.witness = witness
         self.dataFolder = dataFolder
         self.devices = devices
         self.logger = logger
@@ -82,7 +87,7 @@ package final class DockerEngine: ContainerEngine {
         let plan = ContainerPlan(
             specification: specification, name: name, worker: worker, image: image,
             cgroupParent: cgroups.parent(of: specification.attempt), limits: ProcessLimits.ofThisProcess,
-            network: network, deviceNames: try devices?.edits(for: specification.gpus)?.names ?? [])
+            network: network, deviceNames: try devices?.edits(for: specification.gpus)?.names ?? [], witness: witness)
         let id = try await created(plan, specification)
         if let network { try await createServices(of: specification, in: network) }
         return id
@@ -309,21 +314,22 @@ package final class DockerEngine: ContainerEngine {
         case .neverStarted(let reason): throw EngineError.refused(reason)
         case .unproven(let reason): throw EngineError.noProof(reason)
         }
+        record.exitCode = try Witness(of: found)?.exitCode(record.exitCode) ?? record.exitCode
         if !record.oomKilled, record.signal == 9 {
             record.oomKilled = await cgroups.wasOutOfMemory(found.attempt, container: found.id)
         }
-        if initCodes.contains(record.exitCode), let failure = try await initFailure(of: found.id) {
+        if initCodes(of: found).contains(record.exitCode), let failure = try await initFailure(of: found.id) {
             record.exitCode = failure.exitCode
             record.message = failure.message
         }
         return record
     }
 
-    /// The exit codes with which the engine's init says that it could not start the program.
-    private var initCodes: [Int] {
+    /// The exit codes with which the init says that it could not start the program.
+    private func initCodes(of found: InspectedContainer) -> [Int] {
         switch dialect {
-        case .docker: [126, 127]
-        case .podman: [1]
+        case .podman where Witness(of: found) == nil: [1]
+        case .docker, .podman: [126, 127]
         }
     }
 

@@ -25,6 +25,8 @@ package struct EngineDetection: Sendable {
     }
 
     package var candidates: [Candidate]
+    /// `jobctl-runner`, which is the init of each container.
+    package var runner = OCIRuntimeDetection.besideThisProgram
 
     /// Exactly these, in this order.
     package init(candidates: [Candidate]) { self.candidates = candidates }
@@ -102,6 +104,9 @@ package struct EngineDetection: Sendable {
         guard access(candidate.socketPath, R_OK | W_OK) == 0 else {
             throw EngineError.unavailable("no permission to use the socket")
         }
+        guard access(runner, X_OK) == 0 else {
+            throw EngineError.unavailable("\(runner) is missing: it belongs beside this program")
+        }
         let http = EngineHTTP(socketPath: candidate.socketPath)
         let answer = try await http.exchange(.GET, "/version", within: .seconds(30))
         try answer.expect(200)
@@ -123,7 +128,7 @@ package struct EngineDetection: Sendable {
         return DockerEngine(
             name: isPodman ? "podman" : "docker", weaknesses: host.weaknesses, worker: worker, dialect: dialect,
             http: http,
-            registry: registry, dataFolder: host.dataFolder,
+            registry: registry, witness: runner, dataFolder: host.dataFolder,
             parentsAllowed: host.cgroupDriver == "cgroupfs" && geteuid() == 0 && access(ControlGroups.root, W_OK) == 0,
             devices: devices, logger: logger)
     }

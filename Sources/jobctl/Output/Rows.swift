@@ -40,15 +40,36 @@ extension JobDocument: Row {
                 ("parameters", Render.pairs(parameters)),
                 ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
                 ("verifies", verifies?.description),
+                ("schedule", schedule),
+                ("start after", rules?.startAfter.map { Render.time($0) }),
+                ("deadline", rules?.deadline.map { Render.time($0) }),
+                ("at a time", rules?.mostRunning?.description),
+                ("pipeline", pipeline.map { "\($0.id)" + ($0.name.map { " (\($0))" } ?? "") }),
+                ("depends on", dependsOn.map { $0.map(\.text).joined(separator: ", ") }),
                 (
                     "tasks",
                     "\(tasks.total): \(tasks.pending) pending, \(tasks.running) running, \(tasks.succeeded) succeeded, \(tasks.failed) failed, \(tasks.cancelled) cancelled"
                 ),
                 ("keeps images", keep.map { $0.description }),
                 ("submitted", Render.time(submittedAt)), ("started", startedAt.map { Render.time($0) }),
-                ("finished", finishedAt.map { Render.time($0) }),
+                ("finished", finishedAt.map { Render.time($0) }), ("summed up", compaction.map { $0.sentence }),
             ] + (pulls ?? []).map { ("on its way", "\($0.reference): \($0.sentence)") })
     }
+}
+
+extension CompactionDocument {
+    /// What is left of the attempts.
+    var sentence: String {
+        let ends = reasons.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        let seconds = "\(Int64(cpuSeconds.rounded())) s of cpu, \(Int64(wallSeconds.rounded())) s in all"
+        return
+            "on \(compactedAt.day) the attempts of \(tasks) tasks: \(ends); \(seconds), at most \(maxMemory)"
+    }
+}
+
+extension DependencyDocument {
+    /// `after_ok 41`, and `(open)` while it is waited for.
+    var text: String { "\(kind) \(job)" + (open ? " (open)" : "") }
 }
 
 extension ImagePullDocument: Row {
@@ -95,7 +116,7 @@ extension AttemptDocument: Row {
     }
 }
 
-private func rounded(_ seconds: Double) -> String { String((seconds * 100).rounded() / 100) }
+func rounded(_ seconds: Double) -> String { String((seconds * 100).rounded() / 100) }
 
 extension TaskDocument: Row {
     static var header: [String] { ["TASK", "STATE", "REASON", "ATTEMPTS", "PARAMETERS"] }

@@ -68,9 +68,10 @@ extension Store {
         let done = newest.filter { $0.value.state == Open(.succeeded) }
         return RunDocument(
             job: job, inputs: slots(newest, job) { $0.inputs }, outputs: slots(done, job) { $0.outputs },
-            workers: Set(attempts.map(\.worker)).sorted(),
-            wallSeconds: attempts.reduce(0) { $0 + ($1.usage?.wallSeconds ?? 0) },
-            cpuSeconds: attempts.reduce(0) { $0 + ($1.usage?.cpuSeconds ?? 0) }, partial: partial)
+            workers: Set(attempts.map(\.worker) + (job.compaction?.workers ?? [])).sorted(),
+            wallSeconds: attempts.reduce(job.compaction?.wallSeconds ?? 0) { $0 + ($1.usage?.wallSeconds ?? 0) },
+            cpuSeconds: attempts.reduce(job.compaction?.cpuSeconds ?? 0) { $0 + ($1.usage?.cpuSeconds ?? 0) },
+            partial: partial)
     }
 
     /// The trees of each slot, over all tasks.

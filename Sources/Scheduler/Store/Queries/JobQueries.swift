@@ -11,8 +11,13 @@ package struct JobQuery: Sendable {
     package var state: JobState?
     package var owner: String?
     package var name: String?
+    package var pipeline: JobID?
 
-    package init(limit: Int, cursor: String? = nil, state: JobState? = nil, owner: String? = nil, name: String? = nil) {
+    package init(
+        limit: Int, cursor: String? = nil, state: JobState? = nil, owner: String? = nil, name: String? = nil,
+        pipeline: JobID? = nil
+    ) {
+        self.pipeline = pipeline
         self.limit = limit
         self.cursor = cursor
         self.state = state
@@ -116,6 +121,7 @@ extension Store {
         require("state = ?", query.state?.rawValue)
         require("owner = ?", query.owner)
         require("name = ?", query.name)
+        require("pipeline = ?", query.pipeline?.rawValue)
         arguments.append(query.limit + 1)
         let sql =
             "SELECT * FROM jobs" + (conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND "))
@@ -137,19 +143,21 @@ extension Store {
     package func tasks(_ query: TaskQuery) throws -> TaskList {
         guard let record = try record(of: query.job) else { throw Problem.noJob(query.job) }
         let after = try query.cursor.map { try Cursor.numbers($0, count: 1)[0] } ?? -1
-        var tasks = try reading { db in
-            try Row.fetchAll(
+        let rows = try reading { db in
+            let own = try Row.fetchAll(
                 db,
                 sql:
                     "SELECT * FROM tasks WHERE job = ? AND task > ? AND (? IS NULL OR state = ?) ORDER BY task LIMIT ?",
                 arguments: [query.job.rawValue, after, query.state?.rawValue, query.state?.rawValue, query.limit + 1]
-            ).map { row in
-                let task = try Self.taskRow(row)
-                return TaskDocument(
-                    id: task.id, state: Open(task.state), reason: task.reason?.rawValue,
-                    parameters: record.taskParameters(at: task.id.index),
-                    attempts: task.attempts)
-            }
+            ).map { try Self.taskRow($0) }
+            let compacted = try Self.compactedTasks(
+                of: query.job, after: after, state: query.state, limit: query.limit + 1, db)
+            return compacted.isEmpty ? own : (own + compacted).sorted { $0.id < $1.id }
+        }
+        var tasks = rows.prefix(query.limit + 1).map { task in
+            TaskDocument(
+                id: task.id, state: Open(task.state), reason: task.reason?.rawValue,
+                parameters: record.taskParameters(at: task.id.index), attempts: task.attempts)
         }
         let more = tasks.count > query.limit
         if more { tasks.removeLast() }
@@ -201,7 +209,9 @@ extension Store {
 
     static func document(_ row: Row) throws -> JobDocument {
         let record = try Column.value(JobRecord.self, row["record"])
-        return JobDocument(id: JobID(rawValue: row["id"]), record: record, progress: try progress(row))
+        var document = JobDocument(id: JobID(rawValue: row["id"]), record: record, progress: try progress(row))
+        document.compaction = try (row["compaction"] as String?).map { try Column.value(CompactionDocument.self, $0) }
+        return document
     }
 
     static func document(_ row: AttemptRow) -> AttemptDocument {
@@ -241,7 +251,12 @@ extension JobDocument {
                     record.services.map {
                         ($0.name.rawValue, ImageReferenceAndDigest(reference: $0.reference, digest: $0.image.digest))
                     }, uniquingKeysWith: { first, _ in first }),
-            verifies: record.verifies, keep: record.keep)
+            verifies: record.verifies, keep: record.keep,
+            dependsOn: record.dependencies.isEmpty
+                ? nil
+                : record.dependencies.map {
+                    DependencyDocument(job: $0.job, kind: $0.kind, open: progress.awaits.contains($0.job))
+                }, pipeline: record.pipeline, rules: record.rules, schedule: record.schedule)
     }
 }
 

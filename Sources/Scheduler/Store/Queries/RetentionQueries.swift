@@ -5,7 +5,8 @@ import GRDB
 import JobModel
 
 extension Store {
-    /// Whether the attempt ended before this second. One that is not on record has not.
+    /// Whether the attempt ended before this second; of one that was summed up, whether its job did. One that is not on
+    /// record has not.
     func hasEnded(_ id: AttemptID, before: Int64) throws -> Bool {
         try reading { db in
             try Bool.fetchOne(
@@ -14,7 +15,13 @@ extension Store {
                         SELECT COALESCE(ended_at, finished_at) < ? FROM attempts
                         WHERE job = ? AND task = ? AND number = ? AND reason IS NOT NULL
                         """),
-                arguments: [before * 1000, id.job.rawValue, id.task.index, id.number]) ?? false
+                arguments: [before * 1000, id.job.rawValue, id.task.index, id.number])
+                ?? Bool.fetchOne(
+                    db.cachedStatement(
+                        sql: """
+                            SELECT j.finished_at < ? FROM jobs j JOIN compacted_tasks t ON t.job = j.id
+                            WHERE j.id = ? AND t.first <= ? AND t.last >= ?
+                            """), arguments: [before * 1000, id.job.rawValue, id.task.index, id.task.index]) ?? false
         }
     }
 
@@ -90,7 +97,7 @@ extension Store {
             let statement = try db.cachedStatement(sql: "DELETE FROM idempotency_keys WHERE user = ? AND key = ?")
             for key in keys { try statement.execute(arguments: [key.user.rawValue, key.key]) }
         case .userSaved, .userRemoved, .imageKept, .imageUnnamed, .imageBuilt, .manifestRemoved, .imagesForgotten,
-            .archiveImported:
+            .archiveImported, .tasksCompacted, .schedule:
             return
         }
     }

@@ -62,7 +62,8 @@ extension RunDocument: Row {
     private var name: String { (imported.map { $0.origin.prefix(8) + "/" } ?? "") + "\(job.id)" }
 
     private var state: String {
-        "\(job.state)" + (job.verifies.map { ", verifies \($0)" } ?? "") + (imported == nil ? "" : ", imported")
+        "\(job.state)" + (job.verifies.map { ", verifies \($0)" } ?? "")
+            + (job.schedule.map { ", schedule \($0)" } ?? "") + (imported == nil ? "" : ", imported")
     }
 
     private var duration: String {

@@ -70,6 +70,12 @@ struct Show: AsyncParsableCommand {
                 throw Problem(.notFound, "job \(id.job) has no task \(task)", field: "id")
             }
             let all = try await client.allAttempts(of: id.job, task: id.task).filter { id.holds($0.id) }
+            if id.task != nil, all.isEmpty, let sums = job.compaction {
+                throw Problem(
+                    .notFound,
+                    "the attempts of job \(id.job) were summed up on \(sums.compactedAt.day): 'jobctl show \(id.job)' shows what they came to",
+                    field: "id")
+            }
             if case .attempt(let attempt) = id, all.isEmpty {
                 throw Problem(.notFound, "there is no attempt \(attempt)", field: "id")
             }

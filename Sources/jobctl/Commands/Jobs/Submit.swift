@@ -61,6 +61,7 @@ struct Submit: AsyncParsableCommand {
               jobctl submit temps.yaml --bind input=weather/2014 --bind output=results
               jobctl submit temps.yaml --bind input=weather/2014 --wait
               id=$(jobctl submit temps.yaml -q) && jobctl wait $id
+              jobctl submit report.yaml --after-ok $id
 
             A spec needs little:
 
@@ -74,6 +75,9 @@ struct Submit: AsyncParsableCommand {
             A slot that is not bound takes the volume of its own name. What an 'out' slot
             received is published as BINDING/JOB/TASK once the task has succeeded. An
             image's tag is resolved once, now; reruns use the same digest.
+
+            A job that waits for others is cancelled if they end otherwise than it waits
+            for. In a spec: depends_on: {after_ok: [41, 42]}.
             """)
 
     @Argument(
@@ -81,19 +85,41 @@ struct Submit: AsyncParsableCommand {
         completion: .file(extensions: ["yaml", "yml", "json"]))
     var spec: String
     @OptionGroup var bindings: BindingOptions
+    @OptionGroup var dependencies: DependencyOptions
     @Option(help: "The configuration's name, instead of the spec's.") var name: String?
+    @Option(
+        help: ArgumentHelp("Start nothing before: 2027-01-01T06:00:00Z, or 2h from now.", valueName: "time"),
+        transform: Given.moment)
+    var startAfter: String?
+    @Option(
+        help: ArgumentHelp("Cancel what has not ended by then, and start nothing that could not.", valueName: "time"),
+        transform: Given.moment)
+    var deadline: String?
+    @Option(help: "How many tasks may run at a time.", transform: Given.maxRunning) var maxRunning: Int?
     @Flag(help: "Wait until the job has ended.") var wait = false
     @OptionGroup var global: GlobalOptions
 
     /// Station 1 of 8. Next: Sources/SchedulerClient/SchedulerClient+Jobs.swift
     func run() async throws {
-        var request = try SpecFile.read(spec, overrides: overrides)
+        let file = try SpecFile(spec)
+        if PipelineSpec.isPipeline(file.tree) { return try await runTogether(file) }
+        var request = try file.request(overrides: overrides)
         request.bindings = try BindingOptions.pairs(bindings.bind, "--bind")
         request.parameters = try BindingOptions.pairs(bindings.param, "--param")
         request.hold = bindings.hold
+        request.spec = dependencies.added(to: request.spec)
         let client = try global.client()
         let job = try await client.submit(request, idempotencyKey: bindings.key)
         try await Submitted.show(job, wait: wait, client, global)
+    }
+
+    private func runTogether(_ file: SpecFile) async throws {
+        let request = try PipelineFile(
+            file, overrides: overrides.filter { $0.0 != "name" }, bindings: bindings, dependencies: dependencies
+        ).request(name: name)
+        let client = try global.client()
+        let pipeline = try await client.submit(request, idempotencyKey: bindings.key)
+        try await Submitted.show(pipeline, wait: wait, client, global)
     }
 
     private var overrides: [(String, JSONValue)] {
@@ -101,6 +127,8 @@ struct Submit: AsyncParsableCommand {
             ("name", name.map { .string($0) }), ("queue", bindings.queue.map { .string($0) }),
             ("priority", bindings.priority.map { .number(Double($0)) }),
             ("keep", bindings.keep.map { .string($0.rawValue) }),
+            ("start_after", startAfter.map { .string($0) }), ("deadline", deadline.map { .string($0) }),
+            ("max_running", maxRunning.map { .number(Double($0)) }),
         ]
         .compactMap { key, value in value.map { (key, $0) } }
     }
@@ -121,12 +149,24 @@ enum Submitted {
         try Render.one(ended, quiet: ended.id.description, global.format) { ended.page }
         guard ended.state == .known(.succeeded) else { throw JobFailed(sentence: Waiting.sentence(ended)) }
     }
+
+    static func show(
+        _ pipeline: PipelineDocument, wait: Bool, _ client: SchedulerClient, _ global: GlobalOptions
+    ) async throws {
+        var pipeline = pipeline
+        if wait { pipeline.jobs = try await Waiting.end(of: pipeline.jobs.map(\.id), client) }
+        try Render.list(pipeline.jobs, document: pipeline, global.format)
+        if wait { try Waiting.mustHaveSucceeded(pipeline.jobs) }
+    }
 }
 
 /// A spec file with the files that it names.
-enum SpecFile {
+struct SpecFile {
+    let tree: SpecNode
+    private let folder: String
+
     /// - Throws: ``SpecError`` with file and line, or ``Problem`` that names the file.
-    static func read(_ path: String, overrides: [(String, JSONValue)]) throws -> SubmitRequest {
+    init(_ path: String) throws {
         let limit = DocumentLimits().size
         let name = path == "-" ? "standard input" : path
         let handle: FileHandle
@@ -141,15 +181,20 @@ enum SpecFile {
         guard let data = try? handle.read(upToCount: limit + 1) ?? Data() else {  // allowed: said in the error
             throw Problem(.badRequest, "the spec \(quoted(path)) cannot be read")
         }
-        let bytes = Array(data)
-        let tree = try SpecParser.tree(file: name, bytes)
-        let spec = try SpecParser.parse(tree)
-        let folder =
-            path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
+        tree = try SpecParser.tree(file: name, Array(data))
+        folder = path == "-" ? FileManager.default.currentDirectoryPath : (path as NSString).deletingLastPathComponent
+    }
+
+    func request(overrides: [(String, JSONValue)]) throws -> SubmitRequest {
+        try request(of: try SpecParser.parse(tree), tree, overrides: overrides)
+    }
+
+    /// One of several specs.
+    func request(of spec: JobSpec, _ tree: SpecNode, overrides: [(String, JSONValue)]) throws -> SubmitRequest {
         var members: [(key: String, value: JSONValue)] = []
         if case .object(let written) = tree.specJSON { members = written }
         for (key, value) in overrides { members = members.filter { $0.key != key } + [(key, value)] }
-        return SubmitRequest(spec: .object(members), files: try files(spec.files, beside: folder))
+        return SubmitRequest(spec: .object(members), files: try Self.files(spec.files, beside: folder))
     }
 
     static func files(_ names: [String: String], beside folder: String) throws -> [String: SubmittedFile] {

@@ -22,6 +22,17 @@ enum Waiting {
         return try await client.job(job)
     }
 
+    static func end(of jobs: [JobID], _ client: SchedulerClient) async throws -> [JobDocument] {
+        var documents: [JobDocument] = []
+        for job in jobs { documents.append(try await end(of: job, client)) }
+        return documents
+    }
+
+    static func mustHaveSucceeded(_ jobs: [JobDocument]) throws {
+        let others = jobs.filter { $0.state != .known(.succeeded) }
+        if !others.isEmpty { throw JobFailed(sentence: others.map(sentence).joined(separator: ", ")) }
+    }
+
     /// How far the images are that the job waits for, once a second, until they are there.
     private static func showPulls(of job: JobID, _ client: SchedulerClient, _ progress: ProgressLine) async {
         while !Task.isCancelled {
@@ -40,6 +51,23 @@ enum Waiting {
     }
 }
 
+/// Jobs by their ids, or all that were submitted together.
+struct ChosenJobs: ParsableArguments {
+    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID] = []
+    @Option(help: "All jobs of one file, by the id of the first.", transform: Given.job) var pipeline: JobID?
+
+    func validate() throws {
+        guard jobs.isEmpty != (pipeline == nil) else {
+            throw ValidationError("name jobs, for example 42, or all of one file with --pipeline")
+        }
+    }
+
+    func ids(_ client: SchedulerClient) async throws -> [JobID] {
+        guard let pipeline else { return jobs }
+        return try await client.pipeline(pipeline).jobs.map(\.id)
+    }
+}
+
 struct Wait: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait", abstract: "Wait until jobs have ended; 0 only if all succeeded.",
@@ -48,23 +76,21 @@ struct Wait: AsyncParsableCommand {
 
               jobctl wait 42
               jobctl wait 41 42 --timeout 2h && echo both succeeded
+              jobctl wait --pipeline 41
 
             Ends with 0 if all succeeded, 1 if one did not, and 6 if the time was up
             before: then the jobs go on.
             """)
 
-    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
+    @OptionGroup var chosen: ChosenJobs
     @Option(help: "Give up after this time, for example 90s or 2h.", transform: Given.time) var timeout: TimeSpan?
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
         let client = try global.client()
+        let jobs = try await chosen.ids(client)
         let ended = try await withThrowingTaskGroup(of: [JobDocument]?.self) { [jobs, timeout] group in
-            group.addTask {
-                var documents: [JobDocument] = []
-                for job in jobs { documents.append(try await Waiting.end(of: job, client)) }
-                return documents
-            }
+            group.addTask { try await Waiting.end(of: jobs, client) }
             if let timeout {
                 group.addTask {
                     try await Task.sleep(for: .milliseconds(timeout.milliseconds))
@@ -74,14 +100,13 @@ struct Wait: AsyncParsableCommand {
             defer { group.cancelAll() }
             return try await group.next() ?? nil
         }
-        guard let ended else { throw try await late(client) }
+        guard let ended else { throw try await late(jobs, client) }
         if global.output == .json { try Render.json(JobList(jobs: ended, next: nil)) }
-        let others = ended.filter { $0.state != .known(.succeeded) }
-        if !others.isEmpty { throw JobFailed(sentence: others.map(Waiting.sentence).joined(separator: ", ")) }
+        try Waiting.mustHaveSucceeded(ended)
     }
 
     /// Which jobs the time was too short for.
-    private func late(_ client: SchedulerClient) async throws -> Problem {
+    private func late(_ jobs: [JobID], _ client: SchedulerClient) async throws -> Problem {
         var open: [String] = []
         for job in jobs where try await client.job(job).state.value?.isTerminal != true { open.append("\(job)") }
         let names = open.joined(separator: ", ")
@@ -120,14 +145,23 @@ struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel", abstract: "Cancel jobs: nothing new starts, what runs is stopped.",
         discussion: """
-            Example: jobctl cancel 41 42
+            Examples:
+
+              jobctl cancel 41 42
+              jobctl cancel --pipeline 41
 
             Programs get SIGTERM, and SIGKILL after the spec's 'grace' (10 s). Until they
             have ended the job is still running; 'jobctl wait' tells when.
             """)
-    @Argument(help: "Job ids.", completion: Given.jobCompletion, transform: Given.job) var jobs: [JobID]
+    @OptionGroup var chosen: ChosenJobs
     @OptionGroup var global: GlobalOptions
-    func run() async throws { try await each(jobs, global, ending: true) { try await $0.cancel($1) } }
+    func run() async throws {
+        guard let pipeline = chosen.pipeline else {
+            return try await each(chosen.jobs, global, ending: true) { try await $0.cancel($1) }
+        }
+        let document = try await global.client().cancelPipeline(pipeline)
+        try Render.list(document.jobs, document: document, global.format)
+    }
 }
 
 struct Hold: AsyncParsableCommand {
