@@ -97,6 +97,11 @@ extension Cluster {
             refreshWindows(of: slot)
         }
         workerChanged(slot)
+        // It may have less than what was promised there.
+        if isNew, reservation?.slot == slot {
+            dropReservation()
+            needsPlacement = true
+        }
         return isNew
     }
 

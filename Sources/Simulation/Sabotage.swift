@@ -190,11 +190,9 @@ extension [StepReply] {
 
 extension JobRecord {
     fileprivate func changed(shape: TaskShape? = nil, retries: Int? = nil) -> JobRecord {
-        JobRecord(
-            name: name, owner: owner, queue: queue, priority: priority, configuration: configuration,
-            configurationVersion: configurationVersion, imageReference: imageReference, image: image,
-            resources: resources, slots: slots, bindings: bindings, parameters: parameters, shape: shape ?? self.shape,
-            labels: labels, constraints: constraints, retries: retries ?? self.retries, timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: rerunOf)
+        var record = self
+        record.shape = shape ?? record.shape
+        record.retries = retries ?? record.retries
+        return record
     }
 }

@@ -10,7 +10,6 @@ extension World {
     mutating func planUsers() {
         for index in 0..<Int(options.jobs) {
             submissions.append(draw(index))
-            truth.submits(submissions[index].accepted.record)
             plan(.userSubmits(index), in: dice.roll(0...60_000))
         }
         plan(.userActs, in: dice.roll(0...10_000))
@@ -55,7 +54,10 @@ extension World {
 
     mutating func userSubmits(_ index: Int) {
         guard submissions[index].acknowledged == nil else { return }
-        if !submissions[index].wasSent { link(index) }
+        if !submissions[index].wasSent {
+            link(index)
+            truth.submits(submissions[index].accepted.record)
+        }
         var accepted = submissions[index].accepted
         if mutant == .retriesWithoutKey, submissions[index].wasSent { accepted.idempotency = nil }
         if mutant == .ignoresDependencies { accepted.record.dependencies = [] }

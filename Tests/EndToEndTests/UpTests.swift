@@ -126,7 +126,7 @@ extension EndToEnd {
                     try FileManager.default.createDirectory(
                         atPath: c.folder + "/" + name, withIntermediateDirectories: true)
                 }
-                for name in ["jobctl", "jobctl-scheduler", "jobctl-worker"] {
+                for name in ["jobctl", "jobctl-scheduler", "jobctl-worker", "jobctl-runner"] {
                     try FileManager.default.copyItem(atPath: "\(c.programs)/\(name)", toPath: "\(c.folder)/bin/\(name)")
                 }
                 for folder in [home, c.results] { chown(folder, 1234, 1234) }

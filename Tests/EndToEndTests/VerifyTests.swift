@@ -142,7 +142,9 @@ extension EndToEnd {
             #expect(runs.map { "\($0.job.id)" } == [third, second, first])
             #expect(runs[0].inputs == runs[2].inputs && runs[0].outputs == runs[2].outputs)
             #expect(runs[0].outputs["output"]?.treeDigest != runs[1].outputs["output"]?.treeDigest)
-            #expect(runs.allSatisfy { $0.workers.count == 1 && $0.outputs["output"]?.files == 1 && $0.wallSeconds > 0 })
+            #expect(
+                runs.allSatisfy { $0.workers.count == 1 && $0.outputs["output"]?.files == 1 && $0.wallSeconds > 0 },
+                "\(runs)")
             let page = try await c.jobctl(["history", "counted", "--limit", "1", "--before", third])
             #expect(page.output.contains("input=weather/2012") && page.errors.contains("--before \(second)"), "\(page)")
         }

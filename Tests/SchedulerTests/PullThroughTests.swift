@@ -208,6 +208,9 @@ extension APIUnderTest {
         defer { server.stop() }
         let policies = try SchedulerOptions.keepPolicies(["scratch=never"])
         try await APIUnderTest.with(archiveGrace: .zero, options: OptionChange { $0.keep = policies }) { api in
+            let queue = try await api.call(
+                .put, "/v1/accounts/queue/scratch", as: .admin, json: #"{"weight": 100, "limits": {}}"#)
+            try #require(queue.status == 200, "\(queue.text)")
             var jobs: [JobDocument] = []
             for (image, more) in zip(
                 images,

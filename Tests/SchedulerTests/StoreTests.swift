@@ -242,8 +242,9 @@ struct StoreTests {
     func checkpoints() throws {
         var test = try StepperUnderTest()
         test.comparesCopies = false
-        let text = String(repeating: "x", count: 30_000)
-        let spec = "image: busybox\ncommand: [a]\nparameters: {p: \(text)}\n"
+        let text = String(repeating: "x", count: 4_000)
+        let parameters = (0..<8).map { "p\($0): \(text)" }.joined(separator: ", ")
+        let spec = "image: busybox\ncommand: [a]\nparameters: {\(parameters)}\n"
         let submission = Envelope.submission(try accepted(spec, hold: true))
         func size(_ ending: String) throws -> Int {
             let path = test.folder.path + "/live/jobctl.sqlite" + ending

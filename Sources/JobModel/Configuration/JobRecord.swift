@@ -104,7 +104,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
     package let labels: [String: String]
     package let constraints: [Constraint]
     /// How many times a task may be started again after its program failed.
-    package let retries: Int
+    package var retries: Int
     /// Wall time of one attempt; nil: no limit.
     package let timeLimit: TimeSpan?
     /// From SIGTERM to SIGKILL.

@@ -74,7 +74,7 @@ extension Cluster {
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
         let own = demand(of: classes.rows[place].shape, on: slot)
         let promised = demand(of: classes.rows[promise.place].shape, on: slot)
-        return (own + promised).fit(in: workers[slot].room(at: max(start, now.uptime)))
+        return (own + promised).fit(in: workers[slot].room(at: start))
     }
 
     func isWithinLimits(_ place: Int) -> Bool {

@@ -38,7 +38,10 @@ struct UsageCommand: AsyncParsableCommand {
     func run() async throws {
         let report = try await global.client().usage(by: by, since: since, until: until)
         if csv { return print(report.csv) }
-        if global.format.quiet { return report.rows.forEach { print($0.keys(report.by).joined(separator: " ")) } }
+        if global.format.quiet {
+            for row in report.rows { print(row.keys(report.by).joined(separator: " ")) }
+            return
+        }
         switch global.format.output {
         case .json: try Render.json(report)
         case .table: print(report.table)
