@@ -134,7 +134,7 @@ extension EndToEnd {
         @Test("history lists every run of a configuration with its data and results")
         func history() async throws {
             let c = try c
-            let first = try await run("wc -l < /data/seattle.csv > /out/lines", name: "counted")
+            let first = try await run("wc -l < /data/seattle.csv > /out/lines; sleep 0.1", name: "counted")
             let second = try await c.ok("rerun", "counted", "--bind", "input=weather/2012", "--wait", "-q")
             let third = try await c.ok("rerun", first, "--wait", "-q")
             let text = try await c.ok("history", "counted", "-o", "json")
