@@ -24,10 +24,7 @@ struct LoadGenerator: ~Copyable {
             let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
             guard handle >= 0 else { throw BenchFailure("no socket is to be had") }
             connections.append(Connection(socket: handle))
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = in_port_t(port).bigEndian
-            address.sin_addr.s_addr = inet_addr("127.0.0.1")
+            var address = sockaddr_in(loopback: in_port_t(port))
             let status = withUnsafePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     connect(handle, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -135,4 +132,14 @@ struct PostTemplate {
 
     /// With an idempotency key, as `jobctl submit` sends it.
     func bytes(key: String) -> [UInt8] { before + Array("Idempotency-Key: \(key)".utf8) + after }
+}
+
+extension sockaddr_in {
+    /// A port of this machine.
+    init(loopback port: in_port_t) {
+        self.init()
+        sin_family = sa_family_t(AF_INET)
+        sin_port = port.bigEndian
+        sin_addr.s_addr = inet_addr("127.0.0.1")
+    }
 }

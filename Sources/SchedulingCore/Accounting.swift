@@ -68,7 +68,7 @@ extension Cluster {
         guard row.state != .cancelled || row.isAcknowledged, let job = jobs[row.id.job] else { return }
         let books = accounts(of: job.classSlot)
         let key = AccountingKey(
-            day: now.wall.millisecondsSinceEpoch / 86_400_000, user: job.record.owner.name.rawValue,
+            day: now.wall.daysSinceEpoch, user: job.record.owner.name.rawValue,
             group: accounts[books.group].id.name, queue: job.record.queue.rawValue,
             configuration: job.record.configuration)
         let held = AccountingSums.clamped(Int128((now.wall - row.assignedAt).milliseconds))

@@ -20,7 +20,7 @@ extension Truth {
     }
 
     mutating func startsInTurn(_ task: TaskID) throws {
-        for dependency in dependencies[task.job] ?? [] {
+        for dependency in wanted[task.job]?.dependencies ?? [] {
             let isEach = dependency.kind.isEach
             let end = isEach ? end(of: TaskID(job: dependency.job, index: task.index)) : end(of: dependency.job)
             guard let end, dependency.kind.isMet(bySuccess: end) else {
@@ -34,7 +34,7 @@ extension Truth {
     }
 
     mutating func startsByTheRules(_ id: AttemptID) throws {
-        guard let rules = names[id.job].flatMap({ rules[$0] }) else { return }
+        guard let rules = wanted[id.job]?.rules else { return }
         if let start = rules.startAfter, wall < start {
             throw Violation("\(id) starts at \(wall), and was to start after \(start)")
         }
@@ -45,7 +45,7 @@ extension Truth {
     }
 
     mutating func cancelledByDependency(_ id: JobID) throws {
-        let isHopeless = (dependencies[id] ?? []).contains { dependency in
+        let isHopeless = (wanted[id]?.dependencies ?? []).contains { dependency in
             guard let other = jobs[dependency.job] else { return false }
             guard dependency.kind.isEach else {
                 return end(of: dependency.job).map { !dependency.kind.isMet(bySuccess: $0) } ?? false

@@ -15,16 +15,11 @@ struct Truth {
     var requeued: Set<JobID> = []
     /// What was submitted, by the job's name.
     private var submitted: [String: JobRecord] = [:]
-    private var retries: [JobID: Int] = [:]
+    /// The same by the job's id, as its user said it.
+    private(set) var wanted: [JobID: JobRecord] = [:]
     private var failures: [TaskID: Int] = [:]
-    /// What jobs wait for, as their users said it, by name.
-    var demands: [String: [Dependency]] = [:]
-    /// What their users asked, by name.
-    var rules: [String: RunRules] = [:]
-    private(set) var names: [JobID: String] = [:]
     /// As the scheduler's clock has it.
     var wall = Timestamp(millisecondsSinceEpoch: 0)
-    private(set) var dependencies: [JobID: [Dependency]] = [:]
     /// Situations since somebody looked.
     var seen: [Situation] = []
     /// How containers ended, as it truly was.
@@ -68,20 +63,21 @@ struct Truth {
     }
 
     mutating func take(_ changes: [Change]) throws {
+        var hopeless: [JobID] = []
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
                 records[id] = record
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
-                guard let wanted = submitted[record.name], wanted.shape == record.shape else {
+                guard let wish = submitted[record.name], wish.shape == record.shape else {
                     throw Violation("job \(id) is not what was submitted as \(record.name)")
                 }
-                retries[id] = wanted.retries
+                wanted[id] = wish
                 jobs[id] = progress
-                dependencies[id] = demands[record.name]
-                names[id] = record.name
                 note("job \(id) \(progress.state) \(progress.revision)")
-            case .job(let id, let progress): try take(id, progress)
+            case .job(let id, let progress):
+                try take(id, progress)
+                if progress.state == .cancelled, progress.cancelReason != nil { hopeless.append(id) }
             case .task(let row): try take(row)
             case .attempt(let row):
                 try check(row, at: wall)
@@ -125,6 +121,8 @@ struct Truth {
                 throw Violation("attempt \(row.id) is preempted, and its queue may not be")
             }
         }
+        // A commit is one moment: the row of what was waited for may stand behind.
+        for id in hopeless { try cancelledByDependency(id) }
     }
 
     private mutating func take(_ id: JobID, _ progress: JobProgress) throws {
@@ -136,7 +134,6 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
-        if progress.state == .cancelled, progress.cancelReason != nil { try cancelledByDependency(id) }
         note(
             "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
         )
@@ -179,7 +176,7 @@ struct Truth {
             guard !cancelled.contains(row.id.job) else {
                 throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
             }
-            guard failures[row.id.task, default: 0] <= retries[row.id.job] ?? 0 else {
+            guard failures[row.id.task, default: 0] <= wanted[row.id.job]?.retries ?? 0 else {
                 throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
             }
             if row.id.number == 1 { try startsInTurn(row.id.task) }

@@ -32,7 +32,6 @@ extension World {
             dependencies.append(Dependency(job: job, kind: kind))
         }
         submissions[index].accepted.record.dependencies = dependencies
-        truth.demands[submissions[index].name] = dependencies
     }
 
     /// A later start only where the clock does not jump: it would be days away.
@@ -43,13 +42,12 @@ extension World {
             rules.startAfter = instant.wall.after(TimeSpan(milliseconds: linkDice.roll(0...60_000)))
         }
         submissions[index].accepted.record.rules = rules
-        truth.rules[submissions[index].name] = rules
     }
 
     /// It could never have started: its user submits it without them.
     mutating func unlink(_ index: Int) {
         tally.saw(.dependencyRefused)
         submissions[index].accepted.record.dependencies = []
-        truth.demands[submissions[index].name] = nil
+        truth.submits(submissions[index].accepted.record)
     }
 }

@@ -41,7 +41,7 @@ extension EndToEnd {
         @Test("exported, wiped and imported on a cluster that never saw it, a job comes to the same; and once more")
         func roundTrip() async throws {
             let folder = try temporaryFolder("export")
-            defer { try? FileManager.default.removeItem(atPath: folder) }
+            defer { removeFolder(folder) }
             // Whoever runs the first job, the others run their own.
             let first = try await Self.first(folder)
             for (number, next) in [(1, 2), (2, 3)] {

@@ -12,7 +12,7 @@ struct JobctlUnderTest {
     /// Runs `body` with a home that is gone afterwards.
     static func with(_ body: (JobctlUnderTest) async throws -> Void) async throws {
         let home = try temporaryFolder("home")
-        defer { try? FileManager.default.removeItem(atPath: home) }
+        defer { removeFolder(home) }
         try await body(JobctlUnderTest(home: home, environment: ["HOME": home]))
     }
 

@@ -3,6 +3,7 @@
 import Foundation
 import JobModel
 import Scheduler
+import TestSupport
 import Testing
 
 @Suite struct APIDependencyTests {
@@ -37,7 +38,7 @@ import Testing
     @Test("a job that ended before a restart is known all the same to what is submitted after it")
     func endedBeforeRestart() async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobctl-\(UUID().uuidString)").path
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        defer { removeFolder(directory) }
         try await APIUnderTest.with(directory: directory) { api in
             _ = try await api.submit(pinnedSpec)
             #expect(try await api.call(.post, "/v1/jobs/1/cancel").status == 200)

@@ -3,6 +3,7 @@ import Foundation
 import HTTPTypes
 import JobModel
 import Scheduler
+import TestSupport
 import Testing
 
 @Suite struct APIJobTests {
@@ -95,7 +96,7 @@ import Testing
     @Test("acknowledged jobs and keys outlive the scheduler")
     func restart() async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        defer { removeFolder(directory) }
         let key: HTTPFields = [.init("Idempotency-Key")!: "k1"]
         let body = #"{"spec": \#(pinnedSpec)}"#
         let first = try await APIUnderTest.with(directory: directory) { api in

@@ -78,7 +78,7 @@ private final class LocalRegistry: Sendable {
     static func with(_ body: (LocalRegistry) async throws -> Void) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "jobctl-registry-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
+        defer { removeFolder(folder.path) }
         let configuration = """
             version: 0.1
             storage: {filesystem: {rootdirectory: \(folder.path)/data}}

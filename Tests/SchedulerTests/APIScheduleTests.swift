@@ -2,6 +2,7 @@
 import Foundation
 import HTTPTypes
 import JobModel
+import TestSupport
 import Testing
 
 @testable import Scheduler
@@ -110,7 +111,7 @@ import Testing
     @Test("schedules are listed, run at once, paused, kept over a restart, and removed by those who may")
     func managed() async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobctl-\(UUID().uuidString)").path
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        defer { removeFolder(directory) }
         try await APIUnderTest.with(directory: directory) { api in
             _ = try await prepare(api)
             let job = try await api.call(.post, "/v1/schedules/six/run").decoded(JobDocument.self)

@@ -12,7 +12,7 @@ import Testing
     @Test("tokens and the database are for the owner alone, and a lost token file is written anew")
     func tokens() async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        defer { removeFolder(directory) }
         @Sendable func mode(_ path: String) throws -> Int {
             try #require(FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int)
         }

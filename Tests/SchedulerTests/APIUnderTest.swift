@@ -48,7 +48,7 @@ struct APIUnderTest: Sendable {
     ) async throws -> Value {
         let directory =
             given ?? FileManager.default.temporaryDirectory.appending(path: "jobctl-api-\(UUID().uuidString)").path
-        defer { if given == nil { try? FileManager.default.removeItem(atPath: directory) } }
+        defer { if given == nil { removeFolder(directory) } }
         var options = SchedulerOptions(dataDirectory: directory)
         let users: [(Who, Role, UInt32)] = [
             (.ada, .user, 1001), (.bob, .user, 1002), (.admin, .admin, 1000), (.worker, .worker, 0),
@@ -157,7 +157,7 @@ extension WorkerRegistration {
 enum BusyboxArchive {
     static func bytes(more: String? = nil) async throws -> [UInt8] {
         let folder = FileManager.default.temporaryDirectory.appending(path: "jobctl-busybox-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: folder) }
+        defer { removeFolder(folder.path) }
         let binaries = folder.appending(path: "root/bin")
         try FileManager.default.createDirectory(at: binaries, withIntermediateDirectories: true)
         try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: binaries.appending(path: "busybox").path)

@@ -222,7 +222,7 @@ import Testing
         }
         let folder = FileManager.default.temporaryDirectory.appending(path: "jobctl-crate-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+        defer { removeFolder(folder) }
         try Data(try await Self.exported()).write(to: URL(filePath: folder + ".tar"))
         defer { unlink(folder + ".tar") }
         #expect(try await runProcess("tar", ["-xf", folder + ".tar", "-C", folder]).exitCode == 0)

@@ -16,7 +16,7 @@ final class ScratchFolder: Sendable {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit { removeFolder(path) }
 }
 
 /// A submission whose image is pinned, as the API hands it to the loop.
@@ -134,7 +134,7 @@ struct StepperUnderTest {
         crashes += 1
         let copy = "\(folder.path)/copy\(copies)"
         try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(atPath: copy) }
+        defer { removeFolder(copy) }
         for ending in ["", "-wal"] where FileManager.default.fileExists(atPath: database + ending) {
             try FileManager.default.copyItem(atPath: database + ending, toPath: copy + "/jobctl.sqlite" + ending)
         }

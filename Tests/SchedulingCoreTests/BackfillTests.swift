@@ -102,6 +102,22 @@ import Testing
         #expect(c.state(job) == .running)
     }
 
+    @Test("a job of the promised class that goes before the promised one takes its start, and hands it on")
+    func classmate() throws {
+        var c = ClusterFixture()
+        try c.worker("w1", cpus: 2)
+        var oneAtATime = RunRules()
+        oneAtATime.mostRunning = 1
+        let first = try c.submit(cpus: 2, tasks: 2, priority: 10, rules: oneAtATime)
+        let second = try c.submit(cpus: 2)
+        #expect(c.task("\(first).1").state == .running && c.cluster.promise?.job == second)
+        try c.advance(.minutes(11), calling: ["w1"])
+        try c.exit("\(first).1.1")
+        #expect(c.task("\(first).2").state == .running && c.cluster.promise?.job == second)
+        try c.exit("\(first).2.1")
+        #expect(c.state(second) == .running)
+    }
+
     @Test("why: reserved for it, behind a promise, and what would let it start now")
     func why() throws {
         var (c, large) = try blocked()

@@ -15,6 +15,17 @@ import Testing
         (612_796_053_243, 120, soundDisk),
         // New work that was chosen before the worker showed what it still ran; a stop that a restart forgot.
         (3_001_198, 120, soundDisk), (3_000_594, 120, soundDisk),
+        // The row of a job that was cancelled for another's sake stood before the other's, in one commit.
+        (
+            403_019_691_326, 18,
+            "loss=0,duplication=0,delay=0,scheduler-crashes=0,scheduler-pauses=0,agent-crashes=0,agent-pauses=0,"
+                + "host-losses=0,clock-jumps=34,clock-drift=0,failures=0,engine-errors=0,disk-errors=0"
+        ),
+        // A job was promised a worker, and one of its class that went before it waited for ever for that one's start.
+        (
+            702_906_562_994, 30,
+            "agent-pauses=0,partitions=25,clock-jumps=12,failures=0,commands=0,power-losses=0,disk-errors=0"
+        ),
         (89, 400, soundDisk), (4711, 250, "agent-pauses=200,clock-drift=1000,\(soundDisk)"),
     ]
 

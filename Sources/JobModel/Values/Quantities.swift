@@ -172,6 +172,10 @@ package struct Timestamp: Hashable, Comparable, Sendable {
     package var millisecondsSinceEpoch: Int64
     package init(millisecondsSinceEpoch: Int64) { self.millisecondsSinceEpoch = millisecondsSinceEpoch }
     package static func < (a: Timestamp, b: Timestamp) -> Bool { a.millisecondsSinceEpoch < b.millisecondsSinceEpoch }
+    /// The beginning of a day, in UTC.
+    package init(daysSinceEpoch days: Int64) { self.init(millisecondsSinceEpoch: days * 86_400_000) }
+    /// Whole days since 1970-01-01, in UTC.
+    package var daysSinceEpoch: Int64 { floorDivide(millisecondsSinceEpoch, 86_400_000).0 }
     /// `2026-11-26`, in UTC.
     package var day: String { String(description.prefix(10)) }
 

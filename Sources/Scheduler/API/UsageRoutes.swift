@@ -20,7 +20,7 @@ struct UsageRoutes {
         try call.allowQuery("by", "since", "until")
         let names = UsageGrouping.allCases.map(\.rawValue).joined(separator: ", ")
         let groupings = try call.query("by", "a list such as 'user,queue' of \(names)", UsageGrouping.list) ?? [.user]
-        let today = services.clock.now().wall.millisecondsSinceEpoch / 86_400_000
+        let today = services.clock.now().wall.daysSinceEpoch
         let expected = "a date such as 2026-01-31, or a number of days such as 30d"
         let since = try call.query("since", expected) { Self.day($0, today) } ?? today - 30
         let until = try call.query("until", expected) { Self.day($0, today) } ?? today
@@ -42,10 +42,10 @@ struct UsageRoutes {
             return today - days
         }
         guard text.utf8.count == 10, let time = Timestamp(text + "T00:00:00Z"), time.day == text else { return nil }
-        return time.millisecondsSinceEpoch / 86_400_000
+        return time.daysSinceEpoch
     }
 
-    private static func date(_ day: Int64) -> String { Timestamp(millisecondsSinceEpoch: day * 86_400_000).day }
+    private static func date(_ day: Int64) -> String { Timestamp(daysSinceEpoch: day).day }
 
     @Sendable private func events(_ call: Call) async throws -> Response {
         try call.allowQuery("after", "limit", "wait")

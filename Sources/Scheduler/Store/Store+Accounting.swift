@@ -69,7 +69,7 @@ extension Store {
                     case .user: result.user = row["user"]
                     case .group: result.group = row["user_group"]
                     case .queue: result.queue = row["queue"]
-                    case .day: result.day = Timestamp(millisecondsSinceEpoch: row["day"] * 86_400_000).day
+                    case .day: result.day = Timestamp(daysSinceEpoch: row["day"]).day
                     case .configuration:
                         result.configuration = row["configuration"]
                         result.configurationName = try String.fetchOne(name, arguments: [row["configuration"]])

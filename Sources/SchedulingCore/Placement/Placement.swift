@@ -163,7 +163,9 @@ extension Cluster {
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
-        guard reservation?.job == job else { return hasClaimEnded }
+        guard let promise = reservation, promise.job == job || promise.place == place && promise.slot == slot else {
+            return hasClaimEnded
+        }
         dropReservation()
         return true
     }

@@ -2,9 +2,10 @@
 // limits of what runs. Other tasks may use the room meanwhile if they end before that time, or fit beside the promised
 // task; so backfill never delays it, and a large job never starves behind small ones.
 //
-// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A run without a time limit
-// counts as without end: then the start is not known; after some patience nothing else is placed on that worker until
-// it is free.
+// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that goes
+// before it takes what was promised: the two have one turn, and neither would get it while the other waits for it. A
+// run without a time limit counts as without end: then the start is not known; after some patience nothing else is
+// placed on that worker until it is free.
 import JobModel
 
 struct Reservation: Hashable, Sendable {
@@ -15,6 +16,9 @@ struct Reservation: Hashable, Sendable {
     let start: Int64?
     /// Uptime at which the promise was made.
     let madeAt: Int64
+
+    /// Whether the job's start is the promised one, if it starts on the promised worker.
+    func isTaken(by job: JobID, of place: Int) -> Bool { self.job == job || self.place == place }
 }
 
 /// When an attempt is expected to give its room back.
@@ -69,7 +73,7 @@ extension Cluster {
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
         if !claims.isEmpty, let claim = claims[slot], claim.job != job { return false }
         guard isClear(slot, for: place, at: now) else { return false }
-        guard let promise = reservation, promise.slot == slot, promise.job != job else { return true }
+        guard let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place) else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
         let own = demand(of: classes.rows[place].shape, on: slot)

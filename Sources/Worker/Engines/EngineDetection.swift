@@ -104,9 +104,7 @@ package struct EngineDetection: Sendable {
         guard access(candidate.socketPath, R_OK | W_OK) == 0 else {
             throw EngineError.unavailable("no permission to use the socket")
         }
-        guard access(runner, X_OK) == 0 else {
-            throw EngineError.unavailable("\(runner) is missing: it belongs beside this program")
-        }
+        try OCIRuntimeDetection.mustExist(runner)
         let http = EngineHTTP(socketPath: candidate.socketPath)
         let answer = try await http.exchange(.GET, "/version", within: .seconds(30))
         try answer.expect(200)

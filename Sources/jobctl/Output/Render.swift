@@ -35,6 +35,11 @@ enum Render {
         }
     }
 
+    /// Something that is no more; as JSON, `{"removed": name}`.
+    static func removed(_ name: String, quiet: String, _ options: OutputOptions, page: String) throws {
+        try one(["removed": name], quiet: quiet, options) { page }
+    }
+
     static func json(_ document: some Encodable) throws {
         print(String(decoding: try WireJSON.encode(document, pretty: isTerminal), as: UTF8.self))
     }

@@ -32,6 +32,13 @@ package struct OCIRuntimeDetection: Sendable {
         return (path as NSString).deletingLastPathComponent + "/jobctl-runner"
     }
 
+    /// - Throws: kind `unavailable` if `jobctl-runner` is not at this path.
+    static func mustExist(_ runner: String) throws(EngineError) {
+        guard access(runner, X_OK) == 0 else {
+            throw .unavailable("\(runner) is missing: it belongs beside this program")
+        }
+    }
+
     /// crun before runc: it takes a quarter of the time. youki only where it is asked for.
     private var candidates: [String] {
         if let runtime { return [runtime.hasPrefix("/") ? runtime : found(runtime) ?? runtime] }
@@ -50,9 +57,7 @@ package struct OCIRuntimeDetection: Sendable {
     package func engine(
         worker: String, dataFolder: String, roots: any RootSource, logger: Logger
     ) async throws(EngineError) -> OCIRuntimeEngine {
-        guard access(runner, X_OK) == 0 else {
-            throw .unavailable("\(runner) is missing: it belongs beside this program")
-        }
+        try Self.mustExist(runner)
         guard geteuid() != 0 || access(ControlGroups.root, W_OK) == 0 else {
             throw .unavailable("control groups are not mounted at \(ControlGroups.root), or may not be written to")
         }

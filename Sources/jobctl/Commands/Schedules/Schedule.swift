@@ -136,11 +136,9 @@ struct ScheduleRemove: AsyncParsableCommand {
     @Argument(help: "The schedule's name.", transform: Given.schedule) var name: ScheduleName
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().remove(name)
-        try Render.one(Removed(removed: "\(name)"), quiet: "\(name)", global.format) { "schedule \(name) removed" }
+        try Render.removed("\(name)", quiet: "\(name)", global.format, page: "schedule \(name) removed")
     }
 }
 

@@ -111,10 +111,8 @@ struct QueueRemove: AsyncParsableCommand {
     @Argument(help: "Its name.", transform: Given.queue) var name: AccountID
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().remove(name)
-        try Render.one(Removed(removed: name.name), quiet: name.name, global.format) { "\(name) removed" }
+        try Render.removed(name.name, quiet: name.name, global.format, page: "\(name) removed")
     }
 }

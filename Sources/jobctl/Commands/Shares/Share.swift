@@ -74,10 +74,8 @@ struct ShareRemove: AsyncParsableCommand {
     @Argument(help: "group/NAME or user/NAME.", transform: Given.share) var name: AccountID
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().remove(name)
-        try Render.one(Removed(removed: "\(name)"), quiet: name.name, global.format) { "share of \(name) removed" }
+        try Render.removed("\(name)", quiet: name.name, global.format, page: "share of \(name) removed")
     }
 }

@@ -61,10 +61,8 @@ struct UserRemove: AsyncParsableCommand {
     @Argument(help: "The name.", transform: Given.user) var name: UserName
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().removeUser(name)
-        try Render.one(Removed(removed: name.rawValue), quiet: name.rawValue, global.format) { "user \(name) removed" }
+        try Render.removed(name.rawValue, quiet: name.rawValue, global.format, page: "user \(name) removed")
     }
 }
