@@ -57,7 +57,8 @@ extension Invariants {
             else { continue }
             let idle = cluster.workers.indices.first {
                 cluster.workers[$0].takesWork && cluster.hasRoom(for: row.shape, on: $0)
-                    && cluster.reservation?.slot != $0 && !cluster.claims.contains($0)
+                    && (cluster.reservation?.slot != $0 || cluster.reservation?.place == place)
+                    && cluster.claims[$0]?.place ?? place == place
                     && cluster.workers[$0].windows.isEmpty
             }
             findings.require(idle == nil) { "class \(place): waits although a worker has room" }

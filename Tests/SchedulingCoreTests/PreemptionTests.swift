@@ -101,6 +101,24 @@ extension ClusterFixture {
         #expect(c.attempt("\(low).1.2").state == .assigned)
     }
 
+    @Test("a job of the class that goes before the claiming one takes the room, and the next is made for the other")
+    func classmate() throws {
+        var c = try ClusterFixture.withQueues()
+        try c.worker("w1", cpus: 2)
+        var oneAtATime = RunRules()
+        oneAtATime.mostRunning = 1
+        let first = try c.submit(tasks: 2, priority: 10, queue: "high", rules: oneAtATime)
+        let low = try c.submit(queue: "low")
+        try c.sync("w1")
+        let second = try c.submit(queue: "high")
+        #expect(c.attempt("\(low).1.1").stopReason == .preempted && c.state(second) == .pending)
+        try c.exit("\(first).1.1")
+        #expect(c.task("\(first).2").state == .running && c.state(second) == .pending)
+        let thief = try c.submit(priority: 100)
+        try c.report("\(low).1.1", .cancelled, reason: .preempted)
+        #expect(c.state(second) == .running && c.state(thief) == .pending)
+    }
+
     @Test("no queue comes to preempt itself, directly or by way of others")
     func cycles() throws {
         var c = try ClusterFixture.withQueues()

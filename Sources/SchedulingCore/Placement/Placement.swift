@@ -157,7 +157,7 @@ extension Cluster {
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
         workers[slot].attempts.insert(
             Attempt(row: attempt, amounts: amounts, expectedEnd: end, isWhole: isWhole), for: id)
-        let hasClaimEnded = settleClaim(of: job, on: slot)
+        let hasClaimEnded = settleClaim(of: job, of: place, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
         bookRunning(amounts, 1, of: place, at: now)

@@ -2,7 +2,7 @@
 // its queue names. The victims end with their grace and the reason `preempted`, wait again, and no budget of retries
 // pays. Off unless an administrator sets `preempts` of a queue.
 //
-// What is taken is claimed: until the task has started, nobody else may use that worker. Only what makes room is
+// What is taken is claimed: until the task has started, nobody of another class may use that worker. Only what makes room is
 // stopped, the fewest tasks and of these the youngest. No queue comes to preempt one that preempts it, at any remove:
 // such settings are refused.
 import JobModel
@@ -12,6 +12,10 @@ struct PreemptionClaim: Hashable, Sendable {
     let job: JobID
     let place: Int
     var tasks: Int64
+
+    /// Whether the job's start is one that room was made for, if it starts on the claimed worker. Whoever of the class
+    /// goes first takes it: neither would get it while the one waits for its turn and the other for the claim.
+    func isTaken(by job: JobID, of place: Int) -> Bool { self.job == job || self.place == place }
 }
 
 extension Cluster {
@@ -66,8 +70,8 @@ extension Cluster {
     }
 
     /// A task started where room was made for it. Returns whether others may use what is left of the worker.
-    mutating func settleClaim(of job: JobID, on slot: Int) -> Bool {
-        guard !claims.isEmpty, claims[slot]?.job == job else { return false }
+    mutating func settleClaim(of job: JobID, of place: Int, on slot: Int) -> Bool {
+        guard !claims.isEmpty, claims[slot]?.isTaken(by: job, of: place) == true else { return false }
         claims[slot]?.tasks -= 1
         guard claims[slot]?.tasks == 0 else { return false }
         dropClaim(on: slot)
@@ -137,7 +141,7 @@ extension Cluster {
     private func mayClaim(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
         let queues = preempted(by: place)
         if let claim = claims[slot], claim.job != job { return false }
-        if let promise = reservation, promise.slot == slot, promise.job != job,
+        if let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place),
             !queues.contains(jobs[promise.job]?.record.queue ?? .standard)
         {
             return false

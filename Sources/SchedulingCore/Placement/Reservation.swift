@@ -57,7 +57,7 @@ extension Cluster {
         var best: (slot: Int, start: Int64)?
         var seen = 0
         rooms.emptiestFirst { slot in
-            guard couldRun(shape, on: slot), claims[slot].map({ $0.job == job }) ?? true else { return true }
+            guard couldRun(shape, on: slot), claims[slot]?.isTaken(by: job, of: place) ?? true else { return true }
             seen += 1
             let start = workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime)
             guard isClear(slot, for: place, at: now, startingAt: start) else { return seen < Self.candidates }
@@ -71,7 +71,7 @@ extension Cluster {
 
     /// Whether a task of this class may be placed on the worker without delaying the promised start there.
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
-        if !claims.isEmpty, let claim = claims[slot], claim.job != job { return false }
+        if !claims.isEmpty, let claim = claims[slot], !claim.isTaken(by: job, of: place) { return false }
         guard isClear(slot, for: place, at: now) else { return false }
         guard let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place) else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
