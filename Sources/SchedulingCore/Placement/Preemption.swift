@@ -2,9 +2,9 @@
 // its queue names. The victims end with their grace and the reason `preempted`, wait again, and no budget of retries
 // pays. Off unless an administrator sets `preempts` of a queue.
 //
-// What is taken is claimed: until the task has started, nobody of another class may use that worker. Only what makes room is
-// stopped, the fewest tasks and of these the youngest. No queue comes to preempt one that preempts it, at any remove:
-// such settings are refused.
+// What is taken is claimed: until the task has started, nobody of another class may use that worker. Only what makes
+// room is stopped, the fewest tasks and of these the youngest. No queue comes to preempt one that preempts it, at any
+// remove: such settings are refused.
 import JobModel
 
 /// Room that was made on a worker for tasks of one job.
