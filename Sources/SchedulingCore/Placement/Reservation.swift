@@ -2,9 +2,9 @@
 // limits of what runs. Other tasks may use the room meanwhile if they end before that time, or fit beside the promised
 // task; so backfill never delays it, and a large job never starves behind small ones.
 //
-// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that goes
-// before it takes what was promised: the two have one turn, and neither would get it while the other waits for it. A
-// run without a time limit counts as without end: then the start is not known; after some patience nothing else is
+// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that
+// goes before it takes what was promised: the two have one turn, and neither would get it while the other waits for it.
+// A run without a time limit counts as without end: then the start is not known; after some patience nothing else is
 // placed on that worker until it is free.
 import JobModel
 
