@@ -15,6 +15,10 @@ package enum Mutant: String, Sendable, CaseIterable {
     case falseSuccess = "false-success"
     /// A repeated submission is sent without its key.
     case retriesWithoutKey = "retries-without-key"
+    /// The scheduler believes that there are more licenses than there are.
+    case oversellsLicenses = "oversells-licenses"
+    /// A reservation is acknowledged and not kept.
+    case forgetsReservations = "forgets-reservations"
 
     // MARK: of the core, in what it hears
 
