@@ -216,6 +216,11 @@ CREATE INDEX jobs_by_state ON jobs (state, id);
 
 CREATE INDEX jobs_to_compact ON jobs (finished_at) WHERE finished_at IS NOT NULL AND compacted_at IS NULL;
 
+CREATE TABLE licenses (
+    name TEXT NOT NULL PRIMARY KEY,
+    total INTEGER NOT NULL CHECK (total >= 0)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE log_removals (
     job INTEGER NOT NULL,
     task INTEGER NOT NULL,
@@ -251,6 +256,11 @@ CREATE TABLE registry_manifests (
 CREATE INDEX registry_manifests_by_digest ON registry_manifests (digest);
 
 CREATE INDEX registry_manifests_by_subject ON registry_manifests (repository, subject, digest) WHERE subject IS NOT NULL;
+
+CREATE TABLE reservations (
+    name TEXT NOT NULL PRIMARY KEY,
+    content TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE schedules (
     name TEXT NOT NULL PRIMARY KEY,
@@ -306,4 +316,4 @@ CREATE TABLE workers (
     name TEXT NOT NULL PRIMARY KEY,
     registration TEXT NOT NULL,
     is_draining INTEGER NOT NULL CHECK (is_draining = 0 OR is_draining = 1)
-) STRICT;
+, drain TEXT) STRICT;

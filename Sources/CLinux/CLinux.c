@@ -16,6 +16,7 @@
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -273,4 +274,17 @@ int64_t jc_birth_milliseconds(const char *path) {
     if (statx(AT_FDCWD, path, 0, STATX_BTIME, &file) != 0) return -errno;
     if (!(file.stx_mask & STATX_BTIME)) return -ENODATA;
     return (int64_t)file.stx_btime.tv_sec * 1000 + file.stx_btime.tv_nsec / 1000000;
+}
+
+int jc_is_network_folder(const char *path) {
+    // Magic numbers of linux/magic.h and of file systems that are not in the kernel's tree.
+    static const unsigned int networks[] = {
+        0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x00C36400, 0x0BD00BD0, 0x01021997,
+        0x5346414F, 0x6B414653, 0x47504653, 0x20030528, 0x65735546,
+    };
+    struct statfs info;
+    if (statfs(path, &info) < 0) return -errno;
+    for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
+        if ((unsigned int)info.f_type == networks[i]) return 1;
+    return 0;
 }

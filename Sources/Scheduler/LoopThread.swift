@@ -119,35 +119,43 @@ struct LoopThread: Sendable {
     /// about attempts that go well would cost as much as everything else that the thread does for them.
     private func log(_ changes: [Change]) {
         guard logger.logLevel <= .notice else { return }
-        for change in changes {
-            switch change {
-            case .jobAdded(let id, let record, let progress):
-                logger.notice(
-                    "job accepted",
-                    metadata: ["job": "\(id)", "state": "\(progress.state)", "owner": "\(record.owner.name)"])
-            case .job(let id, let progress)
-            where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
-                logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
-            case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
-                let level: Logger.Level = row.state == .failed || row.state == .lost ? .notice : .info
-                guard logger.logLevel <= level else { continue }
-                logger.log(
-                    level: level, "attempt changed",
-                    metadata: [
-                        "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
-                        "reason": "\(row.reason?.rawValue ?? "-")",
-                    ])
-            case .record(let id, let record):
-                logger.notice(
-                    record.rules.open == true ? "array extended" : "array closed",
-                    metadata: ["job": "\(id)", "tasks": "\(record.shape.count)"])
-            case .job, .attempt, .task: break
-            case .worker(let row):
-                logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
-            case .account(let row): logger.notice("account changed", metadata: ["account": "\(row.id)"])
-            case .accountRemoved(let id): logger.notice("account removed", metadata: ["account": "\(id)"])
-            case .usage, .ended: break
-            }
+        for change in changes { log(change) }
+    }
+
+    private func log(_ change: Change) {
+        switch change {
+        case .jobAdded(let id, let record, let progress):
+            logger.notice(
+                "job accepted",
+                metadata: ["job": "\(id)", "state": "\(progress.state)", "owner": "\(record.owner.name)"])
+        case .job(let id, let progress)
+        where progress.state.isTerminal || progress.state == .held || progress.state == .waiting:
+            logger.notice("job changed", metadata: ["job": "\(id)", "state": "\(progress.state)"])
+        case .attempt(let row) where row.state.isTerminal || row.state == .assigned:
+            let level: Logger.Level = row.state == .failed || row.state == .lost ? .notice : .info
+            guard logger.logLevel <= level else { return }
+            logger.log(
+                level: level, "attempt changed",
+                metadata: [
+                    "attempt": "\(row.id)", "state": "\(row.state)", "worker": "\(row.worker)",
+                    "reason": "\(row.reason?.rawValue ?? "-")",
+                ])
+        case .record(let id, let record):
+            logger.notice(
+                record.rules.open == true ? "array extended" : "array closed",
+                metadata: ["job": "\(id)", "tasks": "\(record.shape.count)"])
+        case .job, .attempt, .task: break
+        case .worker(let row):
+            logger.notice("worker changed", metadata: ["worker": "\(row.name)", "draining": "\(row.isDraining)"])
+        case .account(let row): logger.notice("account changed", metadata: ["account": "\(row.id)"])
+        case .accountRemoved(let id): logger.notice("account removed", metadata: ["account": "\(id)"])
+        case .license(let row):
+            logger.notice("license changed", metadata: ["license": "\(row.name)", "total": "\(row.total)"])
+        case .licenseRemoved(let name): logger.notice("license removed", metadata: ["license": "\(name)"])
+        case .reservation(let row): logger.notice("reservation changed", metadata: ["reservation": "\(row.name)"])
+        case .reservationRemoved(let name):
+            logger.notice("reservation removed", metadata: ["reservation": "\(name)"])
+        case .usage, .ended: break
         }
     }
 }

@@ -227,7 +227,9 @@ final class Watchers: Sendable {
                 switch change {
                 case .jobAdded(let id, _, let progress), .job(let id, let progress):
                     for stream in state.streams[id, default: [:]].values { stream.yield(progress.revision) }
-                case .record, .task, .attempt, .worker, .account, .accountRemoved, .usage, .ended: break
+                case .record, .task, .attempt, .worker, .account, .accountRemoved, .usage, .license, .licenseRemoved,
+                    .reservation, .reservationRemoved, .ended:
+                    break
                 }
             }
         }

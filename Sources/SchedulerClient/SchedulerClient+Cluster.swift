@@ -41,8 +41,8 @@ extension SchedulerClient {
     package func worker(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
         try await call(.GET, "/v1/workers/\(name)")
     }
-    package func drain(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
-        try await call(.POST, "/v1/workers/\(name)/drain")
+    package func drain(_ name: WorkerName, _ order: DrainOrder = .standard) async throws(Problem) -> WorkerDocument {
+        try await call(.POST, "/v1/workers/\(name)/drain", body: try json(order))
     }
     package func resume(_ name: WorkerName) async throws(Problem) -> WorkerDocument {
         try await call(.POST, "/v1/workers/\(name)/resume")

@@ -13,6 +13,8 @@ struct Attempt: Sendable {
     let amounts: Amounts
     /// Uptime at which it has given its room back, by its time limit; `.max`: not known.
     let expectedEnd: Int64
+    /// It shares its worker with nobody, and its amounts are all that this has.
+    let isWhole: Bool
     /// An answer has carried its start. Until then nobody can have started it.
     var wasSent = false
     /// An answer has carried its stop or its permission to publish.
@@ -101,11 +103,9 @@ extension Cluster {
         touch(report.attempt, on: slot)
     }
 
-    /// Orders an attempt to end because its job is cancelled. What was never sent ends at once; what was accepted is
-    /// let go on.
-    mutating func stop(
-        _ id: AttemptID, on slot: Int, because reason: EndReason = .cancelled, at now: Instant
-    ) {
+    /// Orders an attempt to end, because its job is cancelled or its room is wanted. What was never sent ends at once;
+    /// what was accepted is let go on.
+    mutating func stop(_ id: AttemptID, on slot: Int, because reason: EndReason = .cancelled, at now: Instant) {
         guard let attempt = workers[slot].attempts[id], attempt.row.stopReason == nil, !attempt.row.isAccepted else {
             return
         }
@@ -148,6 +148,8 @@ extension Cluster {
         account(for: attempt, at: now)
         workers[slot].giveBack(attempt)
         workerChanged(slot)
+        // It may have held nothing, and one that wants the worker alone comes next.
+        if workers[slot].attempts.isEmpty { rooms.noteGrown(slot) }
         needsPlacement = true
         if let place = jobs[id.job]?.classSlot { bookRunning(attempt.amounts, -1, of: place, at: now) }
         payAttention(to: slot)

@@ -12,6 +12,10 @@ package enum Change: Hashable, Sendable {
     case account(AccountRow)
     case accountRemoved(AccountID)
     case usage(UsageRow)
+    case license(LicenseRow)
+    case licenseRemoved(ResourceName)
+    case reservation(AdvanceReservation)
+    case reservationRemoved(ReservationName)
     /// An attempt ended, for the sums of what was used. The one change that is added to a row.
     case ended(AccountingEntry)
 }
@@ -123,8 +127,13 @@ package struct WorkerRow: Hashable, Codable, Sendable {
     package var name: WorkerName
     package var registration: WorkerRegistration
     package var isDraining: Bool
+    /// What was said when it was drained; the standard order unless it is.
+    package var drain: DrainOrder
 
-    package init(name: WorkerName, registration: WorkerRegistration, isDraining: Bool) {
+    package init(
+        name: WorkerName, registration: WorkerRegistration, isDraining: Bool, drain: DrainOrder = .standard
+    ) {
+        self.drain = drain
         self.name = name
         self.registration = registration
         self.isDraining = isDraining

@@ -25,6 +25,13 @@ package struct Cluster: Sendable {
     var standings: [UserStandings] = []
     var rooms = Rooms()
     var reservation: Reservation?
+    /// By the worker's place: room that was made by stopping others.
+    var claims = Table<Int, PreemptionClaim>()
+    var licenses = Licenses()
+    var reservations = Table<ReservationName, AdvanceReservation>()
+    var windowTimerIsSet = false
+    /// Some worker has said which images it has.
+    var imagesAreKnown = false
     var images = Table<Digest, ImageWait>()
     var timers = Heap<Timer>()
     var civil = CivilTimes()
@@ -63,12 +70,16 @@ package struct Cluster: Sendable {
             case .holdRequested(let job): try hold(job, at: now)
             case .releaseRequested(let job): try release(job)
             case .workerSynced(let name, let request): try sync(name, request, at: now)
-            case .drainRequested(let name): try drain(name, at: now)
+            case .drainRequested(let name, let order): try drain(name, order, at: now)
             case .resumeRequested(let name): try resume(name)
             case .sessionRequested(let attempt): try requestSession(attempt)
             case .sessionsTaken(let name): try takeSessions(name)
-            case .accountSaved(let row): save(row, at: now)
+            case .accountSaved(let row): try save(row, at: now)
             case .accountRemoved(let id): try removeAccount(id, at: now)
+            case .licenseSaved(let row): save(row)
+            case .licenseRemoved(let name): try removeLicense(name)
+            case .reservationSaved(let reservation): try save(reservation, at: now)
+            case .reservationRemoved(let name): try removeReservation(name, at: now)
             case .timeAdvanced: fireTimers(at: now)
             }
         } catch {
@@ -85,6 +96,8 @@ package struct Cluster: Sendable {
         settleJobs(at: now)
         refreshShapes()
         place(at: now)
+        // What was stopped before it had begun waits again, and room that was claimed may be left over.
+        for _ in 0..<3 where needsPlacement { place(at: now) }
         answerCalls(at: now)
         return settle(at: now)
     }

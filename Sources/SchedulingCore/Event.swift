@@ -23,7 +23,7 @@ package enum Event: Hashable, Codable, Sendable {
     /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
     /// something to say.
     case workerSynced(WorkerName, SyncRequest)
-    case drainRequested(WorkerName)
+    case drainRequested(WorkerName, DrainOrder = .standard)
     case resumeRequested(WorkerName)
     /// Somebody wants to run a second program beside this attempt.
     case sessionRequested(AttemptID)
@@ -32,6 +32,11 @@ package enum Event: Hashable, Codable, Sendable {
     /// An administrator set up a queue, a group or a user's share, or changed it.
     case accountSaved(AccountRow)
     case accountRemoved(AccountID)
+    /// An administrator said how many of a license the cluster has.
+    case licenseSaved(LicenseRow)
+    case licenseRemoved(ResourceName)
+    case reservationSaved(AdvanceReservation)
+    case reservationRemoved(ReservationName)
     /// Nothing but time: leases, retries and parked calls are looked at.
     case timeAdvanced
 }
@@ -65,4 +70,11 @@ package enum Refusal: Error, Hashable, Sendable {
     case unknownAccount(AccountID)
     /// It cannot go: why.
     case accountIsUsed(AccountID, by: String)
+    /// The queue would preempt itself.
+    case preemptionCycle(QueueName)
+    case unknownLicense(ResourceName)
+    case tooFewLicenses(ResourceName, total: Int64, wanted: Int64)
+    case licenseIsUsed(ResourceName, jobs: Int)
+    case unknownReservation(ReservationName)
+    case tooManyReservations(Int)
 }

@@ -52,13 +52,19 @@ extension Invariants {
             findings.require(copy.classes.summaries[place].since == cluster.jobs[runnable.job]?.since) {
                 "class \(place): the age of job \(runnable.job) is not its own"
             }
-            guard !cluster.needsPlacement, cluster.limitHit(of: place) == nil else { continue }
-            let amounts = cluster.shapes.rows[row.shape].requirement.amounts
+            guard !cluster.needsPlacement, cluster.limitHit(of: place) == nil,
+                cluster.licenseShortage(of: place, for: runnable.job) == nil
+            else { continue }
             let idle = cluster.workers.indices.first {
-                cluster.workers[$0].takesWork && amounts.fit(in: cluster.workers[$0].room)
-                    && cluster.couldRun(row.shape, on: $0) && cluster.reservation?.slot != $0
+                cluster.workers[$0].takesWork && cluster.hasRoom(for: row.shape, on: $0)
+                    && (cluster.reservation?.slot != $0 || cluster.reservation?.place == place)
+                    && cluster.claims[$0]?.place ?? place == place
+                    && cluster.workers[$0].windows.isEmpty
             }
             findings.require(idle == nil) { "class \(place): waits although a worker has room" }
+            findings.require(!cluster.classes.summaries[place].isBlocked || cluster.isBlockable(place)) {
+                "class \(place): is blocked although more than room decides"
+            }
         }
     }
 
@@ -102,7 +108,15 @@ extension Invariants {
             for place in [books.queue, books.group, books.user] {
                 sums[place].pending += job.progress.counts.pending
                 sums[place].running += job.progress.counts.running
-                for _ in 0..<job.progress.counts.running { sums[place].held = sums[place].held + job.amounts }
+            }
+        }
+        for worker in cluster.workers {
+            for id in worker.attempts.ids {
+                guard let attempt = worker.attempts[id], let job = cluster.jobs[id.job] else { continue }
+                let books = cluster.accounts(of: job.classSlot)
+                for place in [books.queue, books.group, books.user] {
+                    sums[place].held = sums[place].held + attempt.amounts
+                }
             }
         }
         for (sum, account) in zip(sums, cluster.accounts.rows) {
@@ -128,7 +142,8 @@ extension Invariants {
             let job = cluster.jobs[promise.job], job.isRunnable
         else { return }
         let worker = cluster.workers[promise.slot]
-        findings.require(!worker.takesWork || job.amounts.fit(in: worker.room(at: start))) {
+        let demand = cluster.demand(of: cluster.classes.rows[promise.place].shape, on: promise.slot)
+        findings.require(!worker.takesWork || demand.fit(in: worker.room(at: start))) {
             "job \(promise.job): was promised \(worker.name) and something else is placed in its way"
         }
     }

@@ -14,6 +14,9 @@ package enum Invariants {
         checkStandings(cluster, &findings)
         checkAccounts(cluster, &findings)
         checkPromise(cluster, &findings)
+        checkPrecedence(cluster, &findings)
+        checkLicenses(cluster, &findings)
+        checkWindows(cluster, &findings)
         checkTotals(cluster, &findings)
         checkImages(cluster, &findings)
         findings.require(
@@ -142,8 +145,11 @@ package enum Invariants {
             "worker \(worker.name): its capacity is not what it registered"
         }
         findings.require(
-            worker.room.cpus == worker.capacity.cpus - sum.cpus
-                && worker.room.memory == worker.capacity.memory - sum.memory
+            worker.left.cpus == worker.capacity.cpus - sum.cpus
+                && worker.left.custom == worker.capacity.custom - sum.custom
+                && worker.left.memory == worker.capacity.memory - sum.memory
+                && worker.left.disk == worker.capacity.disk - sum.disk
+                && (worker.isTakenWhole ? worker.room.cpus < 0 : worker.room == worker.left)
         ) {
             "worker \(worker.name): its room is not what is left"
         }
@@ -161,13 +167,7 @@ package enum Invariants {
         ) {
             "worker \(worker.name): its room is written down twice, differently"
         }
-        let ends = attempts.map { Release(end: $0.expectedEnd, amounts: $0.amounts) }
-        findings.require(
-            worker.releases.map(\.end) == ends.map(\.end).sorted()
-                && ends.allSatisfy { worker.releases.contains($0) }
-        ) {
-            "worker \(worker.name): the ends that it expects are not those of its attempts"
-        }
+        checkCompany(of: worker, attempts, &findings)
         for attempt in attempts { checkAttempt(attempt, on: slot, cluster, &findings) }
         for id in worker.strangers.ids {
             findings.require(!worker.attempts.contains(id)) {
@@ -187,6 +187,20 @@ package enum Invariants {
         findings.require(isArmed) { "worker \(worker.name): its timer is gone" }
     }
 
+    private static func checkCompany(of worker: Worker, _ attempts: [Attempt], _ findings: inout Findings) {
+        let wholes = attempts.count { $0.isWhole }
+        findings.require(worker.isTakenWhole == (wholes > 0) && (wholes == 0 || attempts.count == 1)) {
+            "worker \(worker.name): \(wholes) of its \(attempts.count) attempts share it with nobody"
+        }
+        let ends = attempts.map { Release(end: $0.expectedEnd, amounts: $0.amounts) }
+        findings.require(
+            worker.releases.map(\.end) == ends.map(\.end).sorted()
+                && ends.allSatisfy { worker.releases.contains($0) }
+        ) {
+            "worker \(worker.name): the ends that it expects are not those of its attempts"
+        }
+    }
+
     private static func checkAttempt(_ attempt: Attempt, on slot: Int, _ cluster: Cluster, _ findings: inout Findings) {
         let row = attempt.row
         let id = row.id
@@ -200,7 +214,8 @@ package enum Invariants {
         ) {
             "attempt \(id): is not its task's current one"
         }
-        findings.require(attempt.amounts == job?.amounts && row.gpus.count == attempt.amounts.gpus) {
+        let takes = attempt.isWhole || attempt.amounts == job?.amounts
+        findings.require(takes && (attempt.isWhole || row.gpus.count == attempt.amounts.gpus)) {
             "attempt \(id): holds not what its job asks for"
         }
         findings.require(row.state == .assigned || row.isAcknowledged) {
@@ -212,7 +227,8 @@ package enum Invariants {
             "attempt \(id): accepted without proof"
         }
         let isCancelled = job?.progress.cancelRequested == true
-        findings.require(row.isAccepted || (row.stopReason == .preempted) || isCancelled == (row.stopReason != nil)) {
+        let isRight = isCancelled ? row.stopReason != nil : row.stopReason == nil || row.stopReason == .preempted
+        findings.require(isRight || row.isAccepted) {
             "attempt \(id): its job is cancelled and it is not stopped, or the other way round"
         }
     }

@@ -162,7 +162,7 @@ extension Cluster {
         let shortfall = shortfall(of: classSlot)
         guard let progress = jobs[id]?.book(shortfall: shortfall, in: &totals, at: now) else { return }
         bookPending(progress.counts.pending - before, of: classSlot)
-        if reservation?.job == id, jobs[id]?.isRunnable == false { needsPlacement = true }
+        if hasPrecedence(id), jobs[id]?.isRunnable == false { needsPlacement = true }
         outcome.changes.append(.job(id, progress))
         if progress.state.isTerminal { forget(id, progress) }
     }

@@ -19,6 +19,10 @@ extension Cluster {
             workerChanged(slot)
             retractUnsent(from: slot, at: now)
         }
+        if let due = workers[slot].drainDue, due <= now.uptime {
+            workers[slot].drainDue = nil
+            for id in workers[slot].attempts.ids { stop(id, on: slot, because: .preempted, at: now) }
+        }
         if !workers[slot].isLost, workers[slot].leaseEnds <= now.uptime { expireLease(of: slot, at: now) }
     }
 
@@ -27,7 +31,7 @@ extension Cluster {
         let worker = workers[slot]
         let lease = worker.isLost ? nil : worker.leaseEnds
         let contact = worker.isUnreachable ? nil : contactDeadline(of: slot)
-        return [worker.call?.until, contact, lease].compactMap { $0 }.min()
+        return [worker.call?.until, contact, lease, worker.drainDue].compactMap { $0 }.min()
     }
 
     private func contactDeadline(of slot: Int) -> Int64? {

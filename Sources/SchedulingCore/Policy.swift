@@ -73,11 +73,18 @@ package struct ClusterImage: Hashable, Sendable {
     package var accounts: [AccountRow]
     /// In order of their accounts.
     package var usage: [UsageRow]
+    /// In order of their names.
+    package var licenses: [LicenseRow]
+    /// In order of their names.
+    package var reservations: [AdvanceReservation]
 
     package init(
         jobs: [StoredJob] = [], tasks: [TaskRow] = [], attempts: [AttemptRow] = [], workers: [WorkerRow] = [],
-        totals: Totals = Totals(), accounts: [AccountRow] = [], usage: [UsageRow] = []
+        totals: Totals = Totals(), accounts: [AccountRow] = [], usage: [UsageRow] = [], licenses: [LicenseRow] = [],
+        reservations: [AdvanceReservation] = []
     ) {
+        self.licenses = licenses
+        self.reservations = reservations
         self.accounts = accounts
         self.usage = usage
         self.jobs = jobs

@@ -14,6 +14,9 @@ extension Cluster {
             accounts[place].isStored = true
         }
         for row in image.usage { accounts.restore(row) }
+        for row in image.licenses { licenses.set(row.total, of: row.name) }
+        for reservation in image.reservations { reservations.insert(reservation, for: reservation.name) }
+        armWindows(at: now)
         for row in image.workers { restore(row, at: now) }
         for stored in image.jobs { restore(stored, at: now) }
         for row in image.tasks where jobs.contains(row.id.job) {
@@ -59,10 +62,12 @@ extension Cluster {
         guard let slot = slots[row.worker] else { return }
         // Whether the last life of the scheduler sent its start is not known, so it counts as sent.
         let end = expectedTime(of: job.classSlot).map { now.uptime + $0 } ?? .max
-        let attempt = Attempt(row: row, amounts: job.amounts, expectedEnd: end, wasSent: true)
+        let amounts = demand(of: classes.rows[job.classSlot].shape, on: slot)
+        let isWhole = job.record.placement.isExclusive
+        let attempt = Attempt(row: row, amounts: amounts, expectedEnd: end, isWhole: isWhole, wasSent: true)
         workers[slot].attempts.insert(attempt, for: row.id)
-        workers[slot].reserve(job.amounts, gpus: row.gpus, until: end)
-        bookRunning(job.amounts, 1, of: job.classSlot, at: now)
+        workers[slot].reserve(amounts, gpus: row.gpus, whole: isWhole, until: end)
+        bookRunning(amounts, 1, of: job.classSlot, at: now)
         workerChanged(slot)
         jobs[row.id.job]?.tasks[row.id.task.index]?.slot = slot
     }
@@ -94,6 +99,7 @@ extension Cluster {
             totals: totals,
             accounts: accounts.ids.compactMap { accounts.place(of: $0) }.filter { accounts[$0].isStored }
                 .map { accounts[$0].row },
-            usage: accounts.ids.compactMap { accounts.place(of: $0) }.compactMap { accounts[$0].written })
+            usage: accounts.ids.compactMap { accounts.place(of: $0) }.compactMap { accounts[$0].written },
+            licenses: licenses.rows, reservations: reservationViews())
     }
 }

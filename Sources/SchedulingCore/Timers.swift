@@ -11,6 +11,8 @@ struct Timer: Comparable, Hashable, Sendable {
         case civil
         /// The use of accounts is to be written down.
         case usage
+        /// A reservation may be over.
+        case windows
     }
 
     /// Uptime in milliseconds.
@@ -27,6 +29,7 @@ extension Cluster {
             switch timer.subject {
             case .retry(let task): retryIsDue(task)
             case .usage: writeUsage(at: now)
+            case .windows: checkWindows(at: now)
             case .civil: civilTimerFired(due: timer.due, at: now)
             case .worker(let slot):
                 guard workers[slot].armedAt == timer.due else { continue }

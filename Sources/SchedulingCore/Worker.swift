@@ -10,10 +10,16 @@ struct Worker: Sendable {
     var isCounted = false
     var registration: WorkerRegistration
     var isDraining: Bool
+    /// What was said when it was drained.
+    var drain: DrainOrder
+    /// Uptime at which what still runs is stopped because the worker is drained; nil: never, or it was.
+    var drainDue: Int64?
     private(set) var capacity: Amounts
     private(set) var used = Amounts.none
-    /// Capacity minus what is used.
+    /// Capacity minus what is used; nothing fits into it while one task has the whole worker.
     private(set) var room: Amounts
+    /// A task runs here that shares the worker with nobody.
+    private(set) var isTakenWhole = false
     /// Lowest first.
     private(set) var freeGPUs: [String]
     /// When its attempts are expected to end, the earliest first.
@@ -33,6 +39,10 @@ struct Worker: Sendable {
     var calls: Int64 = 0
     var call: ParkedCall?
     var sessions = SessionNews.none
+    /// In order of their digests.
+    var images: [Digest] = []
+    /// Reservations that cover it, in order of their starts.
+    var windows: [AdvanceReservation] = []
     /// What it has beside `attempts`: ended ones that it has not forgotten, and those that should not be.
     var strangers = Table<AttemptID, Stranger>()
     /// One of the strangers has not ended.
@@ -53,6 +63,8 @@ struct Worker: Sendable {
         name = row.name
         registration = row.registration
         isDraining = row.isDraining
+        drain = row.drain
+        drainDue = row.isDraining ? row.drain.due(at: now) : nil
         capacity = Amounts(row.registration)
         room = capacity
         freeGPUs = gpuIdentities(row.registration.gpus)
@@ -60,7 +72,7 @@ struct Worker: Sendable {
         self.leaseEnds = leaseEnds
     }
 
-    var row: WorkerRow { WorkerRow(name: name, registration: registration, isDraining: isDraining) }
+    var row: WorkerRow { WorkerRow(name: name, registration: registration, isDraining: isDraining, drain: drain) }
 
     /// What was given up and still runs holds room that nobody counts: nothing new until it is gone.
     var takesWork: Bool { isRegistered && !isDraining && !isUnreachable && !isLost && !runsStrangers }
@@ -72,21 +84,36 @@ struct Worker: Sendable {
         return .ready
     }
 
+    /// Its state, and why an administrator drained it.
+    var condition: String { state.rawValue + (isDraining ? drain.reason.map { ": \($0)" } ?? "" : "") }
+
     mutating func register(_ new: WorkerRegistration) {
         registration = new
         capacity = Amounts(new)
-        room = capacity - used
         let held = attempts.ids.flatMap { attempts[$0]?.row.gpus ?? [] }
         freeGPUs = gpuIdentities(new.gpus).filter { !held.contains($0) }
-        room.gpus = freeGPUs.count
+        refreshRoom()
+    }
+
+    /// Capacity minus what is used, even while one task has the whole worker.
+    var left: Amounts {
+        var left = capacity - used
+        left.gpus = freeGPUs.count
+        return left
+    }
+
+    private mutating func refreshRoom() {
+        room = left
+        if isTakenWhole { room.cpus = min(room.cpus, -1) }
     }
 
     /// Takes `amounts` of the room, and the lowest free GPUs.
-    mutating func reserve(_ amounts: Amounts, until end: Int64) -> [String] {
+    mutating func reserve(_ amounts: Amounts, whole: Bool = false, until end: Int64) -> [String] {
+        isTakenWhole = isTakenWhole || whole
         let gpus = Array(freeGPUs.prefix(amounts.gpus))
         freeGPUs.removeFirst(gpus.count)
         used = used + amounts
-        room = room - amounts
+        refreshRoom()
         addRelease(Release(end: end, amounts: amounts))
         return gpus
     }
@@ -96,25 +123,25 @@ struct Worker: Sendable {
     }
 
     /// Takes what a restored attempt holds.
-    mutating func reserve(_ amounts: Amounts, gpus: [String], until end: Int64) {
+    mutating func reserve(_ amounts: Amounts, gpus: [String], whole: Bool, until end: Int64) {
+        isTakenWhole = isTakenWhole || whole
         addRelease(Release(end: end, amounts: amounts))
         freeGPUs.removeAll { gpus.contains($0) }
         used = used + amounts
-        room = room - amounts
-        room.gpus = freeGPUs.count
+        refreshRoom()
     }
 
     mutating func giveBack(_ attempt: Attempt) {
         let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
         if let place = releases.firstIndex(of: release) { releases.remove(at: place) }
         used = used - attempt.amounts
-        room = capacity - used
+        isTakenWhole = isTakenWhole && !attempt.isWhole
         if !attempt.row.gpus.isEmpty {
             let registered = gpuIdentities(registration.gpus)
             let returned = attempt.row.gpus.filter { registered.contains($0) && !freeGPUs.contains($0) }
             freeGPUs = (freeGPUs + returned).sorted(by: gpuIsLower)
         }
-        room.gpus = freeGPUs.count
+        refreshRoom()
     }
 }
 

@@ -6,6 +6,8 @@ package struct WorkerView: Hashable, Sendable {
     package var state: WorkerState
     package var registration: WorkerRegistration
     package var isDraining: Bool
+    /// What was said when it was drained.
+    package var drain: DrainOrder
     /// Capacity minus what live attempts hold; never below zero.
     package var free: WorkerResources
     /// Attempts that have not ended, in order of their ids.
@@ -14,9 +16,11 @@ package struct WorkerView: Hashable, Sendable {
     package var lastSeen: Timestamp?
 
     package init(
-        name: WorkerName, state: WorkerState, registration: WorkerRegistration, isDraining: Bool, free: WorkerResources,
+        name: WorkerName, state: WorkerState, registration: WorkerRegistration, isDraining: Bool,
+        drain: DrainOrder, free: WorkerResources,
         live: [AttemptID], lastSeen: Timestamp?
     ) {
+        self.drain = drain
         self.name = name
         self.state = state
         self.registration = registration

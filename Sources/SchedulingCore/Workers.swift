@@ -13,6 +13,7 @@ extension Cluster {
         recordCall(request, from: slot, at: now)
         var wasChanged = false
         if let registration = request.registration { wasChanged = register(registration, at: slot) }
+        if let images = request.images { take(images, of: slot) }
         acknowledge(request.live, from: slot)
         for report in request.reports { take(report, from: slot, at: now) }
         resolveMissing(from: slot, mayHaveMoved: wasChanged, at: now)
@@ -47,6 +48,7 @@ extension Cluster {
         workers.append(Worker(row, kind: kind, at: now, leaseEnds: leaseEnd(answeredAt: now)))
         slots.insert(slot, for: row.name)
         rooms.add(rank: slots.position(of: row.name))
+        refreshWindows(of: slot)
         workerChanged(slot)
     }
 
@@ -92,6 +94,7 @@ extension Cluster {
             workers[slot].register(registration)
             outcome.changes.append(.worker(workers[slot].row))
             setKind(of: slot)
+            refreshWindows(of: slot)
         }
         workerChanged(slot)
         // It may have less than what was promised there.
@@ -100,6 +103,12 @@ extension Cluster {
             needsPlacement = true
         }
         return isNew
+    }
+
+    /// Known only while the scheduler runs: it is news again with a worker's next registration.
+    private mutating func take(_ images: [Digest], of slot: Int) {
+        workers[slot].images = images.suffix(SyncRequest.mostImages).sorted()
+        imagesAreKnown = imagesAreKnown || !images.isEmpty
     }
 
     private mutating func acknowledge(_ live: [AttemptID], from slot: Int) {
@@ -150,25 +159,6 @@ extension Cluster {
         workerChanged(slot)
     }
 
-    // MARK: drain and resume
-
-    mutating func drain(_ name: WorkerName, at now: Instant) throws(Refusal) {
-        guard let slot = slots[name] else { throw .unknownWorker(name) }
-        guard !workers[slot].isDraining else { return }
-        workers[slot].isDraining = true
-        workerChanged(slot)
-        outcome.changes.append(.worker(workers[slot].row))
-        retractUnsent(from: slot, at: now)
-    }
-
-    mutating func resume(_ name: WorkerName) throws(Refusal) {
-        guard let slot = slots[name] else { throw .unknownWorker(name) }
-        guard workers[slot].isDraining else { return }
-        workers[slot].isDraining = false
-        outcome.changes.append(.worker(workers[slot].row))
-        workerChanged(slot)
-    }
-
     /// Takes back what no answer has carried.
     mutating func retractUnsent(from slot: Int, at now: Instant) {
         for id in workers[slot].attempts.ids { retractUnsent(id, from: slot, at: now) }
@@ -183,10 +173,14 @@ extension Cluster {
             let free = WorkerResources(
                 cpus: CPUAmount(thousandths: max(0, worker.room.cpus)),
                 memory: ByteCount(bytes: max(0, worker.room.memory)),
-                gpus: worker.freeGPUs)
+                gpus: worker.freeGPUs,
+                disk: worker.registration.disk.map { _ in ByteCount(bytes: max(0, worker.room.disk)) },
+                custom: worker.registration.custom.map { offered in
+                    offered.map { max(0, worker.room.custom[$0.name]) }
+                })
             return WorkerView(
                 name: worker.name, state: worker.state, registration: worker.registration,
-                isDraining: worker.isDraining,
+                isDraining: worker.isDraining, drain: worker.drain,
                 free: free, live: worker.attempts.ids, lastSeen: worker.lastSeen)
         }
     }

@@ -17,6 +17,10 @@ package enum Mutant: String, Sendable, CaseIterable {
     case retriesWithoutKey = "retries-without-key"
     /// A repeated extension of an array is sent without its key.
     case extendsWithoutKey = "extends-without-key"
+    /// The scheduler believes that there are more licenses than there are.
+    case oversellsLicenses = "oversells-licenses"
+    /// A reservation is acknowledged and not kept.
+    case forgetsReservations = "forgets-reservations"
 
     // MARK: of the core, in what it hears
 

@@ -8,6 +8,7 @@ package struct SimulatedWorker: Sendable {
     package struct Kept: Sendable {
         package var state = AttemptState.assigned
         package let cpus: CPUAmount
+        let holding: Holding
         package let hasOutput: Bool
         /// The scheduler wants it to end, for this reason.
         package var stopReason: EndReason?
@@ -121,7 +122,9 @@ package struct SimulatedWorker: Sendable {
         for order in orders where attempts[order.attempt] == nil {
             guard let record = briefs[order.attempt.job] else { continue }
             attempts[order.attempt] = Kept(
-                cpus: record.resources.cpus, hasOutput: record.slots.values.contains { $0.mode == .out })
+                cpus: record.resources.cpus,
+                holding: Holding(resources: record.resources, placement: record.placement),
+                hasOutput: record.slots.values.contains { $0.mode == .out })
             started.append(order.attempt)
             if endsAtOnce { exit(order.attempt, code: 0) }
         }
@@ -152,8 +155,13 @@ package struct SimulatedWorker: Sendable {
         }
     }
 
-    /// The agent's process starts again: a new life that keeps its journal and its containers.
+    /// The agent's process starts again: a new life that keeps its journal and its containers. What it may publish it
+    /// asks again.
     package mutating func restart() {
+        for id in live {
+            attempts[id]?.mayPublish = false
+            if attempts[id]?.state == .ending { attempts[id]?.isReported = false }
+        }
         life += 1
         incarnation = "life-\(life)"
         sequence = 0

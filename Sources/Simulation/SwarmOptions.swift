@@ -32,6 +32,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var engineErrors: Int64 = 0
     /// In thousandths of all acts of users.
     package var commands: Int64 = 0
+    /// In thousandths of all submissions and acts of administrators; 0: no licenses, reservations and the like at all.
+    package var placement: Int64 = 0
     /// In thousandths of all submissions.
     package var dependencies: Int64 = 0
     /// In thousandths of all submissions of arrays, and of all acts of users.
@@ -46,7 +48,7 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("agent-pauses", \.agentPauses, 0), ("host-losses", \.hostLosses, 0), ("partitions", \.partitions, 0),
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
             ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("power-losses", \.powerLosses, 0),
-            ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0),
+            ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0), ("placement", \.placement, 0),
             ("open-arrays", \.openArrays, 0),
         ]
     }

@@ -38,6 +38,7 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case staleAnswerDropped = "an answer to a call that was given up is dropped"
     case superseded = "an agent is taken for an older life, ends and is started again"
     case programRetried = "a task runs again after its program failed"
+    case preempted = "a task runs again after it was stopped to make room or for a drain"
     case dependencyMet = "a job starts after the one that it waited for"
     case dependencyMetByTask = "a task starts after the same task of another job, which goes on"
     case dependencyHopeless = "a job is cancelled because what it waits for ended otherwise"

@@ -8,6 +8,11 @@ struct Truth {
     private(set) var tasks: [TaskID: TaskRow] = [:]
     private(set) var attempts: [AttemptID: AttemptRow] = [:]
     private var newestAttempt: [TaskID: Int64] = [:]
+    private var records: [JobID: JobRecord] = [:]
+    private var workers: [WorkerName: WorkerRow] = [:]
+    var windows: [ReservationName: AdvanceReservation] = [:]
+    /// Jobs that a user asked to begin anew.
+    var requeued: Set<JobID> = []
     /// What was submitted, by the job's name.
     private var submitted: [String: JobRecord] = [:]
     /// The same by the job's id, as its user said it.
@@ -48,6 +53,11 @@ struct Truth {
         attempts[AttemptID(task: id.task, number: id.number - 1)]?.state
     }
 
+    /// Whether the attempt before this one was stopped for others.
+    func wasPreempted(before id: AttemptID) -> Bool {
+        attempts[AttemptID(task: id.task, number: id.number - 1)]?.stopReason == .preempted
+    }
+
     /// A worker lets the world see an output.
     func published(_ id: AttemptID) throws {
         if let state = attempts[id]?.state, state.isTerminal {
@@ -60,6 +70,7 @@ struct Truth {
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
+                records[id] = record
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
                 guard let wish = submitted[record.name], wish.shape == record.shape else {
                     throw Violation("job \(id) is not what was submitted as \(record.name)")
@@ -72,16 +83,50 @@ struct Truth {
                 if progress.state == .cancelled, progress.cancelReason != nil { hopeless.append(id) }
             case .record(let id, let record): try take(id, record)
             case .task(let row): try take(row)
-            case .attempt(let row): try take(row)
-            case .worker(let row): note("worker \(row.name) \(row.isDraining)")
+            case .attempt(let row):
+                try check(row, at: wall)
+                try take(row)
+            case .worker(let row):
+                workers[row.name] = row
+                note("worker \(row.name) \(row.isDraining) \(row.drain)")
             case .account(let row): note("account \(row.id) \(row.settings.weight)")
             case .accountRemoved(let id): note("account \(id) removed")
             case .ended(let entry): note("ended \(entry.key.user) \(entry.sums.cpuTime) \(entry.sums.waitTime)")
             case .usage(let row): note("usage \(row.id) \(row.amount) \(row.epoch) \(row.time)")
+            case .license(let row): note("license \(row.name) \(row.total)")
+            case .licenseRemoved(let name): note("license \(name) removed")
+            case .reservation(let row):
+                windows[row.name] = row
+                note("reservation \(row.name) \(row.start) \(row.end)")
+            case .reservationRemoved(let name):
+                windows[name] = nil
+                note("reservation \(name) removed")
             }
         }
         // A commit is one moment: the row of what was waited for may stand behind.
         for id in hopeless { try cancelledByDependency(id) }
+    }
+
+    /// What is kept for others is left alone, and nobody is stopped without cause.
+    private func check(_ row: AttemptRow, at wall: Timestamp) throws {
+        guard let record = records[row.id.job] else { return }
+        if attempts[row.id] == nil {
+            let end = record.timeLimit.map { wall.after($0) }
+            for window in windows.values.sorted(by: { $0.name < $1.name })
+            where window.end > wall && window.workers.contains(row.worker) && !window.isFor(record.owner.name, of: nil)
+            {
+                guard let end, end <= window.start else {
+                    throw Violation("attempt \(row.id) begins on \(row.worker), which is kept for \(window.name)")
+                }
+            }
+        }
+        if row.stopReason == .preempted, attempts[row.id]?.stopReason == nil {
+            guard
+                record.queue == World.low || workers[row.worker]?.drain.deadline != nil || requeued.contains(row.id.job)
+            else {
+                throw Violation("attempt \(row.id) is preempted, and its queue may not be")
+            }
+        }
     }
 
     private mutating func take(_ id: JobID, _ progress: JobProgress) throws {
@@ -106,6 +151,11 @@ struct Truth {
             }
             guard row.attempts >= old.attempts else {
                 throw Violation("task \(row.id) counts fewer attempts than before")
+            }
+            let paid =
+                row.programFailures != old.programFailures || row.infrastructureFailures > old.infrastructureFailures
+            guard !paid || row.reason != .preempted else {
+                throw Violation("task \(row.id) pays for being preempted")
             }
         }
         if row.state == .succeeded, attempts[AttemptID(task: row.id, number: row.attempts)]?.state != .succeeded {

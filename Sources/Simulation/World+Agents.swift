@@ -105,8 +105,11 @@ extension World {
         }
         let code = !isHealing && dice.chance(perMille: options.failures) ? 1 : 0
         if code != 0 { tally.count(.programFailed) }
+        if truth.wasPreempted(before: id) { tally.saw(.preempted) }
         if let before = truth.attemptBefore(id) { tally.saw(before == .failed ? .programRetried : .replacedAfterLoss) }
-        agents[agent].containers[id] = Container(code: code)
+        guard let holding = worker.attempts[id]?.holding else { return }
+        agents[agent].containers[id] = Container(code: code, holding: holding)
+        try checkHoldings(on: agent, with: id)
         agents[agent].worker.report(id, .running)
         let host = agents[agent].host
         if !isHealing, dice.chance(perMille: options.engineErrors) {
@@ -243,11 +246,6 @@ extension World {
             notice(id, on: agent)
             if agents[agent].worker.attempts[id]?.stopReason != nil {
                 plan(.containerIsKilled(agent, id, host: agents[agent].host), in: dice.roll(0...1_000))
-            }
-            if agents[agent].worker.attempts[id]?.mayPublish == true {
-                plan(
-                    .outputIsPublished(agent, id, incarnation: agents[agent].worker.incarnation), in: dice.roll(0...500)
-                )
             }
         }
         plan(.agentCalls(agent, incarnation: agents[agent].worker.incarnation), in: 0)

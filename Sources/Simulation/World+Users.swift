@@ -19,26 +19,31 @@ extension World {
     private mutating func draw(_ index: Int) -> Submission {
         let name = "job-\(index + 1)"
         let image = PinnedImage(digest: dice.pick(Self.images), platform: nil)
-        let resources = Resources(
+        var resources = Resources(
             cpus: CPUAmount(thousandths: dice.pick([500, 1_000, 2_000])), memory: ByteCount(bytes: 256 << 20), gpus: 0)
         let output = SlotName(unchecked: "output")
         let slots = dice.chance(perMille: 400) ? [output: Slot(path: "/out", mode: .out)] : [:]
+        var timeLimit: TimeSpan?
+        let (placement, queue) = drawPlacement(&resources, &timeLimit)
         let configuration = Configuration(
             image: image, command: ["run", "\(dice.roll(1...4))"], environment: [:], workingDirectory: nil, files: [:],
             slots: slots,
             network: .none, resources: resources)
-        let content = Array("\(image.digest) \(configuration.command) \(resources.cpus) \(slots.count)".utf8)
+        let content = Array(
+            "\(image.digest) \(configuration.command) \(resources.cpus) \(slots.count) \(resources.custom) \(resources.disk)"
+                .utf8
+        )
         let owner = UserName(unchecked: dice.pick(["ada", "ben"]))
         let shape: TaskShape = dice.chance(perMille: 500) ? .single : .array(first: 0, last: dice.roll(0...12))
         let record = JobRecord(
-            name: name, owner: Identity(name: owner, uid: 1000, gid: 1000), queue: .standard,
+            name: name, owner: Identity(name: owner, uid: 1000, gid: 1000), queue: queue,
             priority: Int(dice.roll(-2...2)),
             configuration: Digest(of: content), configurationVersion: nil, imageReference: "lab/stack:1", image: image,
             resources: resources, slots: slots,
             bindings: slots.isEmpty
                 ? [:] : [output: Binding(root: .volume(VolumeName(unchecked: "results")), path: "")],
-            parameters: [:], shape: shape, labels: [:], constraints: [], retries: Int(dice.roll(0...3)), timeLimit: nil,
-            grace: .seconds(10), fingerprint: .none, rerunOf: nil)
+            parameters: [:], shape: shape, labels: [:], constraints: [], retries: Int(dice.roll(0...3)),
+            timeLimit: timeLimit, grace: .seconds(10), fingerprint: .none, rerunOf: nil, placement: placement)
         let key = IdempotencyKey(user: owner, key: name, requestDigest: Digest(of: name))
         let accepted = AcceptedSubmission(
             record: record, configuration: configuration, configurationJSON: content,
@@ -74,7 +79,9 @@ extension World {
         let worker = dice.pick(agents).worker.name
         let known = submissions.compactMap(\.acknowledged)
         if !known.isEmpty, linkDice.chance(perMille: options.dependencies / 3) {
-            post(.event(.requeueRequested(linkDice.pick(known), task: nil)), from: .nobody)
+            let job = linkDice.pick(known)
+            truth.requeued.insert(job)
+            post(.event(.requeueRequested(job, task: nil)), from: .nobody)
         }
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)

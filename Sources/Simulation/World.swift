@@ -26,6 +26,7 @@ enum Happening {
     case userActs
     case userExtends(Int)
     case imageArrives(Digest)
+    case administratorActs
 
     /// The agent without which it cannot happen: while that stands still, it waits.
     var needsAgent: Int? {
@@ -55,6 +56,7 @@ struct Mail {
 /// What a host runs, as it truly is.
 struct Container {
     var code: Int
+    let holding: Holding
     /// The exit code, once it has ended.
     var exit: Int?
     /// SIGKILL's.
@@ -108,6 +110,8 @@ struct World {
     /// disk.
     let folder: String
     var dice: Dice
+    /// What World+Placement draws from.
+    var wishes: Dice
     /// For the disk alone.
     var diskDice: Dice
     /// For what jobs wait for.
@@ -142,10 +146,13 @@ struct World {
     {
         self.trace = trace
         dice = Dice(seed: seed)
+        wishes = Dice(seed: seed ^ 0x706c_6163_656d_656e)
         diskDice = Dice(seed: ~seed)
         linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         openDice = Dice(seed: seed ^ 0x6f70_656e_6172_7279)
-        options = SwarmOptions(&dice).setting(settings)
+        var drawn = SwarmOptions(&dice)
+        drawn.placement = Self.placementOption(&wishes)
+        options = drawn.setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)
         disk = SimulatedDisk(folder: folder, mutant: mutant)
@@ -178,13 +185,15 @@ struct World {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try startScheduler()
         for number in 1...Int(options.workers) {
-            let worker = SimulatedWorker(name: "w\(number)", cpus: Int(dice.roll(2...6)), endsAtOnce: false)
+            var worker = SimulatedWorker(name: "w\(number)", cpus: Int(dice.roll(2...6)), endsAtOnce: false)
+            offer(&worker.registration)
             var agent = Agent(worker: worker)
             let drift = policy.clockDrift.milliseconds * options.clockDrift / 1_000
             agent.drift = dice.roll(-drift...drift)
             agents.append(agent)
             plan(.agentCalls(number - 1, incarnation: worker.incarnation), in: dice.roll(0...500))
         }
+        try setUpPlacement()
         planUsers()
         plan(.fault, in: dice.roll(500...5_000))
         while steps < limit, now < 3_600_000 { try happen() }
@@ -207,6 +216,7 @@ struct World {
             plan(.userSubmits(index), in: 0)
         }
         plan(.userActs, in: 0)
+        if options.placement > 0 { plan(.administratorActs, in: 0) }
         while try !everythingHasEnded() {
             guard now < began + Self.longestEnd(jobs: options.jobs) else {
                 throw Violation("not everything ends after faults stop: \(whatIsLeft())")
@@ -244,6 +254,7 @@ struct World {
         case .userSubmits(let index): userSubmits(index)
         case .userActs: userActs()
         case .userExtends(let index): userExtends(index)
+        case .administratorActs: administratorActs()
         case .imageArrives(let digest): post(.event(.imageStored(digest)), from: .nobody)
         }
     }

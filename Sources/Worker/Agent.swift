@@ -27,6 +27,8 @@ package actor Agent {
     private let incarnation = UUID().uuidString
     private var sequence: Int64 = 0
     private var registrationIsKnown = false
+    /// The state of the image book that the scheduler knows of.
+    private var imagesTold: Int?
     private var runners: [AttemptID: AttemptRunner] = [:]
     /// Adopted without a lease: what they have not started, they start after the first answer.
     private var postponed: [AttemptRunner] = []
@@ -125,7 +127,15 @@ package actor Agent {
             incarnation: incarnation, sequence: sequence, registration: registrationIsKnown ? nil : registration,
             live: runners.keys.sorted(),
             reports: unacknowledged.values.sorted { $0.attempt < $1.attempt },
-            wait: isUrgent ? .zero : interval)
+            wait: isUrgent ? .zero : interval, images: imageNews?.images)
+    }
+
+    /// What the scheduler does not know of the images here.
+    private var imageNews: (images: [Digest], changes: Int)? {
+        guard let entries = services.images?.entries, !registrationIsKnown || entries.changes != imagesTold else {
+            return nil
+        }
+        return entries
     }
 
     /// The answer, or nil if there was news first: then the next call replaces this one.
@@ -205,6 +215,9 @@ package actor Agent {
         }
         if request.sequence == sequence {
             registrationIsKnown = !response.registrationWanted
+            if let told = request.images, told == services.images?.entries.images {
+                imagesTold = services.images?.entries.changes
+            }
             for order in response.start where runners[order.attempt] == nil { start(order, response) }
         }
         for order in response.stop { tell(order.attempt) { await $0.stop(order.reason) } }

@@ -9,13 +9,15 @@ extension AttemptRunner {
 
     func prepare() async throws(AttemptFailure) {
         report(.preparing)
-        let (configuration, files) = (record.configuration, services.files)
+        let (configuration, files, images) = (record.configuration, services.files, services.images)
         let original = try await original()
         record.progress.imageManifest = try await untilStop { () async throws(AttemptFailure) in
             try await self.engine(.imageError) { (engine) async throws(EngineError) in
                 let manifest = try await engine.ensureImage(configuration.image)
+                images?.prepared(configuration.image.digest)
                 for (_, service) in configuration.services.sorted(by: { $0.key < $1.key }) {
                     try await engine.ensureImage(service.image)
+                    images?.prepared(service.image.digest)
                 }
                 return manifest
             }

@@ -27,6 +27,8 @@ struct RunnerServices: Sendable {
     let report: @Sendable (AttemptReport) -> Void
     /// Serves sessions beside attempts; nil in tests without.
     var sessions: SessionHost?
+    /// Learns which images are here; nil in tests without.
+    var images: PreparedImages?
 }
 
 actor AttemptRunner {

@@ -23,12 +23,18 @@ package struct WorkerOptions: Sendable {
     package var ociRuntime: String?
     package var cpus: CPUAmount?
     package var memory: ByteCount?
+    /// Scratch space to offer; nil for nine tenths of the data folder's disk.
+    package var disk: ByteCount?
+    package var custom: ResourceCounts
 
     package init(
         schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume],
         allowedPaths: [String],
-        labels: [String: String], engine: EngineChoice, ociRuntime: String? = nil, cpus: CPUAmount?, memory: ByteCount?
+        labels: [String: String], engine: EngineChoice, ociRuntime: String? = nil, cpus: CPUAmount?, memory: ByteCount?,
+        disk: ByteCount? = nil, custom: ResourceCounts = .none
     ) {
+        self.disk = disk
+        self.custom = custom
         self.schedulerURL = schedulerURL
         self.token = token
         self.name = name
@@ -99,7 +105,8 @@ package enum WorkerService {
             cpus: options.cpus ?? capacity.cpus, memory: options.memory ?? capacity.memory,
             gpus: capacity.gpus.map(\.uuid), labels: options.labels,
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version,
-            weaknesses: engine.weaknesses)
+            weaknesses: engine.weaknesses, disk: options.disk ?? offeredDisk(options.dataFolder),
+            custom: options.custom.isEmpty ? nil : options.custom)
         let journal = try Journal(folder: options.dataFolder + "/attempts")
         let sessions = SessionHost(
             worker: options.name, engine: engine, scheduler: client, folder: options.dataFolder + "/sessions",
@@ -109,7 +116,8 @@ package enum WorkerService {
             worker: options.name, engine: engine, scheduler: client, journal: journal,
             volumes: VolumeAccess(table: table, mountFolder: options.dataFolder + "/mounts"),
             files: FileCache(folder: options.dataFolder + "/files", scheduler: client),
-            fingerprints: Fingerprinter(), report: { box.yield($0) }, sessions: sessions)
+            fingerprints: Fingerprinter(), report: { box.yield($0) }, sessions: sessions,
+            images: PreparedImages(file: options.dataFolder + "/images"))
         let agent = Agent(
             name: options.name, registration: registration, scheduler: client, logger: logger, reports: reports,
             services: services)
@@ -148,8 +156,7 @@ package enum WorkerService {
     private static func roots(_ dataFolder: String, _ archive: ArchiveLayerSource) throws(EngineError)
         -> any RootSource
     {
-        var disk = statvfs()
-        let size = statvfs(dataFolder, &disk) == 0 ? Int64(clamping: disk.f_blocks) * Int64(clamping: disk.f_frsize) : 0
+        let size = diskSize(dataFolder)
         do throws(OCIError) {
             // A quarter of the disk; what attempts use is never removed.
             let store = try LayerStore(
@@ -158,6 +165,20 @@ package enum WorkerService {
         } catch {
             throw EngineError.unavailable("\(error)")
         }
+    }
+
+    /// Of the file system that holds a folder, in bytes; 0 if it cannot be told.
+    private static func diskSize(_ folder: String) -> Int64 {
+        var disk = statvfs()
+        guard statvfs(folder, &disk) == 0 else { return 0 }
+        let (size, overflowed) = Int64(clamping: disk.f_blocks).multipliedReportingOverflow(
+            by: Int64(clamping: disk.f_frsize))
+        return overflowed ? 0 : min(size, 1 << 50)
+    }
+
+    /// Nine tenths of the whole disk, in whole GiB: the same at each start, and on hosts that are alike.
+    private static func offeredDisk(_ folder: String) -> ByteCount {
+        ByteCount(bytes: (diskSize(folder) / 10 * 9 >> 30) << 30)
     }
 
     /// Of every engine that the worker may have used.

@@ -24,6 +24,9 @@ struct WorkerCommand: AsyncParsableCommand {
     var ociRuntime: String?
     @Option(help: "Processors to offer, instead of all.") var cpus: Double?
     @Option(help: "Memory to offer, for example 64GiB, instead of nine tenths.") var memory: String?
+    @Option(help: "Scratch space to offer, for example 500GiB, instead of nine tenths of the data folder's disk.")
+    var disk: String?
+    @Option(help: "Something else that this host has a number of: NAME=COUNT.") var resource: [String] = []
     @Flag(help: "Stop and remove everything that this worker runs, then end. The agent must not be running.")
     var cleanup = false
 
@@ -65,16 +68,31 @@ struct WorkerCommand: AsyncParsableCommand {
             }
             return amount
         }
-        let memory = try memory.map { text in
-            guard let amount = ByteCount(text) else {
-                throw ValidationError("--memory: '\(text)' is not an amount such as 64GiB")
+        func amount(_ text: String?, _ option: String) throws -> ByteCount? {
+            try text.map { text in
+                guard let amount = ByteCount(text), amount.bytes <= 1 << 50 else {
+                    throw ValidationError("\(option): '\(text)' is not an amount such as 64GiB")
+                }
+                return amount
             }
-            return amount
         }
         return WorkerOptions(
             schedulerURL: url, token: token.trimmingCharacters(in: .whitespacesAndNewlines), name: workerName,
             dataFolder: dataDir,
             volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, ociRuntime: ociRuntime,
-            cpus: cpus, memory: memory)
+            cpus: cpus, memory: try amount(memory, "--memory"), disk: try amount(disk, "--disk"),
+            custom: try customResources())
+    }
+
+    private func customResources() throws -> ResourceCounts {
+        var counts: [ResourceName: Int64] = [:]
+        for text in resource {
+            let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+            guard parts.count == 2, let name = ResourceName(rawValue: parts[0]), let count = Int64(parts[1]),
+                (0...ResourceCounts.largest).contains(count)
+            else { throw ValidationError("--resource: '\(text)' is not NAME=COUNT, for example fpga=2") }
+            counts[name] = count
+        }
+        return ResourceCounts(counts)
     }
 }

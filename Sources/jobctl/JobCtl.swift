@@ -43,7 +43,7 @@ struct JobCtl: AsyncParsableCommand {
                 name: "Cluster",
                 subcommands: [
                     Status.self, Top.self, UsageCommand.self, Events.self, QueueCommand.self, ShareCommand.self,
-                    WorkerCommand.self, UserCommand.self, Up.self,
+                    WorkerCommand.self, LicenseCommand.self, ReservationCommand.self, UserCommand.self, Up.self,
                     Down.self, Completions.self,
                 ]),
         ])

@@ -21,6 +21,10 @@ struct SpecAcceptanceTests {
           - output:/out:out
           - plain:/plain
         resources: {cpus: 1.5, memory: 512MiB, gpus: 1}
+        licenses: {matlab: 1}
+        prefer: ["zone != b"]
+        placement: spread
+        exclusive: true
         time_limit: 1h30m
         grace: 30
         matrix: {year: [2012, 2013, 2014, 2015], level: [high, "low"]}
@@ -44,6 +48,8 @@ struct SpecAcceptanceTests {
          "command": ["python3", "/job/mean.py", "--year", "${params.year}", "--task", "${task.index}", "$${HOME}", "$x"],
          "files": {"/job/mean.py": "./mean.py"}, "environment": {"JOB": "${job.name}-${job.id}", "OMP_NUM_THREADS": "1"},
          "working_dir": "/job", "volumes": ["input:/data:ro", "shared:/shared:rw", "output:/out:out", "plain:/plain:ro"],
+         "exclusive": true, "placement": "spread",
+         "prefer": ["zone != b"], "licenses": {"matlab": 1},
          "resources": {"memory": 536870912, "cpus": 15e-1, "gpus": 1}, "time_limit": "90m", "grace": 30.0,
          "matrix": {"year": ["2012", "2013", 2014, 2015], "level": ["high", "low"]},
          "parameters": {"model": "3.10", "id": 12345678901234567890, "fast": true}, "labels": {"site/rack": "a-1", "team": "climate"},
@@ -84,6 +90,12 @@ struct SpecAcceptanceTests {
         #expect(
             spec.resources
                 == Resources(cpus: CPUAmount(thousandths: 1500), memory: ByteCount(bytes: 512 << 20), gpus: 1))
+        #expect(
+            spec.placement
+                == PlacementRequest(
+                    licenses: ResourceCounts([ResourceName(unchecked: "matlab"): 1]),
+                    preferences: [Constraint(label: "zone", comparison: .notEqual, value: "b")], strategy: .spread,
+                    isExclusive: true))
         #expect(spec.timeLimit == .minutes(90) && spec.grace == .seconds(30))
         #expect(spec.shape.count == 8)
         #expect(spec.parameters == ["model": "3.10", "id": "12345678901234567890", "fast": "true"])
@@ -91,6 +103,19 @@ struct SpecAcceptanceTests {
         #expect(spec.constraints.map(\.description) == ["zone == a", "gpu != none"])
         #expect(spec.retries == 3 && spec.queue.rawValue == "long" && spec.priority == -5)
         #expect(spec.network == .none && spec.fingerprint == .metadata && spec.keep == .onSuccess)
+    }
+
+    @Test("disk and custom resources are part of the configuration, and change nothing where they are not asked for")
+    func countedResources() throws {
+        let plain = configuration(try spec("image: a\ncommand: [b]\n"))
+        let none = configuration(try spec("image: a\ncommand: [b]\nresources: {disk: 0, custom: {fpga: 0}}\n"))
+        #expect(plain == none && plain.digest == none.digest)
+        let some = configuration(try spec("image: a\ncommand: [b]\nresources: {disk: 20GiB, custom: {fpga: 2}}\n"))
+        #expect(some.resources.disk == ByteCount(bytes: 20 << 30) && some.resources.custom.description == "fpga=2")
+        #expect(some.digest != plain.digest)
+        #expect(try WireJSON.decode(Configuration.self, from: try WireJSON.encode(some)) == some)
+        try some.checkAsSubmitted()
+        try plain.checkAsSubmitted()
     }
 
     @Test("every key that the parser knows stands in the example, excludes one that does, or has tests of its own")

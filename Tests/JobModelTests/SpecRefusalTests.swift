@@ -105,9 +105,12 @@ struct SpecRefusalTests {
             "{memory: 99999999999999999999TiB}",
             "{memory: 9223372036854775807}", "{memory: 1.2.3GB}", "{memory: true}", "{gpus: -1}", "{gpus: 1.5}",
             "{gpus: 2000}",
-            "{gpus: 99999999999999999999}", "{cpu: 1}", "{mem: 1GiB}", "{disk: 1GiB}", "4", "[1, 2]",
+            "{gpus: 99999999999999999999}", "{cpu: 1}", "{mem: 1GiB}", "{disc: 1GiB}", "{disk: many}", "{custom: fpga}",
+            "{custom: {a/b: 1}}",
+            "{custom: {fpga: -1}}", "{custom: {fpga: 1.5}}", "4", "[1, 2]",
         ].map { after("resources: \($0)\n") }
         + [
+            "licenses: matlab\n", "licenses: {matlab: two}\n", "exclusive: 1\n", "placement: wide\n", "prefer: [a]\n",
             "time_limit: 0\n", "time_limit: -5m\n", "time_limit: 10 minutes\n", "time_limit: 10\u{00a0}m\n",
             "time_limit: never\n", "time_limit: 20000d\n",
             "time_limit: 1e18\n", "time_limit: [10m]\n", "time_limit: 99999999999999999999s\n", "grace: 2h\n",

@@ -5,6 +5,8 @@ import Testing
 @Suite struct UncodedJSONTests {
     private let strange = "a \"quoted\" back\\slash /path\t\u{1}é 日本"
 
+    private let counts = ResourceCounts([ResourceName(unchecked: "tape"): 1, ResourceName(unchecked: "fpga"): 2])
+
     private func record(shape: TaskShape, full: Bool) -> JobRecord {
         let slot = SlotName(unchecked: "input")
         var record = JobRecord(
@@ -15,7 +17,8 @@ import Testing
             imageReference: "docker.io/library/busybox:1.36",
             image: PinnedImage(digest: Digest(of: "image"), platform: full ? "linux/amd64" : nil),
             resources: Resources(
-                cpus: CPUAmount(thousandths: full ? 1500 : 2000), memory: ByteCount(bytes: 1 << 40), gpus: 2),
+                cpus: CPUAmount(thousandths: full ? 1500 : 2000), memory: ByteCount(bytes: 1 << 40), gpus: 2,
+                disk: ByteCount(bytes: full ? 1 << 20 : 0), custom: full ? counts : .none),
             slots: full
                 ? [slot: Slot(path: "/data", mode: .ro), SlotName(unchecked: "Out"): Slot(path: "/o", mode: .out)]
                 : [:],
@@ -25,6 +28,10 @@ import Testing
             constraints: full ? [Constraint(label: "stack", comparison: .notEqual, value: "r")] : [],
             retries: 3, timeLimit: full ? TimeSpan(milliseconds: 1250) : nil, grace: .seconds(10),
             fingerprint: .metadata, rerunOf: full ? JobID(rawValue: 41) : nil, keep: full ? .onSuccess : .always,
+            placement: full
+                ? PlacementRequest(
+                    licenses: counts, preferences: [Constraint(label: "zone", comparison: .equal, value: "a")],
+                    strategy: .spread, isExclusive: true) : .standard,
             dependencies: full ? [Dependency(job: JobID(rawValue: 40), kind: .afterOKEach)] : [])
         if full {
             record.schedule = ScheduleName(unchecked: "yearly")
@@ -82,11 +89,11 @@ import Testing
         let registration = WorkerRegistration(
             cpus: CPUAmount(cpus: 4), memory: ByteCount(bytes: 1 << 33), gpus: ["0"], labels: ["a": strange],
             volumes: [VolumeName(unchecked: "v"): VolumeOffer(writable: true)], allowedPaths: ["/srv"],
-            engines: ["docker"], version: "0.1.0")
+            engines: ["docker"], version: "0.1.0", disk: ByteCount(bytes: 5), custom: counts)
         for registration in [nil, registration] {
             let request = SyncRequest(
                 incarnation: strange, sequence: 5, registration: registration, live: [attempt], reports: reports,
-                wait: TimeSpan(milliseconds: 1500))
+                wait: TimeSpan(milliseconds: 1500), images: registration == nil ? nil : [Digest(of: "i")])
             let text = String(decoding: try request.encoded(), as: UTF8.self)
             #expect(text == String(decoding: try WireJSON.encode(request), as: UTF8.self))
         }

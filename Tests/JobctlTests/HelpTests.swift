@@ -18,7 +18,8 @@ import Testing
         "share show",
         "share set", "share remove",
         "worker list", "worker show", "worker drain", "worker resume", "user", "user list", "user add", "user remove",
-        "up", "down", "completions", "top", "usage", "events",
+        "license", "license list", "license set", "license remove", "reservation", "reservation list",
+        "reservation add", "reservation remove", "up", "down", "completions", "top", "usage", "events",
     ]
 
     @Test("each command has the golden help page", arguments: commands)

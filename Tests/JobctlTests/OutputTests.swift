@@ -16,7 +16,11 @@ import Testing
         "rerun annual-temps --bind input=weather/2015", "rerun 42 --wait", "show 45 --why", "queue list",
         "queue show night", "queue add night --weight 20 --max-cpus 200", "queue set night --max-running none",
         "queue remove night", "share list", "share set user/ada --group physics --max-gpus 4",
-        "share remove group/physics", "top", "events", "usage --by configuration,user",
+        "share remove group/physics", "license list", "license set matlab 20", "license remove matlab",
+        "reservation list", "reservation remove course",
+        "reservation add course --start 2027-01-12T08:00:00Z --duration 4h --label room=a --groups students",
+        "worker drain node9 --reason disk --deadline 2027-01-12T08:00:00Z", "worker show node9",
+        "top", "events", "usage --by configuration,user",
         "usage --by configuration,user --csv",
     ]
 

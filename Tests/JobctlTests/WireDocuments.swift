@@ -81,6 +81,29 @@ enum WireDocuments {
             "swap is not limited: a container may use swap beyond its memory request", "no seccomp profile is in force",
         ])
 
+    static let drained = WorkerDocument(
+        name: "node9", state: .known(.draining),
+        capacity: WorkerResources(
+            cpus: CPUAmount(cpus: 8), memory: ByteCount(bytes: 32 << 30), gpus: [], disk: ByteCount(bytes: 900 << 30),
+            custom: ResourceCounts([ResourceName(unchecked: "fpga"): 2])),
+        free: WorkerResources(
+            cpus: CPUAmount(cpus: 2), memory: ByteCount(bytes: 30 << 30), gpus: [], disk: ByteCount(bytes: 880 << 30),
+            custom: ResourceCounts([ResourceName(unchecked: "fpga"): 1])),
+        labels: [:], volumes: [:], engines: ["docker"], version: "0.1.0", lastSeen: after(100), attempts: [],
+        drain: DrainOrder(reason: "disk", deadline: after(7_200)))
+
+    static let license = LicenseDocument(
+        name: ResourceName(unchecked: "matlab"), total: 20, used: 3,
+        holders: [.init(job: JobID(rawValue: 46), owner: UserName(unchecked: "ada"), count: 3)])
+
+    static let reservation = AdvanceReservation(
+        name: ReservationName(unchecked: "course"), start: after(3_600), end: after(18_000), labels: ["room": "a"],
+        groups: [GroupName(unchecked: "students")])
+
+    static let maintenance = AdvanceReservation(
+        name: ReservationName(unchecked: "firmware"), start: after(86_400), end: after(172_800),
+        workers: [WorkerName(unchecked: "node1"), WorkerName(unchecked: "node2")], reason: "new firmware")
+
     static let image = ImageDocument(
         digest: imageDigest, references: ["docker.io/library/python:3.12"],
         mediaType: "application/vnd.oci.image.index.v1+json", size: ByteCount(bytes: 45 << 20),
@@ -220,7 +243,13 @@ enum WireDocuments {
             "GET /v1/configurations/annual-temps/runs": try json(try runs()),
             "GET /v1/workers": try json(WorkerList(workers: [worker], next: nil)),
             "GET /v1/workers/node7": try json(worker), "POST /v1/workers/node7/drain": try json(worker),
-            "POST /v1/workers/node7/resume": try json(worker),
+            "POST /v1/workers/node7/resume": try json(worker), "GET /v1/workers/node9": try json(drained),
+            "POST /v1/workers/node9/drain": try json(drained),
+            "GET /v1/licenses": try json(LicenseList(licenses: [license])),
+            "PUT /v1/licenses/matlab": try json(license), "DELETE /v1/licenses/matlab": Array("{}".utf8),
+            "GET /v1/reservations": try json(ReservationList(reservations: [reservation, maintenance])),
+            "PUT /v1/reservations/course": try json(reservation),
+            "DELETE /v1/reservations/course": Array("{}".utf8),
             "GET /v1/configurations": try json(ConfigurationList(configurations: [try configuration()], next: nil)),
             "GET /v1/configurations/annual-temps%403": try json(try configuration()),
             "GET /v1/images": try json(ImageList(images: [image], next: nil)), "GET /v1/images/show": try json(image),

@@ -1,6 +1,7 @@
 // What the scheduler really answers, held against openapi.yaml: each answer has the properties that are described, with
 // their types, all that are required and none that is not described.
 import Foundation
+import HTTPTypes
 import JobModel
 import Scheduler
 import TestSupport
@@ -111,8 +112,10 @@ private struct Description {
                 ("/v1/images/pulls", "/v1/images/pulls", ""),
                 ("/v1/images/show", "/v1/images/show?reference=\(id)", ""),
                 ("/v1/images/lint", "/v1/images/lint?reference=\(id)", ""), ("/v1/users", "/v1/users", ""),
-                ("/v1/archive", "/v1/archive", ""),
+                ("/v1/archive", "/v1/archive", ""), ("/v1/licenses", "/v1/licenses", ""),
+                ("/v1/reservations", "/v1/reservations", ""),
             ]
+            try await Self.setUpPlacement(api)
             var faults: [String] = []
             for (path, uri, _) in calls {
                 let answer = try await api.call(.get, uri, as: .admin)
@@ -145,6 +148,21 @@ private struct Description {
             return faults
         }
         #expect(faults == [])
+    }
+
+    /// A license, a reservation and a drain with everything that they can have.
+    private static func setUpPlacement(_ api: APIUnderTest) async throws {
+        for (method, uri, body) in [
+            (HTTPRequest.Method.put, "/v1/licenses/matlab", #"{"total": 3}"#),
+            (
+                .put, "/v1/reservations/fw",
+                #"{"name": "fw", "start": "2099-01-01T00:00:00Z", "end": "2099-01-02T00:00:00Z", "workers": ["node9"], "labels": {"a": "b"}, "users": ["ada"], "groups": ["g"], "reason": "firmware"}"#
+            ),
+            (.post, "/v1/workers/node1/drain", #"{"reason": "disk", "deadline": "2099-01-01T00:00:00Z"}"#),
+        ] {
+            let answer = try await api.call(method, uri, as: .admin, json: body)
+            #expect(answer.status == 200, "\(uri): \(answer.text)")
+        }
     }
 
     @Test("what an import answers, and the runs that it brought, are as described")

@@ -33,6 +33,22 @@ import Testing
         #expect(c.state(large) == .running && c.state(long) == .pending)
     }
 
+    @Test("a run that ends early moves the promised start up: nothing uses the time that was gained")
+    func movesUp() throws {
+        var c = ClusterFixture()
+        try c.worker("w1", cpus: 4)
+        let first = try c.submit(cpus: 2, timeLimit: .minutes(60))
+        try c.submit(cpus: 1, timeLimit: .minutes(30))
+        try c.submit(cpus: 4, timeLimit: .minutes(60))
+        try c.sync("w1")
+        let start = try #require(c.cluster.promise?.start)
+        try c.exit("\(first).1.1")
+        #expect(c.cluster.promise?.start == start - 30 * 60_000)
+        let long = try c.submit(cpus: 1, timeLimit: .minutes(50))
+        let short = try c.submit(cpus: 1, timeLimit: .minutes(20))
+        #expect(c.state(long) == .pending && c.state(short) == .running)
+    }
+
     @Test("what fits beside the promised task may run for as long as it likes")
     func beside() throws {
         var c = ClusterFixture()

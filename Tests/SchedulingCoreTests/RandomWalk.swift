@@ -25,6 +25,9 @@ struct SeededGenerator {
 struct RandomWalk {
     var c: ClusterFixture
     var dice: SeededGenerator
+    /// What RandomWalk+Placement draws from, if it has a part in this walk.
+    var wishes: SeededGenerator
+    let reckons: Bool
     let owners = ["ada", "ben", "cleo"]
     var workers: [String] = []
     var jobs: [JobID] = []
@@ -36,6 +39,8 @@ struct RandomWalk {
 
     init(seed: UInt64, recordsHistory: Bool = false) throws {
         dice = SeededGenerator(seed: seed)
+        wishes = SeededGenerator(seed: ~seed)
+        reckons = wishes.chance(50)
         var policy = Policy()
         // Swarm: some seeds have short leases, small answers, few retries.
         if dice.chance(30) { policy.startsPerAnswer = 1 + dice.below(3) }
@@ -45,6 +50,7 @@ struct RandomWalk {
         c = ClusterFixture(policy: policy)
         c.recordsHistory = recordsHistory
         for number in 1...(2 + dice.below(4)) { try addWorker(number) }
+        try setUpPlacement()
     }
 
     private mutating func addWorker(_ number: Int) throws {
@@ -53,7 +59,8 @@ struct RandomWalk {
         try c.worker(
             name, cpus: 1 + dice.below(6), memory: Int64(1 + dice.below(8)) << 30, gpus: gpus,
             labels: dice.chance(50) ? ["stack": "r"] : [:], volumes: dice.chance(60) ? ["data": dice.chance(50)] : [:],
-            allowedPaths: dice.chance(30) ? ["/scratch"] : [])
+            allowedPaths: dice.chance(30) ? ["/scratch"] : [], disk: reckons ? 100 : nil,
+            custom: reckons ? Self.custom : [:])
         workers.append(name)
     }
 
@@ -65,6 +72,7 @@ struct RandomWalk {
     }
 
     private mutating func step() throws {
+        try administrate()
         switch dice.below(100) {
         case 0..<14: try submit()
         case 14..<46: try call(dice.pick(workers))
@@ -94,6 +102,7 @@ struct RandomWalk {
         let modes: [SlotMode] = [.ro, .rw, .out]
         let tasks = dice.chance(50) ? Int64(1 + dice.below(9)) : nil
         let dependencies = dependencies(tasks)
+        let wish = drawWishes()
         do {
             jobs.append(
                 try c.submit(
@@ -106,8 +115,10 @@ struct RandomWalk {
                     image: dice.chance(80) ? "busybox" : "other",
                     services: dice.chance(20) ? ["other", "busybox"] : [],
                     imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
-                    timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil, after: dependencies))
+                    queue: wish.queue, timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil,
+                    disk: wish.disk, custom: wish.custom, placement: wish.placement, after: dependencies))
         } catch let refusal as Refusal {
+            if case .tooFewLicenses = refusal { return }
             // Only what could never start is refused, and what waits for another user's job.
             guard case .dependency(let dependency, let fault) = refusal else { throw refusal }
             let theirs = c.rows.records[dependency.job]?.owner.name
@@ -252,6 +263,7 @@ struct RandomWalk {
     /// left.
     mutating func heal() throws {
         silent = []
+        try healPlacement()
         for owner in owners { try limit(owner, .none) }
         for image in ["busybox", "other"] { try c.step(.imageStored(Digest(of: image))) }
         for (place, name) in workers.enumerated() {

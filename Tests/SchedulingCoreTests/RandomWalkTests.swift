@@ -21,7 +21,8 @@ import Testing
             #expect(
                 worker.free
                     == WorkerResources(
-                        cpus: worker.registration.cpus, memory: worker.registration.memory, gpus: ["0", "1", "2"]))
+                        cpus: worker.registration.cpus, memory: worker.registration.memory, gpus: ["0", "1", "2"],
+                        disk: worker.registration.disk, custom: worker.registration.custom))
         }
     }
 

@@ -15,6 +15,8 @@ private struct BusyCluster {
     var live: [[AttemptID]]
     private var sequences: [Int64]
     private var lastJob: Int64 = 0
+    /// With licenses, reservations, queues that preempt, and tasks that want a worker alone.
+    let reckons: Bool
     private let offer = WorkerRegistration(
         cpus: CPUAmount(cpus: 8), memory: ByteCount(bytes: 16 << 30), gpus: ["0", "1"], labels: [:], volumes: [:],
         allowedPaths: [], engines: [], version: "")
@@ -26,9 +28,23 @@ private struct BusyCluster {
         policy.fullAge = .minutes(1 + Int64(dice.below(20)))
         policy.weights.age = Int64(dice.below(3)) * 400
         cluster = Cluster(policy: policy)
+        reckons = seed % 2 == 0
         live = Array(repeating: [], count: 5)
         sequences = Array(repeating: 0, count: 5)
         for worker in live.indices { take(apply(call(worker, [], registration: offer))) }
+        guard reckons else { return }
+        take(apply(.licenseSaved(LicenseRow(name: ResourceName(rawValue: "matlab")!, total: 4))))
+        for (name, preempts) in [("low", []), ("high", ["low"])] {
+            let settings = AccountSettings(preempts: preempts.map { QueueName(rawValue: $0)! })
+            take(apply(.accountSaved(AccountRow(id: .queue(QueueName(rawValue: name)!), settings: settings))))
+        }
+    }
+
+    /// Whether anything has happened since the last pass.
+    var needsPass: Bool {
+        var copy = cluster
+        copy.fireTimers(at: now)
+        return copy.needsPlacement
     }
 
     private mutating func apply(_ event: Event) -> Outcome { cluster.apply(event, at: now) }
@@ -45,8 +61,10 @@ private struct BusyCluster {
     }
 
     mutating func happen() {
-        now.uptime += Int64(dice.below(60_000))
-        now.wall = Timestamp(millisecondsSinceEpoch: now.wall.millisecondsSinceEpoch + 1)
+        let time = Int64(dice.below(60_000))
+        now.uptime += time
+        now.wall = now.wall.after(TimeSpan(milliseconds: time))
+        if reckons, dice.chance(8) { close() }
         switch dice.below(10) {
         case 0..<3: submit()
         case 3: limit()
@@ -55,15 +73,35 @@ private struct BusyCluster {
         }
     }
 
+    /// Keeps a worker from everybody, or for one user.
+    private mutating func close() {
+        let start = now.wall.after(.minutes(Int64(dice.below(20))))
+        let window = AdvanceReservation(
+            name: ReservationName(rawValue: "window-\(dice.below(2))")!, start: start,
+            end: start.after(.minutes(Int64(1 + dice.below(30)))),
+            workers: [WorkerName(rawValue: "w\(dice.below(live.count))")!],
+            users: dice.chance(30) ? [UserName(rawValue: "ada")!] : [])
+        take(apply(.reservationSaved(window)))
+    }
+
+    private mutating func drawPlacement() -> (placement: PlacementRequest, queue: String) {
+        guard reckons else { return (.standard, "default") }
+        var placement = PlacementRequest.standard
+        if dice.chance(25) { placement.licenses = counts(["matlab": Int64(1 + dice.below(3))]) }
+        placement.isExclusive = dice.chance(10)
+        return (placement, dice.pick(["default", "low", "low", "high"]))
+    }
+
     private mutating func submit() {
         lastJob += 1
+        let wish = drawPlacement()
         let record = jobRecord(
             resources: Resources(
                 cpus: CPUAmount(cpus: 1 + dice.below(8)), memory: ByteCount(bytes: Int64(1 + dice.below(8)) << 30),
                 gpus: dice.chance(20) ? 1 : 0),
             shape: .array(first: 1, last: Int64(1 + dice.below(6))), priority: dice.below(3) * 50 - 50,
-            owner: dice.pick(["ada", "ben", "cleo", "dan"]),
-            timeLimit: dice.chance(70) ? .minutes(Int64(1 + dice.below(90))) : nil)
+            owner: dice.pick(["ada", "ben", "cleo", "dan"]), queue: wish.queue,
+            timeLimit: dice.chance(70) ? .minutes(Int64(1 + dice.below(90))) : nil, placement: wish.placement)
         take(apply(.jobSubmitted(JobID(rawValue: lastJob), record, imageIsStored: true, hold: false)))
     }
 
@@ -89,7 +127,8 @@ private struct BusyCluster {
 
     mutating func take(_ outcome: Outcome) {
         for case .attempt(let row) in outcome.changes where row.state == .assigned && !row.isAcknowledged {
-            live[Int(row.worker.rawValue.dropFirst())!].append(row.id)
+            let worker = Int(row.worker.rawValue.dropFirst())!
+            if !live[worker].contains(row.id) { live[worker].append(row.id) }
         }
         for case .attempt(let row) in outcome.changes where row.state.isTerminal {
             live[Int(row.worker.rawValue.dropFirst())!].removeAll { $0 == row.id }
@@ -104,17 +143,39 @@ extension Cluster {
         var copy = self
         copy.fireTimers(at: now)
         copy.refreshShapes()
-        copy.checkReservation()
-        let totals = ShareTotals(copy, at: now)
+        // A pass that makes room is followed by another one.
+        for _ in 0..<4 {
+            copy.needsPlacement = false
+            if let first = copy.naivePass(at: now) { return first }
+            guard copy.needsPlacement else { return nil }
+        }
+        return nil
+    }
+
+    private mutating func naivePass(at now: Instant) -> JobID? {
+        licenses.forgetClaims()
+        checkClaims()
+        checkReservation(at: now)
+        let totals = ShareTotals(self, at: now)
         var turns: [(priority: Int64, job: JobID, place: Int)] = []
-        for place in copy.classes.rows.indices where copy.classes.rows[place].memberCount > 0 {
-            guard let id = copy.firstRunnable(in: place), let job = copy.jobs[id] else { continue }
-            turns.append((copy.factors(of: job, totals, at: now).priority(policy.weights), id, place))
+        for place in classes.rows.indices where classes.rows[place].memberCount > 0 {
+            guard let id = firstRunnable(in: place), let job = jobs[id] else { continue }
+            turns.append((factors(of: job, totals, at: now).priority(policy.weights), id, place))
         }
         turns.sort { ($1.priority, $0.job) < ($0.priority, $1.job) }
-        for turn in turns where copy.isWithinLimits(turn.place) {
-            if copy.bestWorker(for: turn.job, of: turn.place, at: now) != nil { return turn.job }
-            if copy.reservation == nil { copy.reserve(for: turn.job, of: turn.place, at: now) }
+        for turn in turns where isWithinLimits(turn.place) {
+            let requirement = shapes.rows[classes.rows[turn.place].shape].requirement
+            guard licenseShortage(of: turn.place, for: turn.job) == nil else {
+                licenses.claim(requirement.licenses, for: turn.job)
+                continue
+            }
+            if bestWorker(for: turn.job, of: turn.place, at: now) != nil { return turn.job }
+            if preempt(for: turn.job, of: turn.place, at: now),
+                bestWorker(for: turn.job, of: turn.place, at: now) != nil
+            {
+                return turn.job
+            }
+            if reservation == nil { reserve(for: turn.job, of: turn.place, at: now) }
         }
         return nil
     }
@@ -127,7 +188,9 @@ extension Cluster {
         var starts = 0
         for step in 0..<300 {
             busy.happen()
-            let expected = busy.cluster.naiveFirst(at: busy.now)
+            // Shares and claims of licenses shift with time alone; only what happens leads to a pass.
+            let isDue = !busy.reckons || busy.needsPass
+            let expected = isDue ? busy.cluster.naiveFirst(at: busy.now) : nil
             let outcome = busy.cluster.schedule(at: busy.now)
             let started = outcome.changes.lazy.compactMap { change -> JobID? in
                 if case .task(let row) = change, row.state == .running { row.id.job } else { nil }

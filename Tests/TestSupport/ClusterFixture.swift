@@ -132,7 +132,7 @@ package struct ClusterFixture: Sendable {
     /// A worker that registers with its first call.
     package mutating func worker(
         _ name: String, cpus: Int = 4, memory: Int64 = 64 << 30, gpus: [String] = [], labels: [String: String] = [:],
-        volumes: [String: Bool] = [:], allowedPaths: [String] = []
+        volumes: [String: Bool] = [:], allowedPaths: [String] = [], disk: Int64? = nil, custom: [String: Int64] = [:]
     ) throws {
         let offers = volumes.map { (VolumeName(rawValue: $0.key)!, VolumeOffer(writable: $0.value)) }
         world.add(
@@ -140,7 +140,7 @@ package struct ClusterFixture: Sendable {
             WorkerRegistration(
                 cpus: CPUAmount(cpus: cpus), memory: ByteCount(bytes: memory), gpus: gpus, labels: labels,
                 volumes: Dictionary(uniqueKeysWithValues: offers), allowedPaths: allowedPaths, engines: ["simulated"],
-                version: "1"))
+                version: "1", disk: disk.map { ByteCount(bytes: $0) }, custom: custom.isEmpty ? nil : counts(custom)))
         try sync(name)
     }
 
@@ -155,7 +155,16 @@ package struct ClusterFixture: Sendable {
         try sync(name)
     }
 
-    package mutating func drain(_ name: String) throws { try accept(.drainRequested(WorkerName(rawValue: name)!)) }
+    package mutating func drain(_ name: String, _ order: DrainOrder = .standard) throws {
+        try accept(.drainRequested(WorkerName(rawValue: name)!, order))
+    }
+
+    package mutating func license(_ name: String, _ total: Int64) throws {
+        let name = ResourceName(rawValue: name)!
+        world.licenses[name] = max(total, world.licenses[name] ?? 0)
+        try accept(.licenseSaved(LicenseRow(name: name, total: total)))
+    }
+
     package mutating func resume(_ name: String) throws { try accept(.resumeRequested(WorkerName(rawValue: name)!)) }
 
     package func view(_ name: String) -> WorkerView { cluster.workerViews(at: now).first { $0.name.rawValue == name }! }
@@ -175,16 +184,18 @@ package struct ClusterFixture: Sendable {
         constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
         image: String = "busybox", services: [String] = [],
         imageIsStored: Bool = true, hold: Bool = false,
-        owner: String = "ada", queue: String = "default", timeLimit: TimeSpan? = nil,
+        owner: String = "ada", queue: String = "default", timeLimit: TimeSpan? = nil, disk: Int64 = 0,
+        custom: [String: Int64] = [:], placement: PlacementRequest = .standard,
         after dependencies: [Dependency] = [], rules: RunRules = .none
     ) throws -> JobID {
         let id = JobID(rawValue: lastJob + 1)
         var record = jobRecord(
             resources: Resources(
-                cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus),
+                cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus,
+                disk: ByteCount(bytes: disk), custom: counts(custom)),
             shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
             constraints: constraints, slots: slots, bindings: bindings, image: image, services: services,
-            owner: owner, queue: queue, timeLimit: timeLimit)
+            owner: owner, queue: queue, timeLimit: timeLimit, placement: placement)
         record.dependencies = dependencies
         record.rules = rules
         try accept(
@@ -249,7 +260,7 @@ package func jobRecord(
     resources: Resources = .standard, shape: TaskShape = .single, priority: Int = 0, retries: Int = 0,
     constraints: [Constraint] = [], slots: [String: SlotMode] = [:], bindings: [String: String] = [:],
     image: String = "busybox", services: [String] = [], owner: String = "ada", queue: String = "default",
-    timeLimit: TimeSpan? = nil
+    timeLimit: TimeSpan? = nil, placement: PlacementRequest = .standard
 ) -> JobRecord {
     let slotList = slots.map { (SlotName(rawValue: $0.key)!, Slot(path: "/" + $0.key, mode: $0.value)) }
     let bindingList = bindings.map { (SlotName(rawValue: $0.key)!, Binding($0.value)!) }
@@ -268,5 +279,10 @@ package func jobRecord(
             ServiceImage(
                 name: ServiceName(unchecked: "s\($0.offset)"), reference: $0.element,
                 image: PinnedImage(digest: Digest(of: $0.element), platform: nil))
-        })
+        }, placement: placement)
+}
+
+/// Custom resources or licenses for tests.
+package func counts(_ counts: [String: Int64]) -> ResourceCounts {
+    ResourceCounts(Dictionary(uniqueKeysWithValues: counts.map { (ResourceName(rawValue: $0.key)!, $0.value) }))
 }

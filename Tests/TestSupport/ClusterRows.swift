@@ -17,6 +17,9 @@ package struct ClusterRows: Sendable {
     package private(set) var accounts: [AccountID: AccountRow] = [:]
     package private(set) var usage: [AccountID: UsageRow] = [:]
 
+    package private(set) var licenses: [ResourceName: LicenseRow] = [:]
+    package private(set) var reservations: [ReservationName: AdvanceReservation] = [:]
+
     package init() {}
 
     package mutating func write(_ change: Change) throws {
@@ -60,6 +63,12 @@ package struct ClusterRows: Sendable {
         case .usage(let row):
             try require(usage[row.id] != row, "the use of \(row.id) is written without a change")
             usage[row.id] = row
+        case .license(let row): licenses[row.name] = row
+        case .licenseRemoved(let name):
+            try require(licenses.removeValue(forKey: name) != nil, "license \(name) goes and was not there")
+        case .reservation(let row): reservations[row.name] = row
+        case .reservationRemoved(let name):
+            try require(reservations.removeValue(forKey: name) != nil, "reservation \(name) goes and was not there")
         }
     }
 
@@ -110,6 +119,8 @@ package struct ClusterRows: Sendable {
             attempts: attempts.values.filter { !$0.state.isTerminal }.sorted { $0.id < $1.id },
             workers: workers.values.sorted { $0.name < $1.name },
             totals: totals,
-            accounts: accounts.values.sorted { $0.id < $1.id }, usage: usage.values.sorted { $0.id < $1.id })
+            accounts: accounts.values.sorted { $0.id < $1.id }, usage: usage.values.sorted { $0.id < $1.id },
+            licenses: licenses.values.sorted { $0.name < $1.name },
+            reservations: reservations.values.sorted { $0.name < $1.name })
     }
 }

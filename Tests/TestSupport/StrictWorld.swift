@@ -65,6 +65,8 @@ package struct StrictWorld: Sendable {
     /// Attempts that some agent was told to start, ever.
     package private(set) var started: Set<AttemptID> = []
     package let lease: TimeSpan
+    /// The most that the cluster ever had.
+    package var licenses: [ResourceName: Int64] = [:]
 
     package init(policy: Policy) { lease = policy.lease }
 
@@ -231,9 +233,22 @@ package struct StrictWorld: Sendable {
             }
         }
         try checkRoom(order, record, agent)
+        try checkLicenses(id, record, at: uptime)
         try checkPlace(id, record, agent.registration)
         agents[name]!.containers[id] = Container(record: record, gpus: order.gpus)
         started.insert(id)
+    }
+
+    /// What all agents run together.
+    private func checkLicenses(_ id: AttemptID, _ record: JobRecord, at uptime: Int64) throws(IllegalOrder) {
+        for entry in record.placement.licenses.entries {
+            guard let total = licenses[entry.name] else { continue }
+            let live = names.filter { agents[$0]!.leaseEnds.map { $0 > uptime } ?? true }.flatMap {
+                agents[$0]!.containers.values.filter { !$0.state.isTerminal }
+            }
+            let used = live.reduce(entry.count) { $0 + $1.record.placement.licenses[entry.name] }
+            if used > total { throw .overCapacity(id, what: "license \(entry.name)") }
+        }
     }
 
     private func checkRoom(_ order: StartOrder, _ record: JobRecord, _ agent: Agent) throws(IllegalOrder) {
@@ -243,9 +258,25 @@ package struct StrictWorld: Sendable {
         let memory = running.reduce(record.resources.memory.bytes) { $0 + $1.record.resources.memory.bytes }
         if cpus > agent.registration.cpus.thousandths { throw .overCapacity(id, what: "cpus") }
         if memory > agent.registration.memory.bytes { throw .overCapacity(id, what: "memory") }
+        let disk = running.reduce(record.resources.disk.bytes) { $0 + $1.record.resources.disk.bytes }
+        if disk > agent.registration.disk?.bytes ?? 0, record.resources.disk.bytes > 0 {
+            throw .overCapacity(id, what: "disk")
+        }
+        for entry in record.resources.custom.entries {
+            let used = running.reduce(entry.count) { $0 + $1.record.resources.custom[entry.name] }
+            if used > agent.registration.custom?[entry.name] ?? 0 { throw .overCapacity(id, what: "\(entry.name)") }
+        }
+        if record.placement.isExclusive && !running.isEmpty
+            || running.contains(where: { $0.record.placement.isExclusive })
+        {
+            throw .overCapacity(id, what: "company")
+        }
         let held = running.flatMap(\.gpus)
         let isFree = order.gpus.allSatisfy { agent.registration.gpus.contains($0) && !held.contains($0) }
-        guard order.gpus.count == record.resources.gpus, Set(order.gpus).count == order.gpus.count, isFree else {
+        // Who has a worker alone has all of its GPUs.
+        guard record.placement.isExclusive || order.gpus.count == record.resources.gpus,
+            Set(order.gpus).count == order.gpus.count, isFree
+        else {
             throw .wrongGPUs(id, order.gpus)
         }
     }

@@ -44,5 +44,8 @@ pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
 /// When the file at `path` was made, in milliseconds since 1970 UTC, or -errno. -ENODATA where the file system does not say.
 int64_t jc_birth_milliseconds(const char *path);
 
+/// 1 if the files below `path` come over a network (NFS, SMB, Ceph, Lustre, 9P, AFS, GPFS, OrangeFS, FUSE), else 0, or -errno.
+int jc_is_network_folder(const char *path);
+
 #include "LayerFiles.h"
 #include "Namespaces.h"

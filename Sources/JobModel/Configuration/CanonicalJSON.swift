@@ -144,9 +144,15 @@ extension PinnedImage {
 
 extension Resources {
     fileprivate var json: JSONValue {
-        .object([
+        var members: [(key: String, value: JSONValue)] = [
             ("cpus", .number(cpus.cpus)), ("gpus", .number(Double(gpus))), ("memory", .number(Double(memory.bytes))),
-        ])
+        ]
+        if disk.bytes > 0 { members.append(("disk", .number(Double(disk.bytes)))) }
+        if !custom.isEmpty {
+            members.append(
+                ("custom", .object(custom.entries.map { ($0.name.rawValue, .number(Double($0.count))) })))
+        }
+        return .object(members)
     }
 }
 

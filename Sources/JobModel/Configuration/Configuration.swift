@@ -60,14 +60,36 @@ package struct Resources: Hashable, Codable, Sendable {
     package var cpus: CPUAmount
     package var memory: ByteCount
     package var gpus: Int
+    /// Scratch space; counted, not enforced.
+    package var disk: ByteCount {
+        get { storedDisk ?? ByteCount(bytes: 0) }
+        set { storedDisk = newValue.bytes == 0 ? nil : newValue }
+    }
+    /// Other things that workers have a number of.
+    package var custom: ResourceCounts {
+        get { storedCustom ?? .none }
+        set { storedCustom = newValue.isEmpty ? nil : newValue }
+    }
+    // Nil for none, so that their keys are absent.
+    private var storedDisk: ByteCount?
+    private var storedCustom: ResourceCounts?
 
     /// One processor and 512 MiB, where a spec is silent.
     package static let standard = Resources(cpus: CPUAmount(cpus: 1), memory: ByteCount(bytes: 512 << 20), gpus: 0)
 
-    package init(cpus: CPUAmount, memory: ByteCount, gpus: Int) {
+    package init(
+        cpus: CPUAmount, memory: ByteCount, gpus: Int, disk: ByteCount = ByteCount(bytes: 0),
+        custom: ResourceCounts = .none
+    ) {
         self.cpus = cpus
         self.memory = memory
         self.gpus = gpus
+        self.disk = disk
+        self.custom = custom
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case cpus, memory, gpus, storedDisk = "disk", storedCustom = "custom"
     }
 }
 

@@ -134,6 +134,12 @@ package struct JobRecord: Hashable, Codable, Sendable {
     package var schedule: ScheduleName?
     /// Nil for always, so that its key is absent.
     private var storedKeep: KeepPolicy?
+    package var placement: PlacementRequest {
+        get { storedPlacement ?? .standard }
+        set { storedPlacement = newValue == .standard ? nil : newValue }
+    }
+    /// Nil for the standard one, so that its key is absent.
+    private var storedPlacement: PlacementRequest?
     /// What it waits for. Nothing of it starts before.
     package var dependencies: [Dependency] {
         get { storedDependencies ?? [] }
@@ -148,10 +154,11 @@ package struct JobRecord: Hashable, Codable, Sendable {
         slots: [SlotName: Slot], bindings: [SlotName: Binding], parameters: [String: String], shape: TaskShape,
         labels: [String: String], constraints: [Constraint], retries: Int, timeLimit: TimeSpan?, grace: TimeSpan,
         fingerprint: FingerprintLevel, rerunOf: JobID?, services: [ServiceImage] = [], verifies: JobID? = nil,
-        keep: KeepPolicy = .always, dependencies: [Dependency] = []
+        keep: KeepPolicy = .always, placement: PlacementRequest = .standard, dependencies: [Dependency] = []
     ) {
         storedDependencies = dependencies.isEmpty ? nil : dependencies
         storedKeep = keep == .always ? nil : keep
+        storedPlacement = placement == .standard ? nil : placement
         self.name = name
         self.owner = owner
         self.queue = queue
@@ -181,7 +188,7 @@ package struct JobRecord: Hashable, Codable, Sendable {
         case imageReference = "image_reference", image, resources, slots, bindings, parameters, shape, labels,
             constraints
         case retries, timeLimit = "time_limit", grace, fingerprint, rerunOf = "rerun_of", verifies, pipeline, schedule
-        case storedServices = "services", storedKeep = "keep", storedDependencies = "dependencies"
-        case storedRules = "rules"
+        case storedServices = "services", storedKeep = "keep", storedPlacement = "placement"
+        case storedDependencies = "dependencies", storedRules = "rules"
     }
 }

@@ -47,9 +47,27 @@ private func readBack(_ spec: JSONValue) throws(SpecError) -> JobSpec {
 
 extension Resources {
     fileprivate var asSpec: JSONValue {
-        .object([
+        var members: [(key: String, value: JSONValue)] = [
             ("cpus", .number(cpus.cpus)), ("memory", .number(Double(memory.bytes))), ("gpus", .number(Double(gpus))),
-        ])
+        ]
+        if disk.bytes > 0 { members.append(("disk", .number(Double(disk.bytes)))) }
+        if !custom.isEmpty { members.append(("custom", custom.asSpec)) }
+        return .object(members)
+    }
+}
+
+extension ResourceCounts {
+    fileprivate var asSpec: JSONValue { .object(entries.map { ($0.name.rawValue, .number(Double($0.count))) }) }
+}
+
+extension PlacementRequest {
+    fileprivate var asSpec: [(key: String, value: JSONValue)] {
+        var members: [(key: String, value: JSONValue)] = []
+        if !licenses.isEmpty { members.append(("licenses", licenses.asSpec)) }
+        if !preferences.isEmpty { members.append(("prefer", .array(preferences.map { .string("\($0)") }))) }
+        if let strategy { members.append(("placement", .string(strategy.rawValue))) }
+        if isExclusive { members.append(("exclusive", .bool(true))) }
+        return members
     }
 }
 
@@ -112,7 +130,7 @@ extension JobRecord {
         case .array(let first, let last): members.append(("array", .string("\(first)-\(last)")))
         case .matrix(let matrix): members.append(("matrix", matrix.asSpec))
         }
-        var spec = try readBack(configuration.asSpec(members))
+        var spec = try readBack(configuration.asSpec(members + placement.asSpec))
         spec.name = ConfigurationName(rawValue: name)
         spec.imageText = imageReference
         guard let image = ImageReference(imageReference),
@@ -154,6 +172,6 @@ extension JobRecord {
             configurationVersion: version, imageReference: imageReference, image: image, resources: resources,
             slots: slots, bindings: bindings, parameters: parameters, shape: shape, labels: labels,
             constraints: constraints, retries: retries, timeLimit: timeLimit, grace: grace, fingerprint: fingerprint,
-            rerunOf: rerunOf, services: services, verifies: verifies)
+            rerunOf: rerunOf, services: services, verifies: verifies, placement: placement)
     }
 }

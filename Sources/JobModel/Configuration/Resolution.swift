@@ -54,7 +54,8 @@ extension JobSpec {
                 configuration.services[service.name].map {
                     ServiceImage(name: service.name, reference: service.imageText, image: $0.image)
                 }
-            }, keep: self.keep ?? keep.policy(of: queue), dependencies: jobDependencies)
+            }, keep: self.keep ?? keep.policy(of: queue), placement: placement,
+            dependencies: jobDependencies)
     }
 
     /// Those on jobs that were submitted earlier.
@@ -129,7 +130,7 @@ extension JobRecord {
                 of: slots, from: old.merging(choices.bindings) { $1 }, parameters: values, shape: shape),
             parameters: values, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
-            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep)
+            grace: grace, fingerprint: fingerprint, rerunOf: job, services: services, keep: keep, placement: placement)
         record.rules = rules.forRerun
         return record
     }
@@ -143,7 +144,7 @@ extension JobRecord {
             parameters: parameters, shape: shape, labels: labels, constraints: constraints, retries: retries,
             timeLimit: timeLimit,
             grace: grace, fingerprint: fingerprint, rerunOf: rerunOf, services: services, verifies: verifies,
-            keep: keep, dependencies: dependencies)
+            keep: keep, placement: placement, dependencies: dependencies)
         record.pipeline = pipeline
         record.schedule = schedule
         record.rules = rules

@@ -96,7 +96,8 @@ extension Resources {
         services.reduce(self) { sum, next in
             Resources(
                 cpus: CPUAmount(thousandths: sum.cpus.thousandths + next.cpus.thousandths),
-                memory: ByteCount(bytes: sum.memory.bytes + next.memory.bytes), gpus: sum.gpus + next.gpus)
+                memory: ByteCount(bytes: sum.memory.bytes + next.memory.bytes), gpus: sum.gpus + next.gpus,
+                disk: ByteCount(bytes: sum.disk.bytes + next.disk.bytes), custom: sum.custom + next.custom)
         }
     }
 }

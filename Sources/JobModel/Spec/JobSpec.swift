@@ -36,6 +36,7 @@ package struct JobSpec: Hashable, Sendable {
     package var services: [Service]
     /// Nil: as the scheduler says for its queue.
     package var keep: KeepPolicy?
+    package var placement: PlacementRequest
     package var dependencies: [Dependency]
     package var startAfter: Moment?
     package var deadline: Moment?
@@ -64,6 +65,8 @@ package enum SpecLimits {
     package static let retries = 100
     package static let priority = 1_000
     package static let gpus = 1_024
+    package static let resourceNames = 32
+    package static let resourceCount = 1_000_000
     package static let services = 8
     package static let dependencies = 1_000
     package static let pipelineJobs = 1_000

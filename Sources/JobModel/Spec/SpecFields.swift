@@ -169,10 +169,13 @@ enum SpecFields {
                 resources.cpus = amount
             case "memory": resources.memory = try memory(reader)
             case "gpus": resources.gpus = try reader.integer(in: 0...SpecLimits.gpus)
+            case "disk": resources.disk = try ResourceFields.amount(reader)
+            case "custom": resources.custom = try ResourceFields.counts(reader)
             default:
                 let hint =
-                    nearest(to: member.key, among: ["cpus", "memory", "gpus"]).map { ": did you mean '\($0)'?" }
-                    ?? ": use cpus, memory and gpus"
+                    nearest(to: member.key, among: ["cpus", "memory", "gpus", "disk", "custom"]).map {
+                        ": did you mean '\($0)'?"
+                    } ?? ": use cpus, memory, gpus, disk and custom"
                 throw SpecError(location: member.keyLocation, path: reader.path, message: "is not a known key\(hint)")
             }
         }
@@ -180,15 +183,7 @@ enum SpecFields {
     }
 
     private static func memory(_ field: SpecReader) throws(SpecError) -> ByteCount {
-        let amount: ByteCount?
-        switch field.node.value {
-        case .scalar(let text, .string), .scalar(let text, .number): amount = ByteCount(text)
-        case .scalar, .mapping, .sequence:
-            throw field.refusal("must be an amount such as 512MiB, not \(field.node.noun)")
-        }
-        guard let amount else {
-            throw field.refusal("must be an amount such as 512MiB: units are B KiB MiB GiB TiB KB MB GB TB")
-        }
+        let amount = try ResourceFields.amount(field)
         guard amount >= SpecLimits.smallestMemory else {
             throw field.refusal("must be at least \(SpecLimits.smallestMemory): no container starts with less")
         }

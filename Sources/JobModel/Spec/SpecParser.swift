@@ -77,6 +77,15 @@ package enum SpecParser {
                 atMost: SpecLimits.labels, keys: SpecFields.labelRule, isKey: SpecFields.isLabel)
         },
         "constraints": { (draft, field) throws(SpecError) in draft.constraints = try SpecFields.constraints(field) },
+        "prefer": { (draft, field) throws(SpecError) in
+            draft.placement.preferences = try SpecFields.constraints(field).sorted { $0.description < $1.description }
+        },
+        "placement": { (draft, field) throws(SpecError) in
+            draft.placement.strategy = try field.choice(PlacementStrategy.self)
+        },
+        "exclusive": { (draft, field) throws(SpecError) in draft.placement.isExclusive = try ResourceFields.flag(field)
+        },
+        "licenses": { (draft, field) throws(SpecError) in draft.placement.licenses = try ResourceFields.counts(field) },
         "retries": { (draft, field) throws(SpecError) in draft.retries = try RuleFields.retries(field) },
         "queue": { (draft, field) throws(SpecError) in draft.queue = try field.name(QueueName.self) },
         "priority": { (draft, field) throws(SpecError) in
@@ -123,6 +132,7 @@ package enum SpecParser {
         var fingerprint = FingerprintLevel.content
         var services: [JobSpec.Service] = []
         var keep: KeepPolicy?
+        var placement = PlacementRequest.standard
         var dependencies: [JobSpec.Dependency] = []
 
         func finish(_ root: SpecReader) throws(SpecError) -> JobSpec {
@@ -166,7 +176,7 @@ package enum SpecParser {
                 environment: environment, workingDirectory: workingDirectory, volumes: volumes, resources: resources,
                 timeLimit: timeLimit, grace: grace, shape: shape, parameters: parameters, labels: labels,
                 constraints: constraints, retries: retries.most, queue: queue, priority: priority, network: network,
-                fingerprint: fingerprint, services: services, keep: keep,
+                fingerprint: fingerprint, services: services, keep: keep, placement: placement,
                 dependencies: dependencies, startAfter: startAfter, deadline: deadline,
                 mostRunning: mostRunning ?? arrayRunning, retryOn: retries.on, retryNotOn: retries.notOn,
                 open: open)

@@ -72,19 +72,32 @@ package struct AccountSettings: Hashable, Codable, Sendable {
     package var group: GroupName?
     /// Queues only: how long a job without a time limit is expected to run.
     package var expectedTime: TimeSpan?
+    /// Queues only: which of the fitting workers its jobs take, unless they say themselves.
+    package var placement: PlacementStrategy?
+    /// Queues only: whose tasks are stopped and requeued when a job of this queue finds no room.
+    package var preempts: [QueueName] {
+        get { storedPreempts ?? [] }
+        set { storedPreempts = newValue.isEmpty ? nil : newValue }
+    }
+    private var storedPreempts: [QueueName]?
 
     package static let standard = AccountSettings()
 
     package init(
-        weight: Int = standardWeight, limits: Limits = .none, group: GroupName? = nil, expectedTime: TimeSpan? = nil
+        weight: Int = standardWeight, limits: Limits = .none, group: GroupName? = nil, expectedTime: TimeSpan? = nil,
+        placement: PlacementStrategy? = nil, preempts: [QueueName] = []
     ) {
+        self.placement = placement
+        storedPreempts = preempts.isEmpty ? nil : preempts
         self.weight = weight
         self.limits = limits
         self.group = group
         self.expectedTime = expectedTime
     }
 
-    private enum CodingKeys: String, CodingKey { case weight, limits, group, expectedTime = "expected_time" }
+    private enum CodingKeys: String, CodingKey {
+        case weight, limits, group, expectedTime = "expected_time", placement, storedPreempts = "preempts"
+    }
 }
 
 /// An account that an administrator has set up.

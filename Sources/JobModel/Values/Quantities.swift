@@ -165,8 +165,8 @@ extension TimeSpan: CustomStringConvertible, Codable {
     }
 }
 
-/// A moment of civil time, in milliseconds since 1970 UTC. For records, and for what a user
-/// bound to the calendar (``RunRules``); no other decision may depend on it.
+/// A moment of civil time, in milliseconds since 1970 UTC. For records, and for what people bound to the calendar
+/// (``RunRules``, reservations); no other decision may depend on it.
 /// In JSON RFC 3339 in UTC: `2026-11-24T13:30:00.250Z`.
 package struct Timestamp: Hashable, Comparable, Sendable {
     package var millisecondsSinceEpoch: Int64

@@ -94,6 +94,15 @@ extension AccountSettings {
         if group != nil, kind != .user {
             throw Problem(.badRequest, "only users have a group: leave it out", field: "$.group")
         }
+        if placement != nil, kind != .queue {
+            throw Problem(.badRequest, "only queues have a placement: leave it out", field: "$.placement")
+        }
+        if !preempts.isEmpty, kind != .queue {
+            throw Problem(.badRequest, "only queues preempt: leave it out", field: "$.preempts")
+        }
+        if preempts.count > 100 {
+            throw Problem(.badRequest, "names \(preempts.count) queues: at most 100", field: "$.preempts")
+        }
         if expectedTime != nil, kind != .queue {
             throw Problem(.badRequest, "only queues have an expected time: leave it out", field: "$.expected_time")
         }

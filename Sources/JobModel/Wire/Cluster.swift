@@ -5,12 +5,20 @@ package struct WorkerResources: Hashable, Codable, Sendable {
     package var cpus: CPUAmount
     package var memory: ByteCount
     package var gpus: [String]
-    package init(cpus: CPUAmount, memory: ByteCount, gpus: [String]) {
+    /// Scratch space; absent where the worker does not say.
+    package var disk: ByteCount?
+    /// Other things that are counted; absent if there are none.
+    package var custom: ResourceCounts?
+    package init(
+        cpus: CPUAmount, memory: ByteCount, gpus: [String], disk: ByteCount? = nil, custom: ResourceCounts? = nil
+    ) {
         self.cpus = cpus
         self.memory = memory
         self.gpus = gpus
+        self.disk = disk
+        self.custom = custom
     }
-    private enum CodingKeys: String, CodingKey { case cpus, memory = "memory_bytes", gpus }
+    private enum CodingKeys: String, CodingKey { case cpus, memory = "memory_bytes", gpus, disk = "disk_bytes", custom }
 }
 
 package struct WorkerDocument: Hashable, Codable, Sendable {
@@ -26,13 +34,16 @@ package struct WorkerDocument: Hashable, Codable, Sendable {
     package var attempts: [AttemptID]
     /// Which container rules the engine cannot hold on this host, one sentence each; nil where the worker does not say.
     package var weaknesses: [String]?
+    /// Why nothing new starts there, and until when what runs may go on; absent unless it is drained.
+    package var drain: DrainOrder?
 
     package init(
         name: String, state: Open<WorkerState>, capacity: WorkerResources, free: WorkerResources,
         labels: [String: String],
         volumes: [String: VolumeOffer], engines: [String], version: String, lastSeen: Timestamp?,
-        attempts: [AttemptID], weaknesses: [String]? = nil
+        attempts: [AttemptID], weaknesses: [String]? = nil, drain: DrainOrder? = nil
     ) {
+        self.drain = drain
         self.name = name
         self.state = state
         self.capacity = capacity
@@ -48,7 +59,7 @@ package struct WorkerDocument: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case name, state, capacity, free, labels, volumes, engines, version, lastSeen = "last_seen", attempts
-        case weaknesses
+        case weaknesses, drain
     }
 }
 

@@ -32,6 +32,7 @@ extension JobRecord {
             writer.member("owner") { $0.identity(owner) }
             writer.strings("parameters", parameters)
             if let pipeline { writer.member("pipeline") { $0.pipeline(pipeline) } }
+            if placement != .standard { writer.member("placement") { $0.placement(placement) } }
             writer.member("priority", Int64(priority))
             writer.member("queue", queue.rawValue)
             if let rerunOf { writer.member("rerun_of", rerunOf.rawValue) }
@@ -100,7 +101,7 @@ extension JSONWriter {
         }
     }
 
-    fileprivate mutating func constraint(_ constraint: Constraint) {
+    mutating func constraint(_ constraint: Constraint) {
         object { writer in
             writer.member("comparison", constraint.comparison.rawValue)
             writer.member("label", constraint.label)
@@ -146,6 +147,8 @@ extension JSONWriter {
     fileprivate mutating func resources(_ resources: Resources) {
         object { writer in
             writer.member("cpus") { $0.number(resources.cpus.cpus) }
+            if !resources.custom.isEmpty { writer.member("custom") { $0.counts(resources.custom) } }
+            if resources.disk.bytes > 0 { writer.member("disk", resources.disk.bytes) }
             writer.member("gpus", Int64(resources.gpus))
             writer.member("memory", resources.memory.bytes)
         }

@@ -16,12 +16,19 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
     package var version: String
     /// Which container rules the engine cannot hold on this host, one sentence each; nil from agents that do not say.
     package var weaknesses: [String]?
+    /// Scratch space; nil from agents that do not say.
+    package var disk: ByteCount?
+    /// Other things that it has a number of.
+    package var custom: ResourceCounts?
 
     package init(
         cpus: CPUAmount, memory: ByteCount, gpus: [String], labels: [String: String],
         volumes: [VolumeName: VolumeOffer],
-        allowedPaths: [String], engines: [String], version: String, weaknesses: [String]? = nil
+        allowedPaths: [String], engines: [String], version: String, weaknesses: [String]? = nil,
+        disk: ByteCount? = nil, custom: ResourceCounts? = nil
     ) {
+        self.disk = disk
+        self.custom = custom
         self.cpus = cpus
         self.memory = memory
         self.gpus = gpus
@@ -34,14 +41,20 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case cpus, memory, gpus, labels, volumes, allowedPaths = "allowed_paths", engines, version, weaknesses
+        case cpus, memory, gpus, labels, volumes, allowedPaths = "allowed_paths", engines, version, weaknesses, disk,
+            custom
     }
 }
 
 /// Whether a volume may be written to. The host path stays on the worker.
 package struct VolumeOffer: Hashable, Codable, Sendable {
     package var writable: Bool
-    package init(writable: Bool) { self.writable = writable }
+    /// Its files come over the network: a worker that has them on a disk of its own goes first. Absent means no.
+    package var network: Bool?
+    package init(writable: Bool, network: Bool? = nil) {
+        self.writable = writable
+        self.network = network
+    }
 }
 
 /// The digest of a directory's content: what an input was, what an output is.
@@ -146,12 +159,16 @@ package struct SyncRequest: Hashable, Codable, Sendable {
     package var reports: [AttemptReport]
     /// How long the scheduler may hold the call when there is nothing to say.
     package var wait: TimeSpan
+    /// The images that it need not fetch, the newest last and at most ``mostImages``; nil: as it said before.
+    package var images: [Digest]?
+    package static let mostImages = 256
 
     package init(
         version: Int = SyncRequest.protocolVersion, incarnation: String, sequence: Int64,
         registration: WorkerRegistration?,
-        live: [AttemptID], reports: [AttemptReport], wait: TimeSpan
+        live: [AttemptID], reports: [AttemptReport], wait: TimeSpan, images: [Digest]? = nil
     ) {
+        self.images = images
         self.version = version
         self.incarnation = incarnation
         self.sequence = sequence
@@ -162,7 +179,7 @@ package struct SyncRequest: Hashable, Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case version = "protocol", incarnation, sequence, registration, live, reports, wait = "wait_seconds"
+        case version = "protocol", incarnation, sequence, registration, live, reports, wait = "wait_seconds", images
     }
 }
 

@@ -7,6 +7,7 @@ extension SyncRequest {
     package func encoded() throws -> [UInt8] {
         var writer = JSONWriter(capacity: 512 + 16 * live.count + 256 * reports.count)
         try writer.object { writer in
+            if let images { writer.member("images") { $0.array(images) { $0.string($1.description) } } }
             writer.member("incarnation", incarnation)
             writer.member("live") { $0.array(live) { $0.attempt($1) } }
             writer.member("protocol", Int64(version))

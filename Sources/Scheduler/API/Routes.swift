@@ -50,6 +50,7 @@ package enum Routes {
             + BlobRoutes(services: services).routes + ArchiveRoutes(services: services).routes
             + ExportRoutes(services: services).routes
             + UserRoutes(services: services).routes + AccountRoutes(services: services).routes
+            + LicenseRoutes(services: services).routes + ReservationRoutes(services: services).routes
             + RegistryRoutes(services: services).routes
     }
 

@@ -42,7 +42,9 @@ extension StatusDocument {
 
 extension WorkerResources {
     init(_ registration: WorkerRegistration) {
-        self.init(cpus: registration.cpus, memory: registration.memory, gpus: registration.gpus)
+        self.init(
+            cpus: registration.cpus, memory: registration.memory, gpus: registration.gpus, disk: registration.disk,
+            custom: registration.custom)
     }
 
     /// Registrations are bounded (SyncLimits), so that no sum of them can overflow.
@@ -50,5 +52,9 @@ extension WorkerResources {
         self.init(
             cpus: CPUAmount(thousandths: parts.reduce(0) { $0 &+ $1.cpus.thousandths }),
             memory: ByteCount(bytes: parts.reduce(0) { $0 &+ $1.memory.bytes }), gpus: parts.flatMap(\.gpus))
+        let custom = parts.reduce(ResourceCounts.none) { $0 + ($1.custom ?? .none) }
+        if !custom.isEmpty { self.custom = custom }
+        let disk = parts.reduce(Int64(0)) { $0 &+ ($1.disk?.bytes ?? 0) }
+        if disk > 0 { self.disk = ByteCount(bytes: disk) }
     }
 }

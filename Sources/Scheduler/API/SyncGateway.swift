@@ -70,6 +70,7 @@ enum SyncLimits {
         try count(request.live.count, "$.live", limit: attempts)
         try count(request.reports.count, "$.reports", limit: attempts)
         if let registration = request.registration { try check(registration) }
+        try count(request.images?.count ?? 0, "$.images", limit: names)
         for (index, report) in request.reports.enumerated() { try check(report, "$.reports[\(index)]") }
         request.wait = min(request.wait, longestWait)
         return request
@@ -82,11 +83,15 @@ enum SyncLimits {
                 .badRequest, "\(registration.memory.bytes) is not an amount of memory from 0 to 1 PiB",
                 field: path + ".memory")
         }
+        guard (0...largestCount).contains(registration.disk?.bytes ?? 0) else {
+            throw Problem(.badRequest, "is not an amount of disk from 0 to 1 PiB", field: path + ".disk")
+        }
         for (field, number) in [
             ("gpus", registration.gpus.count), ("labels", registration.labels.count),
             ("volumes", registration.volumes.count),
             ("allowed_paths", registration.allowedPaths.count), ("engines", registration.engines.count),
             ("weaknesses", registration.weaknesses?.count ?? 0),
+            ("custom", registration.custom?.entries.count ?? 0),
         ] { try count(number, "\(path).\(field)", limit: names) }
         for (field, texts) in [
             ("gpus", registration.gpus), ("allowed_paths", registration.allowedPaths),

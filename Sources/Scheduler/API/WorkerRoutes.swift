@@ -13,7 +13,7 @@ struct WorkerRoutes {
         [
             Route(.get, "/v1/workers", .reader, list),
             Route(.get, "/v1/workers/{name}", .reader, show),
-            Route(.post, "/v1/workers/{name}/drain", .admin) { try await change($0) { .drainRequested($0) } },
+            Route(.post, "/v1/workers/{name}/drain", .admin, drain),
             Route(.post, "/v1/workers/{name}/resume", .admin) { try await change($0) { .resumeRequested($0) } },
             Route(.post, "/v1/workers/{name}/sync", .worker, sync),
         ]
@@ -41,6 +41,18 @@ struct WorkerRoutes {
         let name = try call.name(as: WorkerName.self)
         try await services.loop.send(event(name))
         return try .json(try await document(of: name))
+    }
+
+    /// Without a body: no reason, no deadline.
+    @Sendable private func drain(_ call: Call) async throws -> Response {
+        let body = try await call.body(limit: 64 << 10)
+        let order =
+            body.readableBytes == 0 ? .standard : try WireJSON.decode(DrainOrder.self, from: body.readableBytesView)
+        guard (order.reason?.utf8.count ?? 0) <= AdvanceReservation.longestReason else {
+            throw Problem(
+                .badRequest, "has more than \(AdvanceReservation.longestReason) bytes", field: "$.reason")
+        }
+        return try await change(call) { .drainRequested($0, order) }
     }
 
     @Sendable private func sync(_ call: Call) async throws -> Response {
@@ -71,6 +83,6 @@ extension WorkerDocument {
             free: view.free,
             labels: view.registration.labels, volumes: volumes, engines: view.registration.engines,
             version: view.registration.version, lastSeen: view.lastSeen, attempts: view.live,
-            weaknesses: view.registration.weaknesses)
+            weaknesses: view.registration.weaknesses, drain: view.isDraining ? view.drain : nil)
     }
 }

@@ -20,6 +20,9 @@ struct NewestRows {
     /// Nil: the account is no longer set up.
     private(set) var accounts: [(id: AccountID, row: AccountRow?)] = []
     private(set) var usage: [UsageRow] = []
+    /// Nil: the license or reservation is gone.
+    private(set) var licenses: [(name: ResourceName, row: LicenseRow?)] = []
+    private(set) var reservations: [(name: ReservationName, row: AdvanceReservation?)] = []
     private(set) var accounting: [AccountingKey: AccountingSums] = [:]
     // Where each row stands.
     private var jobPlaces: [JobID: Int] = [:]
@@ -29,6 +32,8 @@ struct NewestRows {
     private var workerPlaces: [WorkerName: Int] = [:]
     private var accountPlaces: [AccountID: Int] = [:]
     private var usagePlaces: [AccountID: Int] = [:]
+    private var licensePlaces: [ResourceName: Int] = [:]
+    private var reservationPlaces: [ReservationName: Int] = [:]
 
     /// In order of each row's first change.
     init(_ changes: [Change]) {
@@ -56,6 +61,10 @@ struct NewestRows {
             case .account(let row): Self.put((row.id, row), row.id, &accounts, &accountPlaces)
             case .accountRemoved(let id): Self.put((id, nil), id, &accounts, &accountPlaces)
             case .usage(let row): Self.put(row, row.id, &usage, &usagePlaces)
+            case .license(let row): Self.put((row.name, row), row.name, &licenses, &licensePlaces)
+            case .licenseRemoved(let name): Self.put((name, nil), name, &licenses, &licensePlaces)
+            case .reservation(let row): Self.put((row.name, row), row.name, &reservations, &reservationPlaces)
+            case .reservationRemoved(let name): Self.put((name, nil), name, &reservations, &reservationPlaces)
             case .ended(let entry): accounting[entry.key, default: AccountingSums()] += entry.sums
             }
         }

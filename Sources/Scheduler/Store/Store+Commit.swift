@@ -93,13 +93,17 @@ extension Store {
         for row in rows.workers {
             try db.cachedStatement(
                 sql: """
-                    INSERT INTO workers (name, registration, is_draining) VALUES (?, ?, ?)
+                    INSERT INTO workers (name, registration, is_draining, drain) VALUES (?, ?, ?, ?)
                     ON CONFLICT (name) DO UPDATE SET registration = excluded.registration,
-                        is_draining = excluded.is_draining
+                        is_draining = excluded.is_draining, drain = excluded.drain
                     """
-            ).execute(arguments: [row.name.rawValue, try Column.json(row.registration), row.isDraining])
+            ).execute(arguments: [
+                row.name.rawValue, try Column.json(row.registration), row.isDraining,
+                row.drain == .standard ? nil : try Column.json(row.drain),
+            ])
         }
         try writeAccounts(rows, db)
+        try writePlacement(rows, db)
         try writeAccounting(rows.accounting, db)
     }
 

@@ -30,6 +30,8 @@ extension Store {
                 try loader.readAttempts(db)
                 try loader.readWorkers(db)
                 try loader.readAccounts(db)
+                try loader.readLicenses(db)
+                try loader.readReservations(db)
                 loader.leaveOutIncomplete()
                 try loader.readTotals(db)
                 for (kind, id, reason) in loader.unreadable { try Self.quarantine(kind, id, reason, db) }
@@ -156,14 +158,15 @@ extension Store {
 }
 
 /// Reads the rows one by one and remembers those that it cannot read.
-private struct Loader {
-    private(set) var image = ClusterImage()
+/// What is read at start.
+struct Loader {
+    var image = ClusterImage()
     private var loaded: Set<JobID> = []
     /// Jobs with an unreadable task or attempt: without it the rest would not add up.
     private var incomplete: Set<JobID> = []
     private(set) var unreadable: [(kind: String, id: String, reason: String)] = []
 
-    private mutating func read(
+    mutating func read(
         _ kind: String, _ id: String, of job: JobID? = nil, _ body: (inout Loader) throws -> Void
     ) throws {
         do {
@@ -219,7 +222,9 @@ private struct Loader {
                 let registration = try Column.value(WorkerRegistration.self, row["registration"])
                 loader.image.workers.append(
                     WorkerRow(
-                        name: WorkerName(unchecked: name), registration: registration, isDraining: row["is_draining"]))
+                        name: WorkerName(unchecked: name), registration: registration, isDraining: row["is_draining"],
+                        drain: try (row["drain"] as String?).map { try Column.value(DrainOrder.self, $0) } ?? .standard)
+                )
             }
         }
     }
@@ -251,7 +256,9 @@ private struct Loader {
             }
             loader.image.totals = totals
         }
-        if unreadable.contains(where: { $0.kind != "worker" && $0.kind != "account" }) { try countAgain(db) }
+        if unreadable.contains(where: { !["worker", "account", "reservation"].contains($0.kind) }) {
+            try countAgain(db)
+        }
     }
 
     /// What the counters are without the jobs that stay out, or if they cannot be read themselves.

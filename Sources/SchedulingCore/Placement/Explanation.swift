@@ -54,7 +54,9 @@ extension Cluster {
     /// Nil for a job that is unknown or finished.
     package func explain(_ id: JobID) -> Explanation? {
         guard let job = jobs[id] else { return nil }
-        let needs = shapes.rows[classes.rows[job.classSlot].shape].requirement.needs
+        let requirement = shapes.rows[classes.rows[job.classSlot].shape].requirement
+        let needs = requirement.needs
+        let alone = requirement.isExclusive ? [Explanation.Finding.init(emptiness:)] : []
         let candidates = slots.ids.compactMap { slots[$0] }.map { slot in
             let worker = workers[slot]
             let presence = Explanation.Finding(
@@ -63,7 +65,10 @@ extension Cluster {
                 fitsNow: worker.takesWork)
             return Explanation.Candidate(
                 worker: worker.name,
-                findings: [presence] + needs.map { $0.finding(worker.registration, room: worker.room) })
+                findings: [presence] + needs.map { $0.finding(worker.registration, room: worker.room) }
+                    + alone.map {
+                        $0(worker)
+                    })
         }
         return Explanation(job: id, state: job.progress.state, reason: job.progress.reason, candidates: candidates)
     }
@@ -89,12 +94,23 @@ extension Cluster {
     }
 }
 
+extension Explanation.Finding {
+    /// For a task that shares its worker with nobody.
+    fileprivate init(emptiness worker: Worker) {
+        self.init(
+            check: "exclusive", needed: "an empty worker", offered: "\(worker.attempts.count) attempts", couldFit: true,
+            fitsNow: worker.attempts.isEmpty)
+    }
+}
+
 extension Need {
     var check: String {
         switch self {
         case .cpus: "cpus"
         case .memory: "memory"
         case .gpus: "gpus"
+        case .disk: "disk"
+        case .custom(let name, _): "custom \(name)"
         case .label(let constraint): "label \(constraint.label)"
         case .volume(let name, _): "volume \(name)"
         case .path(let path): "path \(path)"
@@ -106,6 +122,8 @@ extension Need {
         case .cpus(let amount): amount.description
         case .memory(let amount): amount.description
         case .gpus(let count): String(count)
+        case .disk(let amount): amount.description
+        case .custom(_, let count): String(count)
         case .label(let constraint): "\(constraint.comparison.rawValue) \(constraint.value)"
         case .volume(_, let writable): writable ? "writable" : "readable"
         case .path: "allowed"
@@ -118,6 +136,8 @@ extension Need {
             case .cpus: "\(CPUAmount(thousandths: room.cpus)) free of \(worker.cpus)"
             case .memory: "\(ByteCount(bytes: max(0, room.memory))) free of \(worker.memory)"
             case .gpus: "\(room.gpus) free of \(gpuIdentities(worker.gpus).count)"
+            case .disk: "\(ByteCount(bytes: max(0, room.disk))) free of \(worker.disk ?? ByteCount(bytes: 0))"
+            case .custom(let name, _): "\(max(0, room.custom[name])) free of \(worker.custom?[name] ?? 0)"
             case .label(let constraint): worker.labels[constraint.label] ?? "no such label"
             case .volume(let name, _):
                 worker.volumes[name].map { $0.writable ? "writable" : "read-only" } ?? "not offered"
@@ -134,6 +154,8 @@ extension Need {
         case .cpus(let amount): "\(amount) cpus"
         case .memory(let amount): "\(amount) of memory"
         case .gpus(let count): "\(count) gpus"
+        case .disk(let amount): "\(amount) of disk"
+        case .custom(let name, let count): "\(count) \(name)"
         case .label(let constraint): "a label with \(constraint)"
         case .volume(let name, let writable): "the volume '\(name)'" + (writable ? " for writing" : "")
         case .path(let path): "\(path) among its allowed paths"
@@ -146,6 +168,8 @@ extension Need {
         case .cpus: workers.map(\.cpus).max().map { " (the most is \($0))" } ?? ""
         case .memory: workers.map(\.memory).max().map { " (the most is \($0))" } ?? ""
         case .gpus: workers.map { gpuIdentities($0.gpus).count }.max().map { " (the most is \($0))" } ?? ""
+        case .disk: workers.compactMap(\.disk).max().map { " (the most is \($0))" } ?? ""
+        case .custom(let name, _): workers.map { $0.custom?[name] ?? 0 }.max().map { " (the most is \($0))" } ?? ""
         case .label, .volume, .path: ""
         }
     }

@@ -9,39 +9,54 @@ struct Amounts: Hashable, Sendable {
     /// Bytes.
     var memory: Int64
     var gpus: Int
+    /// Bytes.
+    var disk: Int64
+    var custom: ResourceCounts
 
     static let none = Amounts(cpus: 0, memory: 0, gpus: 0)
 
-    init(cpus: Int64, memory: Int64, gpus: Int) {
+    init(cpus: Int64, memory: Int64, gpus: Int, disk: Int64 = 0, custom: ResourceCounts = .none) {
         self.cpus = cpus
         self.memory = memory
         self.gpus = gpus
+        self.disk = disk
+        self.custom = custom
     }
 
     init(_ resources: Resources) {
         self.init(
             cpus: Self.within(resources.cpus.thousandths), memory: Self.within(resources.memory.bytes),
-            gpus: Int(Self.within(Int64(resources.gpus))))
+            gpus: Int(Self.within(Int64(resources.gpus))), disk: Self.within(resources.disk.bytes),
+            custom: resources.custom)
     }
 
     /// A worker's capacity.
     init(_ registration: WorkerRegistration) {
         self.init(
             cpus: Self.within(registration.cpus.thousandths), memory: Self.within(registration.memory.bytes),
-            gpus: gpuIdentities(registration.gpus).count)
+            gpus: gpuIdentities(registration.gpus).count, disk: Self.within(registration.disk?.bytes ?? 0),
+            custom: registration.custom ?? .none)
     }
 
     /// More than any worker has counts as 1 PiB: sums over a cluster do not overflow.
     private static func within(_ amount: Int64) -> Int64 { min(max(0, amount), 1 << 50) }
 
-    func fit(in room: Amounts) -> Bool { cpus <= room.cpus && memory <= room.memory && gpus <= room.gpus }
+    /// What is not asked for always fits, even where a worker began to offer less than is taken.
+    func fit(in room: Amounts) -> Bool {
+        cpus <= room.cpus && memory <= room.memory && gpus <= room.gpus && disk <= max(0, room.disk)
+            && custom.fit(in: room.custom)
+    }
 
     static func + (a: Amounts, b: Amounts) -> Amounts {
-        Amounts(cpus: a.cpus &+ b.cpus, memory: a.memory &+ b.memory, gpus: a.gpus &+ b.gpus)
+        Amounts(
+            cpus: a.cpus &+ b.cpus, memory: a.memory &+ b.memory, gpus: a.gpus &+ b.gpus, disk: a.disk &+ b.disk,
+            custom: a.custom + b.custom)
     }
 
     static func - (a: Amounts, b: Amounts) -> Amounts {
-        Amounts(cpus: a.cpus &- b.cpus, memory: a.memory &- b.memory, gpus: a.gpus &- b.gpus)
+        Amounts(
+            cpus: a.cpus &- b.cpus, memory: a.memory &- b.memory, gpus: a.gpus &- b.gpus, disk: a.disk &- b.disk,
+            custom: a.custom - b.custom)
     }
 }
 
@@ -59,6 +74,8 @@ enum Need: Hashable, Sendable {
     case cpus(CPUAmount)
     case memory(ByteCount)
     case gpus(Int)
+    case disk(ByteCount)
+    case custom(ResourceName, Int64)
     case label(Constraint)
     case volume(VolumeName, writable: Bool)
     /// An absolute path below one that the worker allows.
@@ -70,8 +87,10 @@ enum Need: Hashable, Sendable {
         case .cpus(let amount): amount <= worker.cpus
         case .memory(let amount): amount <= worker.memory
         case .gpus(let count): count <= gpuIdentities(worker.gpus).count
+        case .disk(let amount): amount.bytes <= worker.disk?.bytes ?? 0
+        case .custom(let name, let count): count <= worker.custom?[name] ?? 0
         case .label(let constraint):
-            (worker.labels[constraint.label] == constraint.value) == (constraint.comparison == .equal)
+            constraint.isMet(by: worker)
         case .volume(let name, let writable): worker.volumes[name].map { $0.writable || !writable } ?? false
         case .path(let path): worker.allowedPaths.contains { lies(path, below: $0) }
         }
@@ -83,6 +102,8 @@ enum Need: Hashable, Sendable {
         case .cpus(let amount): amount.thousandths <= room.cpus
         case .memory(let amount): amount.bytes <= room.memory
         case .gpus(let count): count <= room.gpus
+        case .disk(let amount): amount.bytes <= room.disk
+        case .custom(let name, let count): count <= room.custom[name]
         case .label, .volume, .path: true
         }
     }
@@ -97,11 +118,24 @@ enum Need: Hashable, Sendable {
 struct Requirement: Hashable, Sendable {
     let needs: [Need]
     let amounts: Amounts
+    /// What a task holds of the cluster, beside what it takes of its worker.
+    let licenses: ResourceCounts
+    /// It takes all that its worker has.
+    let isExclusive: Bool
+    /// What makes a worker more welcome than another that could take it as well.
+    let preferences: [Constraint]
+    /// The volumes whose files it uses.
+    let volumes: [VolumeName]
 
     init(_ record: JobRecord) {
         amounts = Amounts(record.resources)
+        licenses = record.placement.licenses
+        isExclusive = record.placement.isExclusive
+        preferences = record.placement.preferences
         var needs: [Need] = [.cpus(CPUAmount(thousandths: amounts.cpus)), .memory(ByteCount(bytes: amounts.memory))]
         if amounts.gpus > 0 { needs.append(.gpus(amounts.gpus)) }
+        if amounts.disk > 0 { needs.append(.disk(ByteCount(bytes: amounts.disk))) }
+        needs += amounts.custom.entries.map { .custom($0.name, $0.count) }
         needs += record.constraints
             .sorted { ($0.label, $0.comparison.rawValue, $0.value) < ($1.label, $1.comparison.rawValue, $1.value) }
             .map { .label($0) }
@@ -112,6 +146,7 @@ struct Requirement: Hashable, Sendable {
             needs.append(need)
         }
         self.needs = needs
+        volumes = needs.compactMap { if case .volume(let name, _) = $0 { name } else { nil } }
     }
 
     /// A slot that is not bound takes the volume of its own name.
@@ -132,4 +167,10 @@ struct Requirement: Hashable, Sendable {
     }
 
     func couldBeMet(by worker: WorkerRegistration) -> Bool { needs.allSatisfy { $0.couldBeMet(by: worker) } }
+}
+
+extension Constraint {
+    func isMet(by worker: WorkerRegistration) -> Bool {
+        (worker.labels[label] == value) == (comparison == .equal)
+    }
 }

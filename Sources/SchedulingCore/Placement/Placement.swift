@@ -10,18 +10,21 @@ extension Cluster {
     mutating func place(at now: Instant) {
         guard needsPlacement else { return }
         needsPlacement = false
-        checkReservation()
+        licenses.forgetClaims()
+        checkClaims()
+        checkReservation(at: now)
         if rooms.grown.count > Self.fewWorkers {
             unblockWhatFits()
             rooms.forgetGrown()
         }
         let totals = ShareTotals(self, at: now)
         while pass(totals, at: now) {}
-        rooms.forgetGrown()
+        // Room that came free during the pass is for the next one.
+        if !needsPlacement { rooms.forgetGrown() }
     }
 
-    /// False when nothing is left that could start. True when the promised task was started: what was kept for it is
-    /// free, and the next one that is blocked gets a promise of its own.
+    /// False when nothing is left that could start. True when what was kept for a task is free, because it was started:
+    /// the next one that is blocked gets a promise of its own.
     private mutating func pass(_ totals: ShareTotals, at now: Instant) -> Bool {
         var pass = Pass(totals, accounts, policy, shapes: shapes.rows.count)
         for user in standings.indices where !standings[user].isEmpty {
@@ -50,7 +53,7 @@ extension Cluster {
 
     /// After much has changed: each shape is compared with all workers once, instead of each class with many.
     private mutating func unblockWhatFits() {
-        let fits = shapes.rows.indices.map { shapes.rows[$0].memberCount > 0 && hasRoom($0) }
+        let fits = shapes.rows.indices.map { shapes.rows[$0].memberCount > 0 && hasRoom(for: $0) }
         for place in classes.summaries.indices where classes.summaries[place].isBlocked {
             if fits[classes.summaries[place].shape] { setBlocked(false, place) }
         }
@@ -98,11 +101,10 @@ extension Cluster {
     }
 
     /// Starts tasks of one class until another class comes before it, a limit is reached, or nothing fits. Returns
-    /// whether a promise was kept.
+    /// whether a promise was kept, or all room used that was made for the job.
     private mutating func fill(_ turn: Contender, _ pass: inout Pass, at now: Instant) -> Bool {
         let place = turn.place
         let shape = classes.rows[place].shape
-        let amounts = shapes.rows[shape].requirement.amounts
         while let job = firstRunnable(in: place), let own = contender(place, &pass, at: now) {
             if job != turn.job || pass.hasBetter(than: own) {
                 pass.insert(own)
@@ -112,54 +114,57 @@ extension Cluster {
                 setBlocked(false, place)
                 break
             }
+            guard licenseShortage(of: place, for: job) == nil else {
+                licenses.claim(shapes.rows[shape].requirement.licenses, for: job)
+                break
+            }
             guard !pass.full[shape], let slot = bestWorker(for: job, of: place, at: now) else {
-                if !pass.full[shape] { pass.full[shape] = !hasRoom(shape) }
-                setBlocked(true, place)
+                if !pass.full[shape] { pass.full[shape] = !hasRoom(for: shape) }
+                if preempt(for: job, of: place, at: now) {
+                    pass.full[shape] = false
+                    continue
+                }
+                setBlocked(isBlockable(place), place)
                 if reservation == nil { reserve(for: job, of: place, at: now) }
                 break
             }
-            let hasKeptPromise = start(job, of: place, on: slot, amounts, at: now)
+            let isRoomFreed = start(job, of: place, on: slot, at: now)
             pass.noteStart(own, of: classes.summaries[place].user, accounts, policy)
             // The next promise is not the class's own by right: whoever then comes first gets it.
-            if hasKeptPromise { return true }
+            if isRoomFreed { return true }
         }
         return false
     }
 
-    /// The fullest worker that has room, if what is reserved stays free.
-    func bestWorker(for job: JobID, of place: Int, at now: Instant) -> Int? {
+    /// More than room decides about tasks that hold licenses or make room for themselves: those are looked at in each
+    /// pass.
+    func isBlockable(_ place: Int) -> Bool {
+        shapes.rows[classes.rows[place].shape].requirement.licenses == .none && preempted(by: place).isEmpty
+    }
+
+    /// Returns whether others may use what had been kept for the job.
+    private mutating func start(_ job: JobID, of place: Int, on slot: Int, at now: Instant) -> Bool {
         let shape = classes.rows[place].shape
-        return rooms.fullest(with: shapes.rows[shape].requirement.amounts) { slot in
-            couldRun(shape, on: slot) && mayUse(slot, job, of: place, at: now)
-        }
-    }
-
-    /// Whether any worker has room, reserved or not.
-    private func hasRoom(_ shape: Int) -> Bool {
-        rooms.fullest(with: shapes.rows[shape].requirement.amounts) { couldRun(shape, on: $0) } != nil
-    }
-
-    /// Returns whether a promise was kept, or taken by one that goes before it.
-    private mutating func start(
-        _ job: JobID, of place: Int, on slot: Int, _ amounts: Amounts, at now: Instant
-    ) -> Bool {
+        let (amounts, isWhole) = (demand(of: shape, on: slot), shapes.rows[shape].requirement.isExclusive)
         guard let row = jobs[job]?.startNext(on: slot) else { return false }
         if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
         markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
         let end = expectedTime(of: place).map { now.uptime + $0 } ?? .max
-        let gpus = workers[slot].reserve(amounts, until: end)
+        let gpus = workers[slot].reserve(amounts, whole: isWhole, until: end)
         let attempt = AttemptRow(
             id: id, worker: workers[slot].name, state: .assigned, reason: nil, gpus: gpus, isAcknowledged: false,
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
-        workers[slot].attempts.insert(Attempt(row: attempt, amounts: amounts, expectedEnd: end), for: id)
+        workers[slot].attempts.insert(
+            Attempt(row: attempt, amounts: amounts, expectedEnd: end, isWhole: isWhole), for: id)
+        let hasClaimEnded = settleClaim(of: job, of: place, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
         guard let promise = reservation, promise.job == job || promise.place == place && promise.slot == slot else {
-            return false
+            return hasClaimEnded
         }
         dropReservation()
         return true

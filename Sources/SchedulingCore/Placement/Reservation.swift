@@ -2,9 +2,9 @@
 // limits of what runs. Other tasks may use the room meanwhile if they end before that time, or fit beside the promised
 // task; so backfill never delays it, and a large job never starves behind small ones.
 //
-// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that goes
-// before it takes what was promised: the two have one turn, and neither would get it while the other waits for it. A
-// run without a time limit counts as without end: then the start is not known; after some patience nothing else is
+// One promise at a time, kept until the job starts, can no longer run, or loses its worker. A job of its class that
+// goes before it takes what was promised: the two have one turn, and neither would get it while the other waits for it.
+// A run without a time limit counts as without end: then the start is not known; after some patience nothing else is
 // placed on that worker until it is free.
 import JobModel
 
@@ -13,7 +13,7 @@ struct Reservation: Hashable, Sendable {
     let place: Int
     let slot: Int
     /// Uptime; nil: not known.
-    let start: Int64?
+    var start: Int64?
     /// Uptime at which the promise was made.
     let madeAt: Int64
 
@@ -33,14 +33,22 @@ extension Cluster {
     /// at every worker.
     private static let candidates = 64
 
-    /// Drops a promise that has lost its object.
-    mutating func checkReservation() {
+    /// Drops a promise that has lost its object, and moves it up if what runs there has ended early: otherwise others
+    /// would use the time that was gained, as long as a time limit is longer than a run.
+    mutating func checkReservation(at now: Instant) {
         guard let promise = reservation else { return }
         let holds =
             jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
             && couldRun(classes.rows[promise.place].shape, on: promise.slot)
-            && isWithinLimits(promise.place)
-        if !holds { dropReservation() }
+            && mayRunMore(of: promise.place)
+            && (promise.start ?? .max > now.uptime || isClear(promise.slot, for: promise.place, at: now))
+        guard holds else { return dropReservation() }
+        guard let known = promise.start else { return }
+        let amounts = demand(of: classes.rows[promise.place].shape, on: promise.slot)
+        let start = workers[promise.slot].earliestStart(of: amounts, at: now.uptime)
+        if start < known, isClear(promise.slot, for: promise.place, at: now, startingAt: start) {
+            reservation?.start = start
+        }
     }
 
     /// What was kept free on the worker is looked at as if it had become free now.
@@ -53,13 +61,13 @@ extension Cluster {
     /// Promises the job the worker where it can start first.
     mutating func reserve(for job: JobID, of place: Int, at now: Instant) {
         let shape = classes.rows[place].shape
-        let amounts = shapes.rows[shape].requirement.amounts
         var best: (slot: Int, start: Int64)?
         var seen = 0
         rooms.emptiestFirst { slot in
-            guard couldRun(shape, on: slot) else { return true }
+            guard couldRun(shape, on: slot), claims[slot]?.isTaken(by: job, of: place) ?? true else { return true }
             seen += 1
-            let start = workers[slot].earliestStart(of: amounts, at: now.uptime)
+            let start = workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime)
+            guard isClear(slot, for: place, at: now, startingAt: start) else { return seen < Self.candidates }
             if best.map({ start < $0.start }) ?? true { best = (slot, start) }
             return seen < Self.candidates
         }
@@ -70,11 +78,13 @@ extension Cluster {
 
     /// Whether a task of this class may be placed on the worker without delaying the promised start there.
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
+        if !claims.isEmpty, let claim = claims[slot], !claim.isTaken(by: job, of: place) { return false }
+        guard isClear(slot, for: place, at: now) else { return false }
         guard let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place) else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
-        let own = shapes.rows[classes.rows[place].shape].requirement.amounts
-        let promised = shapes.rows[classes.rows[promise.place].shape].requirement.amounts
+        let own = demand(of: classes.rows[place].shape, on: slot)
+        let promised = demand(of: classes.rows[promise.place].shape, on: slot)
         return (own + promised).fit(in: workers[slot].room(at: start))
     }
 
@@ -98,15 +108,15 @@ extension Cluster {
 extension Worker {
     /// What is free at a later time, if everything ends when it is expected to and nothing else starts.
     func room(at time: Int64) -> Amounts {
-        var room = room
+        var room = left
         for release in releases where release.end <= time { room = room + release.amounts }
         return room
     }
 
     /// When there is room for these amounts, at the latest; `.max`: not known.
     func earliestStart(of amounts: Amounts, at now: Int64) -> Int64 {
-        var room = room
-        if amounts.fit(in: room) { return now }
+        var room = left
+        if !isTakenWhole, amounts.fit(in: room) { return now }
         for release in releases {
             room = room + release.amounts
             if amounts.fit(in: room) { return max(release.end, now) }

@@ -69,6 +69,7 @@ extension Cluster {
             return "\(hit.account) may use \(hit.limit) \(hit.what) at a time and uses \(hit.used): it starts when "
                 + "enough of what runs there ends, or when an administrator raises the limit"
         }
+        if let license = licenseShortage(of: job.classSlot, for: job.id) { return sentence(onLicense: license, job) }
         return placementSentence(on: job, at: now)
     }
 
@@ -77,25 +78,31 @@ extension Cluster {
         let able = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
         let open = able.filter { workers[$0].takesWork }
         guard !open.isEmpty else {
-            let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].state)" }.joined(separator: ", ")
+            let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(separator: ", ")
             return "no worker that fits takes work (\(names)): it starts when one does"
         }
         if bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
             if let first = jobInFront(of: job, at: now) { return "\(first): it is the next of its class after that" }
             return "there is room: it starts with the next pass"
         }
+        if let slot = claims.ids.first(where: { claims[$0]?.job == job.id }) {
+            return "tasks of other queues are being stopped on \(workers[slot].name) to make room: it starts when they "
+                + "have ended"
+        }
         if let promise = reservation, promise.job == job.id {
-            let place = "\(workers[promise.slot].name) is reserved for it"
+            let short = lacking(job, on: promise.slot)
+            let place = "\(workers[promise.slot].name) is reserved for it" + (short.map { ", where \($0.lack)" } ?? "")
             guard let start = promise.start else {
                 return "\(place): it starts when what runs there has ended, which is not known, because not all of it "
-                    + "has a time limit (\(holders(of: [promise.slot], job)))"
+                    + "has a time limit (\(holders(of: [promise.slot], job, short)))"
             }
             return
-                "\(place): it starts there by \(time(start, now)) at the latest (\(holders(of: [promise.slot], job)))"
+                "\(place): it starts there by \(time(start, now)) at the latest (\(holders(of: [promise.slot], job, short)))"
         }
-        if let promise = reservation, rooms.has(job.amounts, on: promise.slot), couldRun(shape, on: promise.slot) {
+        if let promise = reservation, hasRoom(for: shape, on: promise.slot) {
             return behind(promise, job, at: now)
         }
+        if let (slot, window) = closedRoom(job, open, at: now) { return sentence(on: window, slot, job, at: now) }
         return shortage(job, open, at: now)
     }
 
@@ -111,9 +118,24 @@ extension Cluster {
         return "\(place), which starts by \(time(start, now)): it starts after that\(hint)"
     }
 
+    /// A worker with room that a reservation closes to the job.
+    private func closedRoom(_ job: Job, _ open: [Int], at now: Instant) -> (Int, AdvanceReservation)? {
+        let shape = classes.rows[job.classSlot].shape
+        for slot in open where hasRoom(for: shape, on: slot) {
+            if let window = window(inTheWayOf: job.classSlot, on: slot, at: now.wall) { return (slot, window) }
+        }
+        return nil
+    }
+
     /// Which resource is short on the workers that could take it, and who holds it.
     private func shortage(_ job: Job, _ open: [Int], at now: Instant) -> String {
-        let needs = shapes.rows[classes.rows[job.classSlot].shape].requirement.needs
+        let requirement = shapes.rows[classes.rows[job.classSlot].shape].requirement
+        if requirement.isExclusive {
+            return
+                "it wants a worker for itself and none is empty\(inFront(of: job, at: now)): it starts when all that "
+                + "runs on one has ended (\(holders(of: open, job)))"
+        }
+        let needs = requirement.needs
         let short = needs.map { need in (need, open.count { need.isMet(in: rooms.free[$0]) }) }
             .min { $0.1 < $1.1 }
         guard let (need, count) = short, count == 0 else {
@@ -124,7 +146,15 @@ extension Cluster {
         let most = need.mostFree(of: open.map { rooms.free[$0] })
         return
             "no worker has \(need.wanted) free\(most)\(inFront(of: job, at: now)): it starts when enough of what runs "
-            + "ends (\(holders(of: open, job)))"
+            + "ends (\(holders(of: open, job, need)))"
+    }
+
+    /// The first thing that is short on a worker, unless it is cpus, which everybody holds.
+    private func lacking(_ job: Job, on slot: Int) -> Need? {
+        shapes.rows[classes.rows[job.classSlot].shape].requirement.needs.first { need in
+            if case .cpus = need { return false }
+            return !need.isMet(in: rooms.free[slot])
+        }
     }
 
     private func inFront(of job: Job, at now: Instant) -> String {
@@ -165,12 +195,14 @@ extension Cluster {
         return "job \(best.job.id) of \(owner) goes first: \(reason)"
     }
 
-    /// The jobs that hold most of these workers.
-    private func holders(of slots: [Int], _ job: Job) -> String {
+    /// The jobs that hold most of these workers; of what is short, if that is one thing.
+    private func holders(of slots: [Int], _ job: Job, _ short: Need? = nil) -> String {
         var held = Table<JobID, Amounts>()
         for slot in slots {
             for id in workers[slot].attempts.ids {
-                guard let amounts = workers[slot].attempts[id]?.amounts else { continue }
+                guard let amounts = workers[slot].attempts[id]?.amounts, short?.amount(of: amounts) != 0 else {
+                    continue
+                }
                 if held.contains(id.job) {
                     held[id.job] = (held[id.job] ?? .none) + amounts
                 } else {
@@ -178,10 +210,13 @@ extension Cluster {
                 }
             }
         }
-        let costs = held.ids.map { ($0, held[$0] ?? .none) }.sorted { policy.cost(of: $0.1) > policy.cost(of: $1.1) }
+        let costs = held.ids.map { ($0, held[$0] ?? .none) }.sorted {
+            (short?.amount(of: $0.1) ?? policy.cost(of: $0.1)) > (short?.amount(of: $1.1) ?? policy.cost(of: $1.1))
+        }
         guard !costs.isEmpty else { return "nothing runs there" }
         let names = costs.prefix(3).map { id, amounts in
-            "job \(id) of \(jobs[id]?.record.owner.name.rawValue ?? "-") holds \(CPUAmount(thousandths: amounts.cpus)) cpus"
+            "job \(id) of \(jobs[id]?.record.owner.name.rawValue ?? "-") holds "
+                + (short?.held(of: amounts) ?? "\(CPUAmount(thousandths: amounts.cpus)) cpus")
         }
         let more = costs.count > 3 ? " and \(costs.count - 3) more" : ""
         return names.joined(separator: ", ") + more
@@ -202,7 +237,44 @@ extension Need {
         case .cpus: rooms.map(\.cpus).max().map { " (the most is \(CPUAmount(thousandths: max(0, $0))))" } ?? ""
         case .memory: rooms.map(\.memory).max().map { " (the most is \(ByteCount(bytes: max(0, $0))))" } ?? ""
         case .gpus: rooms.map(\.gpus).max().map { " (the most is \($0))" } ?? ""
+        case .disk: rooms.map(\.disk).max().map { " (the most is \(ByteCount(bytes: max(0, $0))))" } ?? ""
+        case .custom(let name, _): rooms.map { max(0, $0.custom[name]) }.max().map { " (the most is \($0))" } ?? ""
         case .label, .volume, .path: ""
+        }
+    }
+}
+
+extension Need {
+    /// How much of what is needed somebody holds; 1 of what is not counted.
+    fileprivate func amount(of held: Amounts) -> Int64 {
+        switch self {
+        case .cpus: held.cpus
+        case .memory: held.memory
+        case .gpus: Int64(held.gpus)
+        case .disk: held.disk
+        case .custom(let name, _): held.custom[name]
+        case .label, .volume, .path: 1
+        }
+    }
+
+    fileprivate func held(of amounts: Amounts) -> String {
+        switch self {
+        case .memory: "\(ByteCount(bytes: amounts.memory)) of memory"
+        case .gpus: "\(amounts.gpus) gpus"
+        case .disk: "\(ByteCount(bytes: amounts.disk)) of disk"
+        case .custom(let name, _): "\(amounts.custom[name]) \(name)"
+        case .cpus, .label, .volume, .path: "\(CPUAmount(thousandths: amounts.cpus)) cpus"
+        }
+    }
+
+    fileprivate var lack: String { "\(wanted) \(isOne ? "is" : "are") not free yet" }
+
+    private var isOne: Bool {
+        switch self {
+        case .memory, .disk: true
+        case .gpus(let count): count == 1
+        case .custom(_, let count): count == 1
+        case .cpus, .label, .volume, .path: false
         }
     }
 }

@@ -30,6 +30,7 @@ extension Cluster {
         addHeld(amounts, count, to: books.queue)
         addHeld(amounts, count, to: books.group)
         addHeld(amounts, count, to: books.user)
+        licenses.book(shapes.rows[classes.rows[place].shape].requirement.licenses, count)
         guard !accounts.isTimerSet else { return }
         accounts.isTimerSet = true
         timers.insert(Timer(due: now.uptime(after: policy.usageWrittenEvery), subject: .usage))
@@ -73,7 +74,8 @@ extension Cluster {
 
     // MARK: events
 
-    mutating func save(_ row: AccountRow, at now: Instant) {
+    mutating func save(_ row: AccountRow, at now: Instant) throws(Refusal) {
+        try admit(row)
         let place = accounts.open(row.id)
         if row.id.kind == .user {
             bookUse(of: place, at: now)
@@ -118,6 +120,7 @@ extension Cluster {
     ///   - tasks: how many there will be more.
     ///   - others: those that are about to be accepted with it.
     func admit(_ record: JobRecord, tasks: Int64, beside others: ArraySlice<NewJob>) throws(Refusal) {
+        try admitLicenses(record.placement.licenses)
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
             throw .unknownQueue(record.queue)

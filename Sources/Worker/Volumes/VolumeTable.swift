@@ -1,5 +1,6 @@
 // The host folders that this worker offers, and which it must never offer. Names and rules only; opening stands in
 // VolumeAccess.swift.
+import CLinux
 import Foundation
 import JobModel
 
@@ -130,5 +131,9 @@ package struct VolumeTable: Sendable {
     }
 
     /// What the registration says.
-    package var offers: [VolumeName: VolumeOffer] { volumes.mapValues { VolumeOffer(writable: $0.writable) } }
+    package var offers: [VolumeName: VolumeOffer] {
+        volumes.mapValues {
+            VolumeOffer(writable: $0.writable, network: jc_is_network_folder($0.root) == 1 ? true : nil)
+        }
+    }
 }

@@ -133,7 +133,8 @@ extension WorkerDocument: Row {
     }
     var cells: [String] {
         [
-            name, state.description, "\(free.cpus)/\(capacity.cpus)", "\(free.memory) / \(capacity.memory)",
+            name, drain?.reason.map { "\(state) (\($0))" } ?? state.description, "\(free.cpus)/\(capacity.cpus)",
+            "\(free.memory) / \(capacity.memory)",
             "\(free.gpus.count)/\(capacity.gpus.count)",
             String(attempts.count), engines.joined(separator: ","), volumeText,
         ]
@@ -146,9 +147,19 @@ extension WorkerDocument: Row {
     var page: String {
         Render.page(
             [
-                ("worker", name), ("state", state.description), ("cpus", "\(free.cpus) free of \(capacity.cpus)"),
+                ("worker", name), ("state", state.description), ("drained for", drain?.reason),
+                ("stops at", drain?.deadline.map { Render.time($0) }),
+                ("cpus", "\(free.cpus) free of \(capacity.cpus)"),
                 ("memory", "\(free.memory) free of \(capacity.memory)"),
                 ("gpus", capacity.gpus.isEmpty ? "none" : capacity.gpus.joined(separator: " ")),
+                ("disk", capacity.disk.map { "\(free.disk ?? $0) free of \($0)" }),
+                (
+                    "custom",
+                    capacity.custom.map { all in
+                        all.entries.map { "\(free.custom?[$0.name] ?? 0) of \($0.count) \($0.name) free" }
+                            .joined(separator: ", ")
+                    }
+                ),
                 ("labels", Render.pairs(labels)), ("volumes", volumeText), ("engines", engines.joined(separator: ", ")),
                 ("version", version),
                 ("last seen", Render.time(lastSeen)),
@@ -193,6 +204,8 @@ extension ConfigurationDocument: Row {
                 ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")),
                 ("network", configuration.network.rawValue),
                 ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
+                ("disk", resources.disk.bytes > 0 ? resources.disk.description : nil),
+                ("custom resources", resources.custom.isEmpty ? nil : resources.custom.description),
             ] + configuration.services.sorted { $0.key < $1.key }.map { ("service \($0.key)", Optional($0.value.line)) }
         )
     }

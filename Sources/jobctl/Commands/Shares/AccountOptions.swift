@@ -28,6 +28,8 @@ struct LimitOptions: ParsableArguments {
 /// A limit on a command line: an amount, or `none`.
 struct Limit<Value: Sendable>: Sendable { let value: Value? }
 
+extension PlacementStrategy: ExpressibleByArgument {}
+
 extension Given {
     static func weight(_ text: String) throws -> Int { try integer(text, in: AccountSettings.weights) }
 
@@ -89,7 +91,9 @@ extension AccountDocument {
         Render.page([
             (kind.description, name), ("set up", configured ? "yes" : "no: the standard settings"),
             ("weight", String(settings.weight)), ("group", settings.group?.rawValue),
-            ("expected time", settings.expectedTime?.description), ("limits", limitText),
+            ("expected time", settings.expectedTime?.description), ("placement", settings.placement?.rawValue),
+            ("preempts", settings.preempts.isEmpty ? nil : settings.preempts.map(\.rawValue).joined(separator: ", ")),
+            ("limits", limitText),
             ("tasks", "\(pending) pending, \(running) running"), ("in use", "\(cpus) cpus, \(memory), \(gpus) gpus"),
             ("entitled to", entitled.map(Self.percent)), ("has used", used.map(Self.percent)),
         ])

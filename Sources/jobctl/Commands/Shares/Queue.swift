@@ -48,9 +48,15 @@ struct QueueOptions: ParsableArguments {
     @OptionGroup var limits: LimitOptions
     @Option(help: "How long a job without a time limit is expected to run.", transform: Given.time)
     var expectedTime: TimeSpan?
+    @Option(
+        help: "Whose tasks may be stopped to make room: queues with commas between, or none.", transform: Given.queues)
+    var preempts: [QueueName]?
+    @Option(help: "pack: the fullest workers first; spread: the emptiest.") var placement: PlacementStrategy?
 
     func apply(to settings: inout AccountSettings) {
         limits.apply(to: &settings)
+        if let preempts { settings.preempts = preempts }
+        if let placement { settings.placement = placement }
         if let expectedTime { settings.expectedTime = expectedTime == .zero ? nil : expectedTime }
     }
 }

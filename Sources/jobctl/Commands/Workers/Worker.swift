@@ -46,13 +46,23 @@ struct WorkerDrain: AsyncParsableCommand {
             Example: before maintenance of a host
 
               jobctl worker drain node7     'worker show' says drained when all has ended
+              jobctl worker drain node7 --reason "new disk" --deadline 2h
               jobctl worker resume node7
+
+            What still runs at the deadline is stopped, with its grace, and runs again
+            elsewhere; no retry is counted.
             """)
     @Argument(help: "Its name.", completion: Given.workerCompletion, transform: Given.worker) var name: WorkerName
+    @Option(help: "Why, in a few words: shown to those who wait.") var reason: String?
+    @Option(
+        help:
+            "Until when what runs may go on: a time such as 2027-01-12T08:00:00Z, a time from now such as 2h, or now.",
+        transform: Given.moment)
+    var deadline: Timestamp?
     @OptionGroup var global: GlobalOptions
 
     func run() async throws {
-        let worker = try await global.client().drain(name)
+        let worker = try await global.client().drain(name, DrainOrder(reason: reason, deadline: deadline))
         try Render.one(worker, quiet: worker.name, global.format) { "worker \(worker.name) is \(worker.state)" }
     }
 }
