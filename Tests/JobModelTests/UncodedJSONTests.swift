@@ -50,7 +50,7 @@ import Testing
     @Test("a job's record is written as Codable writes it")
     func record() throws {
         let axes = [TaskShape.Axis(name: "year", values: ["2012", strange])]
-        for shape in [TaskShape.single, .array(first: 0, last: 999_999), .matrix(axes)] {
+        for shape in [TaskShape.single, .array(first: 0, last: 999_999), .matrix(axes), .gang(4)] {
             for full in [false, true] {
                 let record = record(shape: shape, full: full)
                 #expect(

@@ -1,4 +1,5 @@
-// Which tasks a job has, without a row for each: a range, or the product of a matrix. Outside the configuration.
+// Which tasks a job has, without a row for each: a range, the product of a matrix, or the members of a gang. Outside
+// the configuration, except for a gang's size.
 
 /// The tasks of a job.
 package enum TaskShape: Hashable, Sendable {
@@ -8,6 +9,8 @@ package enum TaskShape: Hashable, Sendable {
     case array(first: Int64, last: Int64)
     /// Every combination, the last axis fastest, with indices from 1. Axes in the order of the document.
     case matrix([Axis])
+    /// `gang: size`: members 1 to `size`, which run at the same time on as many workers.
+    case gang(Int)
 
     package struct Axis: Hashable, Codable, Sendable {
         package let name: String
@@ -18,6 +21,9 @@ package enum TaskShape: Hashable, Sendable {
         }
     }
 
+    /// How many members a gang may have.
+    package static let gangSizes = 2...256
+
     /// The largest number of tasks in one job.
     package static let largestCount: Int64 = 10_000_000
 
@@ -27,7 +33,13 @@ package enum TaskShape: Hashable, Sendable {
         case .single: 1...1
         case .array(let first, let last): first...last
         case .matrix(let axes): 1...max(1, axes.reduce(1) { $0 * Int64($1.values.count) })
+        case .gang(let size): 1...Int64(size)
         }
+    }
+
+    /// Nil for tasks that do not depend on each other.
+    package var gangSize: Int? {
+        if case .gang(let size) = self { size } else { nil }
     }
 
     package var count: Int64 { indices.upperBound - indices.lowerBound + 1 }
@@ -48,7 +60,7 @@ package enum TaskShape: Hashable, Sendable {
 }
 
 extension TaskShape: Codable {
-    private enum CodingKeys: String, CodingKey { case array, matrix }
+    private enum CodingKeys: String, CodingKey { case array, matrix, gang }
     private struct Range: Codable { let first: Int64, last: Int64 }
 
     package init(from decoder: any Decoder) throws {
@@ -73,6 +85,13 @@ extension TaskShape: Codable {
                 product = next
             }
             self = .matrix(axes)
+        } else if let size = try container.decodeIfPresent(Int.self, forKey: .gang) {
+            guard Self.gangSizes.contains(size) else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: .gang, in: container,
+                    debugDescription: "a gang has \(Self.gangSizes.lowerBound) to \(Self.gangSizes.upperBound) members")
+            }
+            self = .gang(size)
         } else {
             self = .single
         }
@@ -84,6 +103,7 @@ extension TaskShape: Codable {
         case .single: break
         case .array(let first, let last): try container.encode(Range(first: first, last: last), forKey: .array)
         case .matrix(let axes): try container.encode(axes, forKey: .matrix)
+        case .gang(let size): try container.encode(size, forKey: .gang)
         }
     }
 }

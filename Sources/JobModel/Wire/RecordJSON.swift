@@ -73,6 +73,7 @@ extension JSONWriter {
                         writer.member("last", last)
                     }
                 }
+            case .gang(let size): writer.member("gang", Int64(size))
             case .matrix(let axes):
                 writer.member("matrix") { writer in
                     writer.array(axes) { writer, axis in

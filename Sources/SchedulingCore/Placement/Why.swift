@@ -81,7 +81,10 @@ extension Cluster {
             let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(separator: ", ")
             return "no worker that fits takes work (\(names)): it starts when one does"
         }
-        if bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
+        if let size = job.gangSize, team(of: size, for: job.id, of: job.classSlot, at: now) == nil {
+            return sentence(onGang: size, job, able, at: now)
+        }
+        if job.gangSize != nil || bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
             if let first = jobInFront(of: job, at: now) { return "\(first): it is the next of its class after that" }
             return "there is room: it starts with the next pass"
         }
@@ -224,7 +227,7 @@ extension Cluster {
 
     private func tasks(_ count: Int64) -> String { count == 1 ? "1 task" : "\(count) tasks" }
 
-    private func time(_ uptime: Int64, _ now: Instant) -> String {
+    func time(_ uptime: Int64, _ now: Instant) -> String {
         let wall = now.wall.millisecondsSinceEpoch + uptime - now.uptime
         return Timestamp(millisecondsSinceEpoch: wall / 1000 * 1000).description
     }

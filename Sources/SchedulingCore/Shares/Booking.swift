@@ -118,7 +118,7 @@ extension Cluster {
     /// Refuses a submission to a queue that does not exist, or beyond a limit on what waits.
     /// - Parameter others: those that are about to be accepted with it.
     func admit(_ record: JobRecord, beside others: ArraySlice<NewJob>) throws(Refusal) {
-        try admitLicenses(record.placement.licenses)
+        try admitLicenses(Requirement(record).licensesTogether)
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
             throw .unknownQueue(record.queue)
