@@ -179,15 +179,13 @@ package enum WorkerService {
         return overflowed ? 0 : min(size, 1 << 50)
     }
 
-    /// Nine tenths of the whole disk, in whole GiB: the same at each start, and on hosts that are alike.
     /// Nil if the host has none that another could use.
     private static func hostName() -> String? {
-        var bytes = [UInt8](repeating: 0, count: 256)
-        guard bytes.withUnsafeMutableBytes({ gethostname($0.baseAddress, $0.count - 1) }) == 0 else { return nil }
-        let name = String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        let name = ProcessInfo.processInfo.hostName
         return WorkerRegistration.isAddress(name) ? name : nil
     }
 
+    /// Nine tenths of the whole disk, in whole GiB: the same at each start, and on hosts that are alike.
     private static func offeredDisk(_ folder: String) -> ByteCount {
         ByteCount(bytes: (diskSize(folder) / 10 * 9 >> 30) << 30)
     }

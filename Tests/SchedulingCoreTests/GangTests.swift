@@ -19,7 +19,8 @@ import Testing
     private func running(retries: Int = 0, slots: [String: SlotMode] = [:]) throws -> (ClusterFixture, JobID) {
         var c = try three()
         let gang = try c.submit(cpus: 2, retries: retries, slots: slots, gang: 3)
-        try call(&c)
+        // The second call shows that the members have begun.
+        for _ in 0..<2 { try call(&c) }
         return (c, gang)
     }
 

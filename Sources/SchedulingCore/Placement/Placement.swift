@@ -152,6 +152,7 @@ extension Cluster {
         return isRoomFreed
     }
 
+    /// Returns whether others may use what had been kept for the job.
     private mutating func start(_ job: JobID, of place: Int, on slot: Int, at now: Instant) -> Bool {
         let shape = classes.rows[place].shape
         let (amounts, isWhole) = (demand(of: shape, on: slot), shapes.rows[shape].requirement.isExclusive)

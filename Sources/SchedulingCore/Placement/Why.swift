@@ -102,15 +102,15 @@ extension Cluster {
             return
                 "\(place): it starts there by \(time(start, now)) at the latest (\(holders(of: [promise.slot], job, short)))"
         }
-        if let promise = reservation, hasRoom(for: shape, on: promise.slot) {
-            return behind(promise, job, at: now)
+        if let promise = reservation, let slot = promise.slots.first(where: { hasRoom(for: shape, on: $0) }) {
+            return behind(promise, on: slot, job, at: now)
         }
         if let (slot, window) = closedRoom(job, open, at: now) { return sentence(on: window, slot, job, at: now) }
         return shortage(job, open, at: now)
     }
 
-    private func behind(_ promise: Reservation, _ job: Job, at now: Instant) -> String {
-        let place = "\(workers[promise.slot].name) has room and is reserved for job \(promise.job)"
+    private func behind(_ promise: Reservation, on slot: Int, _ job: Job, at now: Instant) -> String {
+        let place = "\(workers[slot].name) has room and is reserved for job \(promise.job)"
         guard let start = promise.start else {
             return "\(place), which has waited longer or goes before it: it starts when job \(promise.job) has started"
         }

@@ -202,7 +202,6 @@ extension ConfigurationDocument: Row {
                 ),
                 ("slots", slots.isEmpty ? nil : slots.joined(separator: " ")),
                 ("network", configuration.network.rawValue),
-                ("gang", configuration.gang.map { "\($0) members on as many workers" }),
                 ("resources", "\(resources.cpus) cpus, \(resources.memory), \(resources.gpus) gpus"),
                 ("disk", resources.disk.bytes > 0 ? resources.disk.description : nil),
                 ("custom resources", resources.custom.isEmpty ? nil : resources.custom.description),
