@@ -99,6 +99,8 @@ struct Truth {
                 note("reservation \(name) removed")
             }
         }
+        // A commit is one moment: the row of what was waited for may stand behind.
+        for id in hopeless { try cancelledByDependency(id) }
     }
 
     /// What is kept for others is left alone, and nobody is stopped without cause.
@@ -121,8 +123,6 @@ struct Truth {
                 throw Violation("attempt \(row.id) is preempted, and its queue may not be")
             }
         }
-        // A commit is one moment: the row of what was waited for may stand behind.
-        for id in hopeless { try cancelledByDependency(id) }
     }
 
     private mutating func take(_ id: JobID, _ progress: JobProgress) throws {
