@@ -118,7 +118,7 @@ struct SpecAcceptanceTests {
         try gang.checkAsSubmitted()
         #expect(try gang.running(["sh"]).gang == nil)
         for size in ["1", "257"] {
-            #expect(throws: DecodingError.self) {
+            #expect(throws: Problem.self) {
                 try WireJSON.decode(TaskShape.self, from: Array("{\"gang\": \(size)}".utf8))
             }
         }
