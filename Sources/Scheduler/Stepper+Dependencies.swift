@@ -52,6 +52,10 @@ extension Problem {
                 .refused,
                 "job \(job) \(end): this job could never start, because it waits until that \(dependency.kind.wish)",
                 field: field)
+        case .isGang:
+            self.init(
+                .refused, "waits task by task, and a gang starts as a whole: use the kind without '_each'", field: field
+            )
         case .noTaskMet:
             self.init(
                 .refused,

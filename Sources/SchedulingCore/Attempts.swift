@@ -82,7 +82,7 @@ extension AttemptReport {
 }
 
 /// What the end of an attempt means for its task.
-private enum Verdict {
+enum Verdict {
     case succeeded, cancelled
     /// It was taken back before it started: nobody's fault.
     case retracted
@@ -99,8 +99,10 @@ extension Cluster {
             return end(report.attempt, on: slot, as: state, reason, report: report, at: now)
         }
         let accepts = report.state == .ending && report.exitCode == 0 && hasOutput && attempt.row.stopReason == nil
-        workers[slot].attempts[report.attempt]?.take(report, accepts: accepts)
+        let isMember = jobs[report.attempt.job]?.gangSize != nil
+        workers[slot].attempts[report.attempt]?.take(report, accepts: accepts && !isMember)
         touch(report.attempt, on: slot)
+        if accepts, isMember { acceptGang(report.attempt.job) }
     }
 
     /// Orders an attempt to end, because its job is cancelled or its room is wanted. What was never sent ends at once;
@@ -155,7 +157,10 @@ extension Cluster {
         payAttention(to: slot)
         jobs[id.job]?.lastEnd = report?.sentence(reason) ?? reason.rawValue
         let verdict = verdict(state, reason, of: id.job)
-        conclude(id.task, verdict, reason, exitCode: report?.exitCode, worker: workers[slot].name, at: now)
+        let isMember = jobs[id.job]?.gangSize != nil
+        let counted = isMember ? verdictOnMember(id.task, verdict) : verdict
+        conclude(id.task, counted, reason, exitCode: report?.exitCode, worker: workers[slot].name, at: now)
+        if isMember { settleGang(id.job, at: now) }
         // It may have run as many tasks as it may.
         if jobs[id.job]?.record.rules.mostRunning != nil { enqueue(id.job) }
     }
@@ -175,14 +180,15 @@ extension Cluster {
     ) {
         markDirty(id.job)
         switch verdict {
-        case .succeeded: finish(id, as: .succeeded, reason)
+        case .succeeded: if !arrive(id) { finish(id, as: .succeeded, reason) }
         case .cancelled: finish(id, as: .cancelled, reason)
         case .retracted: tryAgain(id, reason, at: nil)
         case .programFailed:
             jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
             guard let record = jobs[id.job]?.record, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
             let code = reason == .exitCode ? exitCode : nil
-            if row.programFailures > Int64(record.retries) || !record.rules.mayRetry(exitCode: code) {
+            let failures = jobs[id.job]?.sumOfMembers(\.programFailures) ?? row.programFailures
+            if failures > Int64(record.retries) || !record.rules.mayRetry(exitCode: code) {
                 finish(id, as: .failed, reason)
             } else {
                 tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
@@ -195,7 +201,7 @@ extension Cluster {
         }
     }
 
-    private mutating func finish(_ id: TaskID, as state: TaskState, _ reason: EndReason) {
+    mutating func finish(_ id: TaskID, as state: TaskState, _ reason: EndReason?) {
         guard let row = jobs[id.job]?.finish(id.index, as: state, reason: reason) else { return }
         outcome.changes.append(.task(row))
         noteEnd(of: id.job, [id.index...id.index], isSuccess: state == .succeeded)
@@ -219,6 +225,7 @@ extension Cluster {
             jobs[id]?.crashedWorkers.append(worker)
         }
         let crashed = jobs[id]?.crashedWorkers ?? []
+        let failures = jobs[id]?.sumOfMembers(\.infrastructureFailures) ?? row.infrastructureFailures
         if crashed.count >= policy.crashedWorkerLimit {
             let names = crashed.sorted().map(\.rawValue).joined(separator: ", ")
             holdJob(
@@ -226,11 +233,11 @@ extension Cluster {
                 because:
                     "held because \(crashed.count) workers were lost while they ran it (\(names)); release it to try again",
                 at: now)
-        } else if row.infrastructureFailures >= policy.infrastructureRetries {
+        } else if failures >= policy.infrastructureRetries {
             holdJob(
                 id,
                 because:
-                    "held because task \(row.id) failed \(row.infrastructureFailures) times for reasons outside its program, "
+                    "held because task \(row.id) failed \(failures) times for reasons outside its program, "
                     + "the last time with \((jobs[id]?.lastEnd).flatMap { $0 } ?? reason.rawValue) on \(worker); release it to try again",
                 at: now)
         }
@@ -272,7 +279,7 @@ extension Job {
 
     /// False if the task does not wait for this.
     mutating func makeDue(_ index: Int64) -> Bool {
-        guard tasks[index]?.slot == nil, tasks[index]?.isDue == false else { return false }
+        guard tasks[index]?.row.state == .pending, tasks[index]?.isDue == false else { return false }
         tasks[index]?.isDue = true
         due.insert(index)
         return true

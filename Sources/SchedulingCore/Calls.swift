@@ -52,7 +52,8 @@ extension Cluster {
                 guard worker.isRegistered, !worker.runsStrangers, orders.start.count < policy.startsPerAnswer else {
                     continue
                 }
-                orders.start.append(StartOrder(attempt: id, gpus: attempt.row.gpus))
+                orders.start.append(
+                    StartOrder(attempt: id, gpus: attempt.row.gpus, gangHosts: gangHosts(of: id.job)))
                 isNews = true
             } else if let reason = attempt.row.stopReason {
                 guard attempt.row.isAcknowledged else { continue }

@@ -42,7 +42,7 @@ package enum Invariants {
         let progress = job.progress
         let counts = progress.counts
         let started = job.tasks.ids.compactMap { job.tasks[$0] }
-        let waiting = started.filter { $0.slot == nil }
+        let waiting = started.filter { $0.row.state == .pending }
         let unstarted = progress.unstarted.reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 }
         findings.require(
             counts.total == job.record.shape.count && counts.pending + counts.running + counts.finished == counts.total
@@ -69,6 +69,7 @@ package enum Invariants {
         findings.require(started.isEmpty || progress.startedAt != nil) { "job \(id): started without a time" }
         for task in started { checkTask(task, of: job, cluster, &findings) }
         checkQueue(job, cluster, &findings)
+        checkGang(job, cluster, &findings)
         checkDependencies(of: job, cluster, &findings)
         findings.require(!progress.cancelRequested || unstarted == 0 && waiting.isEmpty) {
             "job \(id): cancelled, and something waits to start"
@@ -97,7 +98,7 @@ package enum Invariants {
             findings.require(cluster.workers[slot].attempts.contains(attempt)) {
                 "task \(row.id): its worker does not have attempt \(attempt)"
             }
-        } else {
+        } else if !(started.hasArrived && job.gangSize != nil) {
             findings.require(row.state == .pending) { "task \(row.id): has no live attempt and is \(row.state)" }
             findings.require(!cluster.workers.contains { $0.attempts.contains(attempt) }) {
                 "attempt \(attempt): lives and its task waits"

@@ -35,6 +35,8 @@ struct Job: Sendable {
     var isEarly: Bool
     /// How its last attempt ended, in words.
     var lastEnd: String?
+    /// Its gang is being brought into one state.
+    var isSettling = false
     /// It stands in its class's queue.
     var isQueued = false
     /// It stands in `Cluster.dirtyJobs`.
@@ -60,7 +62,7 @@ struct Job: Sendable {
     var isRunnable: Bool {
         !progress.isHeld && !progress.cancelRequested && progress.imageIsStored && wholeDependencies == 0
             && !isEarly && progress.counts.running < record.rules.mostRunning ?? .max
-            && (!(free ?? progress.unstarted).isEmpty || !due.isEmpty)
+            && (!(free ?? progress.unstarted).isEmpty || !due.isEmpty) && (gangSize == nil || isWholeGangWaiting)
     }
 
     /// Takes the next task: those to be tried again first, then by index. Nil when there is none.
@@ -151,6 +153,8 @@ struct StartedTask: Sendable {
     var slot: Int?
     /// It may be tried again now; otherwise a timer runs.
     var isDue = false
+    /// Where a member of a gang succeeded while others still run. Not kept.
+    var arrivedOn: Int?
 }
 
 /// The states of the newest finished jobs.

@@ -77,9 +77,8 @@ extension Cluster {
             guard let task = job.tasks[index] else { continue }
             if let slot = task.slot {
                 stop(AttemptID(task: task.row.id, number: task.row.attempts), on: slot, at: now)
-            } else if let row = jobs[id]?.finish(index, as: .cancelled, reason: task.row.reason) {
-                outcome.changes.append(.task(row))
-                noteEnd(of: id, [index...index], isSuccess: false)
+            } else {
+                finish(task.row.id, as: task.hasArrived ? .succeeded : .cancelled, task.row.reason)
             }
         }
         markDirty(id)
@@ -97,6 +96,8 @@ extension Cluster {
         jobs[id]?.progress.isHeld = true
         jobs[id]?.progress.reason = sentence
         markDirty(id)
+        // What was sent of a gang goes on, and so does the rest.
+        guard !isGangSent(id) else { return }
         for index in jobs[id]?.tasks.ids ?? [] {
             guard let task = jobs[id]?.tasks[index], let slot = task.slot else { continue }
             retractUnsent(AttemptID(task: task.row.id, number: task.row.attempts), from: slot, at: now)
@@ -200,7 +201,7 @@ extension Job {
     /// Ends a task for good.
     mutating func finish(_ index: Int64, as state: TaskState, reason: EndReason?) -> TaskRow? {
         guard var task = tasks.remove(index) else { return nil }
-        if task.slot == nil { progress.counts.pending -= 1 } else { progress.counts.running -= 1 }
+        if task.row.state == .pending { progress.counts.pending -= 1 } else { progress.counts.running -= 1 }
         switch state {
         case .succeeded: progress.counts.succeeded += 1
         case .failed: progress.counts.failed += 1

@@ -98,7 +98,7 @@ extension Cluster {
         }
         workerChanged(slot)
         // It may have less than what was promised there.
-        if isNew, reservation?.slot == slot {
+        if isNew, reservation?.keeps(slot) == true {
             dropReservation()
             needsPlacement = true
         }

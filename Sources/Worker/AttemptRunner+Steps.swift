@@ -90,6 +90,7 @@ extension AttemptRunner {
                 "JOBCTL_CPUS": configuration.resources.cpus.description,
                 "JOBCTL_MEMORY_BYTES": String(configuration.resources.memory.bytes),
             ]
+            environment.merge(record.order.gangEnvironment) { $1 }
             for (name, text) in configuration.environment { environment[name] = try Template(text).text(values) }
             return ContainerSpecification(
                 attempt: attempt, image: configuration.image,

@@ -26,13 +26,16 @@ package struct WorkerOptions: Sendable {
     /// Scratch space to offer; nil for nine tenths of the data folder's disk.
     package var disk: ByteCount?
     package var custom: ResourceCounts
+    /// Where other workers reach this host; nil for its host name.
+    package var address: String?
 
     package init(
         schedulerURL: String, token: String, name: WorkerName, dataFolder: String, volumes: [Volume],
         allowedPaths: [String],
         labels: [String: String], engine: EngineChoice, ociRuntime: String? = nil, cpus: CPUAmount?, memory: ByteCount?,
-        disk: ByteCount? = nil, custom: ResourceCounts = .none
+        disk: ByteCount? = nil, custom: ResourceCounts = .none, address: String? = nil
     ) {
+        self.address = address
         self.disk = disk
         self.custom = custom
         self.schedulerURL = schedulerURL
@@ -106,7 +109,7 @@ package enum WorkerService {
             gpus: capacity.gpus.map(\.uuid), labels: options.labels,
             volumes: table.offers, allowedPaths: options.allowedPaths, engines: [engine.name], version: version,
             weaknesses: engine.weaknesses, disk: options.disk ?? offeredDisk(options.dataFolder),
-            custom: options.custom.isEmpty ? nil : options.custom)
+            custom: options.custom.isEmpty ? nil : options.custom, address: options.address ?? hostName())
         let journal = try Journal(folder: options.dataFolder + "/attempts")
         let sessions = SessionHost(
             worker: options.name, engine: engine, scheduler: client, folder: options.dataFolder + "/sessions",
@@ -174,6 +177,12 @@ package enum WorkerService {
         let (size, overflowed) = Int64(clamping: disk.f_blocks).multipliedReportingOverflow(
             by: Int64(clamping: disk.f_frsize))
         return overflowed ? 0 : min(size, 1 << 50)
+    }
+
+    /// Nil if the host has none that another could use.
+    private static func hostName() -> String? {
+        let name = ProcessInfo.processInfo.hostName
+        return WorkerRegistration.isAddress(name) ? name : nil
     }
 
     /// Nine tenths of the whole disk, in whole GiB: the same at each start, and on hosts that are alike.

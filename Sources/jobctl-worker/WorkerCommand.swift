@@ -27,6 +27,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "Scratch space to offer, for example 500GiB, instead of nine tenths of the data folder's disk.")
     var disk: String?
     @Option(help: "Something else that this host has a number of: NAME=COUNT.") var resource: [String] = []
+    @Option(
+        help: "The host name or IP address at which the members of a gang find this host, instead of its host name.")
+    var address: String?
     @Flag(help: "Stop and remove everything that this worker runs, then end. The agent must not be running.")
     var cleanup = false
 
@@ -81,7 +84,14 @@ struct WorkerCommand: AsyncParsableCommand {
             dataFolder: dataDir,
             volumes: volumes, allowedPaths: allowPath, labels: labels, engine: engine, ociRuntime: ociRuntime,
             cpus: cpus, memory: try amount(memory, "--memory"), disk: try amount(disk, "--disk"),
-            custom: try customResources())
+            custom: try customResources(), address: try checkedAddress())
+    }
+
+    private func checkedAddress() throws -> String? {
+        if let address, !WorkerRegistration.isAddress(address) {
+            throw ValidationError("--address: '\(address)' is not \(WorkerRegistration.addressRule)")
+        }
+        return address
     }
 
     private func customResources() throws -> ResourceCounts {

@@ -105,6 +105,25 @@ struct SpecAcceptanceTests {
         #expect(spec.network == .none && spec.fingerprint == .metadata && spec.keep == .onSuccess)
     }
 
+    @Test("a gang's size is part of the configuration, and changes nothing where it is not asked for")
+    func gang() throws {
+        let plain = configuration(try spec("image: a\ncommand: [b]\n"))
+        let four = try spec("image: a\ncommand: [b]\ngang: 4\n")
+        #expect(four.shape == .gang(4) && four.shape.indices == 1...4 && four.shape.gangSize == 4)
+        let gang = configuration(four)
+        #expect(gang.gang == 4 && plain.gang == nil && gang.digest != plain.digest)
+        #expect(gang.digest != configuration(try spec("image: a\ncommand: [b]\ngang: 5\n")).digest)
+        #expect(String(decoding: gang.canonicalJSON, as: UTF8.self).contains("\"gang\":4,"))
+        #expect(try WireJSON.decode(Configuration.self, from: try WireJSON.encode(gang)) == gang)
+        try gang.checkAsSubmitted()
+        #expect(try gang.running(["sh"]).gang == nil)
+        for size in ["1", "257"] {
+            #expect(throws: Problem.self) {
+                try WireJSON.decode(TaskShape.self, from: Array("{\"gang\": \(size)}".utf8))
+            }
+        }
+    }
+
     @Test("disk and custom resources are part of the configuration, and change nothing where they are not asked for")
     func countedResources() throws {
         let plain = configuration(try spec("image: a\ncommand: [b]\n"))
@@ -124,7 +143,7 @@ struct SpecAcceptanceTests {
             Issue.record("no mapping")
             return
         }
-        #expect(Set(members.map(\.key)).union(["shell", "array", "services"]) == Set(SpecParser.keys))
+        #expect(Set(members.map(\.key)).union(["shell", "array", "services", "gang"]) == Set(SpecParser.keys))
     }
 
     @Test("YAML, JSON and what arrives at the scheduler are the same spec and the same configuration")

@@ -110,6 +110,8 @@ struct SpecRefusalTests {
             "{custom: {fpga: -1}}", "{custom: {fpga: 1.5}}", "4", "[1, 2]",
         ].map { after("resources: \($0)\n") }
         + [
+            "gang: 1\n", "gang: 257\n", "gang: two\n", "gang: 2\narray: 1-3\n", "gang: 2\nmatrix: {a: [1]}\n",
+            "gang: 2\nmax_running: 1\n", "gang: 2\ndepends_on: {after_ok_each: 4}\n",
             "licenses: matlab\n", "licenses: {matlab: two}\n", "exclusive: 1\n", "placement: wide\n", "prefer: [a]\n",
             "time_limit: 0\n", "time_limit: -5m\n", "time_limit: 10 minutes\n", "time_limit: 10\u{00a0}m\n",
             "time_limit: never\n", "time_limit: 20000d\n",

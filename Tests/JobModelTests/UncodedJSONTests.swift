@@ -52,7 +52,7 @@ import Testing
         let axes = [TaskShape.Axis(name: "year", values: ["2012", strange])]
         let part = try Matrix(axes: axes, exclude: [["year": "2012"]], include: [["year": "2013"], ["year": "b\"c"]])
         for shape in [
-            TaskShape.single, .array(first: 0, last: 999_999), .matrix(try Matrix(axes: axes)), .matrix(part),
+            TaskShape.single, .array(first: 0, last: 999_999), .matrix(try Matrix(axes: axes)), .matrix(part), .gang(4),
         ] {
             for full in [false, true] {
                 let record = record(shape: shape, full: full)

@@ -37,6 +37,9 @@ extension RandomWalk {
         )
     }
 
+    /// There are never fewer than two workers.
+    mutating func drawGang() -> Int? { reckons && wishes.chance(35) ? 2 : nil }
+
     mutating func administrate() throws {
         guard reckons else { return }
         let worker = WorkerName(rawValue: wishes.pick(workers))!

@@ -103,6 +103,7 @@ struct RandomWalk {
         let tasks = dice.chance(50) ? Int64(1 + dice.below(9)) : nil
         let dependencies = dependencies(tasks)
         let wish = drawWishes()
+        let gang = tasks == nil ? drawGang() : nil
         do {
             jobs.append(
                 try c.submit(
@@ -110,13 +111,13 @@ struct RandomWalk {
                     gpus: dice.chance(20) ? 1 + dice.below(2) : 0,
                     tasks: tasks, priority: dice.below(3) - 1,
                     retries: dice.below(3),
-                    constraints: dice.chance(20) ? [constraint] : [],
+                    constraints: dice.chance(20) && gang == nil ? [constraint] : [],
                     slots: dice.chance(40) ? ["data": dice.pick(modes)] : [:],
                     image: dice.chance(80) ? "busybox" : "other",
                     services: dice.chance(20) ? ["other", "busybox"] : [],
                     imageIsStored: dice.chance(85), hold: dice.chance(5), owner: dice.pick(owners),
                     queue: wish.queue, timeLimit: dice.chance(40) ? .minutes(Int64(1 + dice.below(30))) : nil,
-                    disk: wish.disk, custom: wish.custom, placement: wish.placement, after: dependencies))
+                    disk: wish.disk, custom: wish.custom, placement: wish.placement, after: dependencies, gang: gang))
         } catch let refusal as Refusal {
             if case .tooFewLicenses = refusal { return }
             // Only what could never start is refused, and what waits for another user's job.
@@ -124,6 +125,7 @@ struct RandomWalk {
             let theirs = c.rows.records[dependency.job]?.owner.name
             guard
                 fault == .noTaskMet || fault == .neverMet(c.state(dependency.job))
+                    || fault == .isGang && gang != nil
                     || theirs.map({ fault == .belongsTo($0) }) == true
             else { throw refusal }
         }

@@ -186,14 +186,15 @@ package struct ClusterFixture: Sendable {
         imageIsStored: Bool = true, hold: Bool = false,
         owner: String = "ada", queue: String = "default", timeLimit: TimeSpan? = nil, disk: Int64 = 0,
         custom: [String: Int64] = [:], placement: PlacementRequest = .standard,
-        after dependencies: [Dependency] = [], rules: RunRules = .none
+        after dependencies: [Dependency] = [], rules: RunRules = .none, gang: Int? = nil
     ) throws -> JobID {
         let id = JobID(rawValue: lastJob + 1)
         var record = jobRecord(
             resources: Resources(
                 cpus: CPUAmount(thousandths: cpus * 1000), memory: ByteCount(bytes: memory), gpus: gpus,
                 disk: ByteCount(bytes: disk), custom: counts(custom)),
-            shape: tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority, retries: retries,
+            shape: gang.map { .gang($0) } ?? tasks.map { .array(first: 1, last: $0) } ?? .single, priority: priority,
+            retries: retries,
             constraints: constraints, slots: slots, bindings: bindings, image: image, services: services,
             owner: owner, queue: queue, timeLimit: timeLimit, placement: placement)
         record.dependencies = dependencies

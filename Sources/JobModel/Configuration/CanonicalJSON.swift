@@ -124,6 +124,7 @@ extension Configuration {
         if !services.isEmpty {
             members.append(("services", .object(services.map { ($0.key.rawValue, $0.value.json) })))
         }
+        if let gang { members.append(("gang", .number(Double(gang)))) }
         return JSONValue.object(members).canonical
     }
 

@@ -108,14 +108,17 @@ package struct Configuration: Hashable, Codable, Sendable {
     package let resources: Resources
     /// By the names under which the task reaches them.
     package var services: [ServiceName: TaskService] { storedServices ?? [:] }
+    /// How many members run it at the same time, which find each other; nil for a configuration that runs alone.
+    package let gang: Int?
     /// Nil where there are none, so that their key is absent.
     private let storedServices: [ServiceName: TaskService]?
 
     package init(
         image: PinnedImage, command: [String], environment: [String: String], workingDirectory: String?,
         files: [String: ConfigurationFile], slots: [SlotName: Slot], network: NetworkMode, resources: Resources,
-        services: [ServiceName: TaskService] = [:]
+        services: [ServiceName: TaskService] = [:], gang: Int? = nil
     ) {
+        self.gang = gang
         self.image = image
         self.command = command
         self.environment = environment
@@ -129,6 +132,6 @@ package struct Configuration: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case image, command, environment, workingDirectory = "working_dir", files, slots, network, resources
-        case storedServices = "services"
+        case gang, storedServices = "services"
     }
 }

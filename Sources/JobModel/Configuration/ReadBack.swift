@@ -31,6 +31,7 @@ extension Configuration {
             members.append(
                 ("services", .object(services.sorted { $0.key < $1.key }.map { ($0.key.rawValue, $0.value.asSpec) })))
         }
+        if let gang { members.append(("gang", .number(Double(gang)))) }
         return .object(members + more)
     }
 
@@ -126,7 +127,8 @@ extension JobRecord {
         ]
         if let timeLimit { members.append(("time_limit", .number(timeLimit.seconds))) }
         switch shape {
-        case .single: break
+        // A gang's size is the configuration's.
+        case .single, .gang: break
         case .array(let first, let last): members.append(("array", .string("\(first)-\(last)")))
         case .matrix(let matrix): members.append(("matrix", matrix.asSpec))
         }

@@ -29,7 +29,7 @@ extension JobSpec {
                 pinned[service.name] = TaskService(
                     image: image, command: service.command, environment: service.environment,
                     workingDirectory: service.workingDirectory, resources: service.resources, health: service.health)
-            })
+            }, gang: shape.gangSize)
     }
 
     /// The fixed part of the job.

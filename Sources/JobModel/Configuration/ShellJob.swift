@@ -24,7 +24,7 @@ extension JobRecord {
         let one: TaskShape
         switch shape {
         case .single: one = .single
-        case .array, .matrix: one = .array(first: index, last: index)
+        case .array, .matrix, .gang: one = .array(first: index, last: index)
         }
         return JobRecord(
             name: name, owner: owner, queue: queue, priority: priority, configuration: digest,
@@ -37,7 +37,7 @@ extension JobRecord {
 }
 
 extension Configuration {
-    /// The same with another command.
+    /// The same with another command, for one task alone.
     /// - Throws: ``Problem`` that names `$.command` if it holds `${…}` that means nothing.
     package func running(_ command: [String]) throws(Problem) -> Configuration {
         for (place, word) in command.enumerated() {

@@ -1,4 +1,5 @@
-// Which tasks a job has, without a row for each: a range, or the product of a matrix. Outside the configuration.
+// Which tasks a job has, without a row for each: a range, the product of a matrix, or the members of a gang. Outside
+// the configuration, except for a gang's size.
 
 /// The tasks of a job.
 package enum TaskShape: Hashable, Sendable {
@@ -8,6 +9,8 @@ package enum TaskShape: Hashable, Sendable {
     case array(first: Int64, last: Int64)
     /// The combinations of a matrix, the last axis fastest, with indices from 1.
     case matrix(Matrix)
+    /// `gang: size`: members 1 to `size`, which run at the same time on as many workers.
+    case gang(Int)
 
     package struct Axis: Hashable, Codable, Sendable {
         package let name: String
@@ -18,6 +21,9 @@ package enum TaskShape: Hashable, Sendable {
         }
     }
 
+    /// How many members a gang may have.
+    package static let gangSizes = 2...256
+
     /// The largest number of tasks in one job.
     package static let largestCount: Int64 = 10_000_000
 
@@ -27,7 +33,13 @@ package enum TaskShape: Hashable, Sendable {
         case .single: 1...1
         case .array(let first, let last): first...last
         case .matrix(let matrix): 1...matrix.count
+        case .gang(let size): 1...Int64(size)
         }
+    }
+
+    /// Nil for tasks that do not depend on each other.
+    package var gangSize: Int? {
+        if case .gang(let size) = self { size } else { nil }
     }
 
     package var count: Int64 { indices.upperBound - indices.lowerBound + 1 }
@@ -41,7 +53,7 @@ package enum TaskShape: Hashable, Sendable {
 }
 
 extension TaskShape: Codable {
-    private enum CodingKeys: String, CodingKey { case array }
+    private enum CodingKeys: String, CodingKey { case array, gang }
     private struct Range: Codable { let first: Int64, last: Int64 }
 
     package init(from decoder: any Decoder) throws {
@@ -56,6 +68,13 @@ extension TaskShape: Codable {
             self = .array(first: range.first, last: range.last)
         } else if let matrix = try Matrix.decoded(from: decoder) {
             self = .matrix(matrix)
+        } else if let size = try container.decodeIfPresent(Int.self, forKey: .gang) {
+            guard Self.gangSizes.contains(size) else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: .gang, in: container,
+                    debugDescription: "a gang has \(Self.gangSizes.lowerBound) to \(Self.gangSizes.upperBound) members")
+            }
+            self = .gang(size)
         } else {
             self = .single
         }
@@ -68,6 +87,9 @@ extension TaskShape: Codable {
             var container = encoder.container(keyedBy: CodingKeys.self)
             try container.encode(Range(first: first, last: last), forKey: .array)
         case .matrix(let matrix): try matrix.encode(to: encoder)
+        case .gang(let size):
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(size, forKey: .gang)
         }
     }
 }

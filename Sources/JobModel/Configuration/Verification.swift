@@ -32,6 +32,11 @@ extension JobRecord {
                     "\(task) is not a task of it: use \(shape.indices.lowerBound) to \(shape.indices.upperBound)",
                     field: "$.task")
             }
+            guard shape.gangSize == nil else {
+                throw Problem(
+                    .refused, "is one member of a gang, and its members only run together: leave it out",
+                    field: "$.task")
+            }
             parameters = taskParameters(at: task)
             if shape != .single { shape = .array(first: task, last: task) }
         }

@@ -66,6 +66,7 @@ package enum SpecParser {
         "array": { (draft, field) throws(SpecError) in (draft.array, draft.arrayRunning) = try SpecFields.array(field)
         },
         "open": { (draft, field) throws(SpecError) in draft.open = try field.flag() },
+        "gang": { (draft, field) throws(SpecError) in draft.gang = try field.integer(in: TaskShape.gangSizes) },
         "max_running": { (draft, field) throws(SpecError) in
             draft.mostRunning = Int64(try field.integer(in: 1...Int(TaskShape.largestCount)))
         },
@@ -117,6 +118,7 @@ package enum SpecParser {
         var grace = TimeSpan.seconds(10)
         var matrix: TaskShape?
         var array: TaskShape?
+        var gang: Int?
         var parameters: [String: String] = [:]
         var labels: [String: String] = [:]
         var constraints: [Constraint] = []
@@ -155,7 +157,7 @@ package enum SpecParser {
                 throw refusal("max_running", "is given with '%' in 'array' as well: keep one of them")
             }
             if open, array == nil { throw refusal("open", "needs 'array': only an array can grow") }
-            let shape = matrix ?? array ?? .single
+            let shape = try gangShape(refusal) ?? matrix ?? array ?? .single
             if let axis = shape.axisNames.first(where: { parameters[$0] != nil }) {
                 throw refusal("parameters.\(axis)", "is a matrix axis as well: keep one of them")
             }
@@ -180,6 +182,23 @@ package enum SpecParser {
                 dependencies: dependencies, startAfter: startAfter, deadline: deadline,
                 mostRunning: mostRunning ?? arrayRunning, retryOn: retries.on, retryNotOn: retries.notOn,
                 open: open)
+        }
+
+        /// One gang is all that a job has.
+        private func gangShape(_ refusal: (String, String) -> SpecError) throws(SpecError) -> TaskShape? {
+            guard let gang else { return nil }
+            for (name, isGiven) in [
+                ("array", array != nil), ("matrix", matrix != nil), ("max_running", mostRunning != nil),
+            ] where isGiven {
+                throw refusal(
+                    name, "cannot stand beside 'gang', whose members all run at once: submit a job for each gang")
+            }
+            if let dependency = dependencies.first(where: \.kind.isEach) {
+                throw refusal(
+                    "depends_on.\(dependency.kind.rawValue)",
+                    "waits task by task, and a gang starts as a whole: use the kind without '_each'")
+            }
+            return .gang(gang)
         }
     }
 }

@@ -73,6 +73,7 @@ extension JSONWriter {
                         writer.member("last", last)
                     }
                 }
+            case .gang(let size): writer.member("gang", Int64(size))
             case .matrix(let matrix):
                 if !matrix.exclude.isEmpty { writer.rows("exclude", matrix.exclude) }
                 if !matrix.include.isEmpty { writer.rows("include", matrix.include) }

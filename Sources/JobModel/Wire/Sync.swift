@@ -20,13 +20,16 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
     package var disk: ByteCount?
     /// Other things that it has a number of.
     package var custom: ResourceCounts?
+    /// The host name or IP address at which other workers reach it; nil from agents that do not say.
+    package var address: String?
 
     package init(
         cpus: CPUAmount, memory: ByteCount, gpus: [String], labels: [String: String],
         volumes: [VolumeName: VolumeOffer],
         allowedPaths: [String], engines: [String], version: String, weaknesses: [String]? = nil,
-        disk: ByteCount? = nil, custom: ResourceCounts? = nil
+        disk: ByteCount? = nil, custom: ResourceCounts? = nil, address: String? = nil
     ) {
+        self.address = address
         self.disk = disk
         self.custom = custom
         self.cpus = cpus
@@ -42,7 +45,7 @@ package struct WorkerRegistration: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case cpus, memory, gpus, labels, volumes, allowedPaths = "allowed_paths", engines, version, weaknesses, disk,
-            custom
+            custom, address
     }
 }
 
@@ -187,10 +190,15 @@ package struct SyncRequest: Hashable, Codable, Sendable {
 package struct StartOrder: Hashable, Codable, Sendable {
     package var attempt: AttemptID
     package var gpus: [String]
-    package init(attempt: AttemptID, gpus: [String]) {
+    /// Of a member of a gang: where its members run, in order of their ranks. Nil for a task that runs alone.
+    package var gangHosts: [String]?
+    package init(attempt: AttemptID, gpus: [String], gangHosts: [String]? = nil) {
+        self.gangHosts = gangHosts
         self.attempt = attempt
         self.gpus = gpus
     }
+
+    private enum CodingKeys: String, CodingKey { case attempt, gpus, gangHosts = "gang_hosts" }
 }
 
 package struct StopOrder: Hashable, Codable, Sendable {

@@ -98,6 +98,10 @@ enum SyncLimits {
             ("engines", registration.engines), ("weaknesses", registration.weaknesses ?? []),
             ("labels", registration.labels.flatMap { [$0.key, $0.value] }), ("version", [registration.version]),
         ] { for value in texts { try text(value, "\(path).\(field)") } }
+        if let address = registration.address, !WorkerRegistration.isAddress(address) {
+            throw Problem(
+                .badRequest, "\(quoted(address)) is not \(WorkerRegistration.addressRule)", field: path + ".address")
+        }
         for gpu in registration.gpus where gpu.isEmpty || gpu.utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
             throw Problem(.badRequest, "\(quoted(gpu)) is not the identity of a GPU", field: path + ".gpus")
         }

@@ -36,6 +36,7 @@ struct SyncAnswer {
     private func write(_ order: StartOrder, _ writer: inout JSONWriter) {
         writer.object { writer in
             writer.member("attempt") { $0.attempt(order.attempt) }
+            if let hosts = order.gangHosts { writer.member("gang_hosts") { $0.array(hosts) { $0.string($1) } } }
             writer.member("gpus") { $0.array(order.gpus) { $0.string($1) } }
         }
     }

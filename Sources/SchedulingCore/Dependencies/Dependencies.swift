@@ -35,6 +35,8 @@ package enum DependencyFault: Hashable, Sendable {
     case neverMet(JobState)
     /// Each of its tasks has.
     case noTaskMet
+    /// It starts as a whole.
+    case isGang
 }
 
 /// Tasks that have ended, on their way to those that wait for them.
@@ -111,6 +113,7 @@ extension Cluster {
         _ dependency: Dependency, _ owner: UserName, _ indices: ClosedRange<Int64>, of job: Job
     ) throws(Refusal) {
         guard owner == job.record.owner.name else { throw .dependency(dependency, .belongsTo(owner)) }
+        guard !dependency.kind.isEach || job.gangSize == nil else { throw .dependency(dependency, .isGang) }
         let own = job.record.shape.indices
         guard !dependency.kind.isEach || indices == own else {
             throw .dependency(dependency, .otherIndices(indices, own: own))

@@ -126,12 +126,20 @@ struct Requirement: Hashable, Sendable {
     let preferences: [Constraint]
     /// The volumes whose files it uses.
     let volumes: [VolumeName]
+    /// Its tasks only start so many together, each on another worker; nil: each by itself.
+    let gang: Int?
+
+    /// How many tasks start at a time.
+    var together: Int { gang ?? 1 }
+    /// What the tasks that start together hold of the cluster.
+    var licensesTogether: ResourceCounts { gang == nil ? licenses : licenses.map { $0.count * Int64(together) } }
 
     init(_ record: JobRecord) {
         amounts = Amounts(record.resources)
         licenses = record.placement.licenses
         isExclusive = record.placement.isExclusive
         preferences = record.placement.preferences
+        gang = record.shape.gangSize
         var needs: [Need] = [.cpus(CPUAmount(thousandths: amounts.cpus)), .memory(ByteCount(bytes: amounts.memory))]
         if amounts.gpus > 0 { needs.append(.gpus(amounts.gpus)) }
         if amounts.disk > 0 { needs.append(.disk(ByteCount(bytes: amounts.disk))) }

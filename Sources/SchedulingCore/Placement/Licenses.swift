@@ -108,7 +108,7 @@ extension Cluster {
 
     /// The license that keeps the class's next task from running.
     func licenseShortage(of place: Int, for job: JobID?) -> ResourceName? {
-        licenses.shortage(of: shapes.rows[classes.rows[place].shape].requirement.licenses, for: job)
+        licenses.shortage(of: shapes.rows[classes.rows[place].shape].requirement.licensesTogether, for: job)
     }
 
     /// Neither limits nor licenses keep the class's next task from running.
@@ -121,7 +121,7 @@ extension Cluster {
             return "the cluster has no license \(name): it starts when an administrator sets some up"
         }
         let holders = licenseView(name).holders.prefix(3).map { "job \($0.job) of \($0.owner) holds \($0.count)" }
-        let wanted = job.record.placement.licenses[name]
+        let wanted = Requirement(job.record).licensesTogether[name]
         let use =
             "\(pool.used) of \(pool.total) are in use"
             + (holders.isEmpty ? "" : " (\(holders.joined(separator: ", ")))")
@@ -138,7 +138,8 @@ extension Cluster {
         let pool = licenses.pools[name] ?? LicensePool()
         let holders = jobs.ids.compactMap { id -> LicenseDocument.Holder? in
             guard let job = jobs[id], job.progress.counts.running > 0 else { return nil }
-            let count = job.record.placement.licenses[name] * job.progress.counts.running
+            let live = job.progress.counts.running - Int64(job.arrivedCount)
+            let count = job.record.placement.licenses[name] * live
             return count == 0 ? nil : LicenseDocument.Holder(job: id, owner: job.record.owner.name, count: count)
         }
         return LicenseDocument(name: name, total: pool.total, used: pool.used, holders: holders)

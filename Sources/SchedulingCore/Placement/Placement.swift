@@ -115,10 +115,10 @@ extension Cluster {
                 break
             }
             guard licenseShortage(of: place, for: job) == nil else {
-                licenses.claim(shapes.rows[shape].requirement.licenses, for: job)
+                licenses.claim(shapes.rows[shape].requirement.licensesTogether, for: job)
                 break
             }
-            guard !pass.full[shape], let slot = bestWorker(for: job, of: place, at: now) else {
+            guard !pass.full[shape], let isRoomFreed = startIfRoom(job, of: place, at: now) else {
                 if !pass.full[shape] { pass.full[shape] = !hasRoom(for: shape) }
                 if preempt(for: job, of: place, at: now) {
                     pass.full[shape] = false
@@ -128,7 +128,6 @@ extension Cluster {
                 if reservation == nil { reserve(for: job, of: place, at: now) }
                 break
             }
-            let isRoomFreed = start(job, of: place, on: slot, at: now)
             pass.noteStart(own, of: classes.summaries[place].user, accounts, policy)
             // The next promise is not the class's own by right: whoever then comes first gets it.
             if isRoomFreed { return true }
@@ -140,6 +139,17 @@ extension Cluster {
     /// pass.
     func isBlockable(_ place: Int) -> Bool {
         shapes.rows[classes.rows[place].shape].requirement.licenses == .none && preempted(by: place).isEmpty
+    }
+
+    /// Nil if there is no room; otherwise whether others may use what had been kept for the job.
+    private mutating func startIfRoom(_ job: JobID, of place: Int, at now: Instant) -> Bool? {
+        guard let size = shapes.rows[classes.rows[place].shape].requirement.gang else {
+            return bestWorker(for: job, of: place, at: now).map { start(job, of: place, on: $0, at: now) }
+        }
+        guard let team = team(of: size, for: job, of: place, at: now) else { return nil }
+        var isRoomFreed = false
+        for slot in team where start(job, of: place, on: slot, at: now) { isRoomFreed = true }
+        return isRoomFreed
     }
 
     /// Returns whether others may use what had been kept for the job.
@@ -163,7 +173,8 @@ extension Cluster {
         bookRunning(amounts, 1, of: place, at: now)
         workerChanged(slot)
         payAttention(to: slot)
-        guard let promise = reservation, promise.job == job || promise.place == place && promise.slot == slot else {
+        guard let promise = reservation, promise.job == job || promise.place == place && promise.keeps(slot)
+        else {
             return hasClaimEnded
         }
         dropReservation()

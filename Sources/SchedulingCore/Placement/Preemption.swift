@@ -26,7 +26,11 @@ extension Cluster {
     private static let mostClaims: Int64 = 16
 
     /// The queues whose tasks this class may stop.
-    func preempted(by place: Int) -> [QueueName] { accounts[classes.rows[place].queue].settings.preempts }
+    func preempted(by place: Int) -> [QueueName] {
+        // A gang waits for the workers that are kept for it.
+        guard shapes.rows[classes.rows[place].shape].requirement.gang == nil else { return [] }
+        return accounts[classes.rows[place].queue].settings.preempts
+    }
 
     /// Stops what is in the way of the job's next tasks.
     /// - Returns: whether there is room at once, because what was stopped had not begun.
@@ -58,7 +62,7 @@ extension Cluster {
     }
 
     private mutating func claim(_ slot: Int, for job: JobID, of place: Int) {
-        if let promise = reservation, promise.slot == slot, promise.job != job {
+        if let promise = reservation, promise.keeps(slot), promise.job != job {
             dropReservation()
             needsPlacement = true
         }
@@ -141,7 +145,7 @@ extension Cluster {
     private func mayClaim(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
         let queues = preempted(by: place)
         if let claim = claims[slot], claim.job != job { return false }
-        if let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place),
+        if let promise = reservation, promise.keeps(slot), !promise.isTaken(by: job, of: place),
             !queues.contains(jobs[promise.job]?.record.queue ?? .standard)
         {
             return false

@@ -54,12 +54,41 @@ extension Cluster {
         rooms.fullest(with: shapes.rows[shape].requirement.amounts) { hasRoom(for: shape, on: $0) } != nil
     }
 
+    /// The emptiest worker first, instead of the fullest.
+    private func spreads(_ job: Job) -> Bool {
+        (job.record.placement.strategy ?? accounts[classes.rows[job.classSlot].queue].settings.placement) == .spread
+    }
+
+    /// Different workers for all members of a gang, the most welcome of those that are compared, in order of their
+    /// names; nil if there are not enough.
+    func team(of size: Int, for id: JobID, of place: Int, at now: Instant) -> [Int]? {
+        guard let job = jobs[id] else { return nil }
+        let shape = classes.rows[place].shape
+        let requirement = shapes.rows[shape].requirement
+        let scorers = spreads(job) ? Scorer.all.prefix(1) : Scorer.all[...]
+        var found: [(slot: Int, score: Int64)] = []
+        /// Whether enough was seen.
+        func compare(_ slot: Int) -> Bool {
+            guard hasRoom(for: shape, on: slot), mayUse(slot, id, of: place, at: now) else { return false }
+            found.append((slot, scorers.reduce(0) { $0 + $1.weight * $1.score(self, job, requirement, slot) }))
+            return found.count == size - 1 + Self.mostCompared
+        }
+        if spreads(job) {
+            rooms.emptiestFirst { rooms.free[$0].cpus >= requirement.amounts.cpus && !compare($0) }
+        } else {
+            _ = rooms.fullest(with: requirement.amounts, where: compare)
+        }
+        guard found.count >= size else { return nil }
+        let best = found.enumerated().sorted { ($1.element.score, $0.offset) < ($0.element.score, $1.offset) }
+        return best.prefix(size).map(\.element.slot).sorted { workers[$0].name < workers[$1].name }
+    }
+
     /// The most welcome worker that has room, if what is promised stays free.
     func bestWorker(for id: JobID, of place: Int, at now: Instant) -> Int? {
         guard let job = jobs[id] else { return nil }
         let row = classes.rows[place]
         let requirement = shapes.rows[row.shape].requirement
-        let spreads = (job.record.placement.strategy ?? accounts[row.queue].settings.placement) == .spread
+        let spreads = spreads(job)
         // Spreading is a wish of its own: what lies where does not count against it.
         let scorers = spreads ? Scorer.all.prefix(1) : Scorer.all[...]
         let most = scorers.reduce(0) { $0 + $1.weight * Scorer.full }

@@ -16,6 +16,12 @@ struct Reservation: Hashable, Sendable {
     var start: Int64?
     /// Uptime at which the promise was made.
     let madeAt: Int64
+    /// The other workers that are kept, if the job is a gang.
+    var others: [Int] = []
+
+    var slots: [Int] { [slot] + others }
+
+    func keeps(_ slot: Int) -> Bool { self.slot == slot || others.contains(slot) }
 
     /// Whether the job's start is the promised one, if it starts on the promised worker.
     func isTaken(by job: JobID, of place: Int) -> Bool { self.job == job || self.place == place }
@@ -38,49 +44,57 @@ extension Cluster {
     mutating func checkReservation(at now: Instant) {
         guard let promise = reservation else { return }
         let holds =
-            jobs[promise.job]?.isRunnable == true && workers[promise.slot].takesWork
-            && couldRun(classes.rows[promise.place].shape, on: promise.slot)
-            && mayRunMore(of: promise.place)
-            && (promise.start ?? .max > now.uptime || isClear(promise.slot, for: promise.place, at: now))
+            jobs[promise.job]?.isRunnable == true && mayRunMore(of: promise.place)
+            && promise.slots.allSatisfy { slot in
+                workers[slot].takesWork && couldRun(classes.rows[promise.place].shape, on: slot)
+                    && (promise.start ?? .max > now.uptime || isClear(slot, for: promise.place, at: now))
+            }
         guard holds else { return dropReservation() }
         guard let known = promise.start else { return }
-        let amounts = demand(of: classes.rows[promise.place].shape, on: promise.slot)
-        let start = workers[promise.slot].earliestStart(of: amounts, at: now.uptime)
-        if start < known, isClear(promise.slot, for: promise.place, at: now, startingAt: start) {
-            reservation?.start = start
+        let shape = classes.rows[promise.place].shape
+        let start = promise.slots.reduce(now.uptime) { latest, slot in
+            max(latest, workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime))
         }
+        let isClear = promise.slots.allSatisfy { self.isClear($0, for: promise.place, at: now, startingAt: start) }
+        if start < known, isClear { reservation?.start = start }
     }
 
     /// What was kept free on the worker is looked at as if it had become free now.
     mutating func dropReservation() {
         guard let promise = reservation else { return }
         reservation = nil
-        rooms.noteGrown(promise.slot)
+        for slot in promise.slots { rooms.noteGrown(slot) }
     }
 
-    /// Promises the job the worker where it can start first.
+    /// Promises the job the worker where it can start first; a gang, as many as it needs.
     mutating func reserve(for job: JobID, of place: Int, at now: Instant) {
         let shape = classes.rows[place].shape
-        var best: (slot: Int, start: Int64)?
+        let size = shapes.rows[shape].requirement.together
+        var found: [(slot: Int, start: Int64)] = []
         var seen = 0
         rooms.emptiestFirst { slot in
             guard couldRun(shape, on: slot), claims[slot]?.isTaken(by: job, of: place) ?? true else { return true }
             seen += 1
             let start = workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime)
-            guard isClear(slot, for: place, at: now, startingAt: start) else { return seen < Self.candidates }
-            if best.map({ start < $0.start }) ?? true { best = (slot, start) }
-            return seen < Self.candidates
+            if isClear(slot, for: place, at: now, startingAt: start) {
+                // The earliest, and of equal ones the first that was seen.
+                let position = found.firstIndex { start < $0.start } ?? found.count
+                if position < size { found.insert((slot, start), at: position) }
+                if found.count > size { found.removeLast() }
+            }
+            return seen < Self.candidates + size - 1
         }
-        guard let best else { return }
-        let start = best.start == .max ? nil : best.start
-        reservation = Reservation(job: job, place: place, slot: best.slot, start: start, madeAt: now.uptime)
+        guard found.count == size, let last = found.last else { return }
+        reservation = Reservation(
+            job: job, place: place, slot: found[0].slot, start: last.start == .max ? nil : last.start,
+            madeAt: now.uptime, others: found.dropFirst().map(\.slot))
     }
 
     /// Whether a task of this class may be placed on the worker without delaying the promised start there.
     func mayUse(_ slot: Int, _ job: JobID, of place: Int, at now: Instant) -> Bool {
         if !claims.isEmpty, let claim = claims[slot], !claim.isTaken(by: job, of: place) { return false }
         guard isClear(slot, for: place, at: now) else { return false }
-        guard let promise = reservation, promise.slot == slot, !promise.isTaken(by: job, of: place) else { return true }
+        guard let promise = reservation, promise.keeps(slot), !promise.isTaken(by: job, of: place) else { return true }
         guard let start = promise.start else { return now.uptime < promise.madeAt + policy.patience.milliseconds }
         if let time = expectedTime(of: place), now.uptime + time <= start { return true }
         let own = demand(of: classes.rows[place].shape, on: slot)
@@ -91,17 +105,20 @@ extension Cluster {
     func isWithinLimits(_ place: Int) -> Bool {
         let books = accounts(of: place)
         let shape = classes.rows[place].shape
-        return accounts.rows[books.user].allows(shapes.rows[shape].requirement.amounts)
-            && accounts.rows[books.group].allows(shapes.rows[shape].requirement.amounts)
-            && accounts.rows[books.queue].allows(shapes.rows[shape].requirement.amounts)
+        let count = shapes.rows[shape].requirement.together
+        return accounts.rows[books.user].allows(shapes.rows[shape].requirement.amounts, times: count)
+            && accounts.rows[books.group].allows(shapes.rows[shape].requirement.amounts, times: count)
+            && accounts.rows[books.queue].allows(shapes.rows[shape].requirement.amounts, times: count)
     }
 
     /// The limit that keeps the class's next task from running.
     func limitHit(of place: Int) -> LimitHit? {
         let books = accounts(of: place)
-        let amounts = shapes.rows[classes.rows[place].shape].requirement.amounts
-        return accounts[books.user].limit(against: amounts) ?? accounts[books.group].limit(against: amounts)
-            ?? accounts[books.queue].limit(against: amounts)
+        let requirement = shapes.rows[classes.rows[place].shape].requirement
+        let (amounts, count) = (requirement.amounts, requirement.together)
+        return accounts[books.user].limit(against: amounts, times: count)
+            ?? accounts[books.group].limit(against: amounts, times: count)
+            ?? accounts[books.queue].limit(against: amounts, times: count)
     }
 }
 

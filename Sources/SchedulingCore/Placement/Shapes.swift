@@ -16,7 +16,7 @@ struct Shape: Sendable {
     var shortfall: String?
 }
 
-/// Workers that registered the same.
+/// Workers that registered the same, but for their addresses.
 struct WorkerKind: Sendable {
     let registration: WorkerRegistration
     let capacity: Amounts
@@ -73,7 +73,8 @@ struct Shapes: Sendable {
 
     /// The kind of one more worker; made if it is new. The worker is not present yet.
     mutating func addWorker(_ registration: WorkerRegistration) -> Int {
-        let kind = byRegistration[registration] ?? addKind(registration)
+        let key = registration.withoutAddress
+        let kind = byRegistration[key] ?? addKind(key)
         kinds[kind].count += 1
         return kind
     }
@@ -155,7 +156,7 @@ extension Cluster {
             shapes.setOpen(workers[slot].takesWork, ofKind: workers[slot].kind)
         }
         if rooms.update(slot, workers[slot].room, isOpen: workers[slot].takesWork) { needsPlacement = true }
-        if reservation?.slot == slot, !workers[slot].takesWork { needsPlacement = true }
+        if reservation?.keeps(slot) == true, !workers[slot].takesWork { needsPlacement = true }
     }
 
     mutating func setKind(of slot: Int) {

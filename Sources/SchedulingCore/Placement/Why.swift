@@ -81,7 +81,10 @@ extension Cluster {
             let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(separator: ", ")
             return "no worker that fits takes work (\(names)): it starts when one does"
         }
-        if bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
+        if let size = job.gangSize, team(of: size, for: job.id, of: job.classSlot, at: now) == nil {
+            return sentence(onGang: size, job, able, at: now)
+        }
+        if job.gangSize != nil || bestWorker(for: job.id, of: job.classSlot, at: now) != nil {
             if let first = jobInFront(of: job, at: now) { return "\(first): it is the next of its class after that" }
             return "there is room: it starts with the next pass"
         }
@@ -99,15 +102,15 @@ extension Cluster {
             return
                 "\(place): it starts there by \(time(start, now)) at the latest (\(holders(of: [promise.slot], job, short)))"
         }
-        if let promise = reservation, hasRoom(for: shape, on: promise.slot) {
-            return behind(promise, job, at: now)
+        if let promise = reservation, let slot = promise.slots.first(where: { hasRoom(for: shape, on: $0) }) {
+            return behind(promise, on: slot, job, at: now)
         }
         if let (slot, window) = closedRoom(job, open, at: now) { return sentence(on: window, slot, job, at: now) }
         return shortage(job, open, at: now)
     }
 
-    private func behind(_ promise: Reservation, _ job: Job, at now: Instant) -> String {
-        let place = "\(workers[promise.slot].name) has room and is reserved for job \(promise.job)"
+    private func behind(_ promise: Reservation, on slot: Int, _ job: Job, at now: Instant) -> String {
+        let place = "\(workers[slot].name) has room and is reserved for job \(promise.job)"
         guard let start = promise.start else {
             return "\(place), which has waited longer or goes before it: it starts when job \(promise.job) has started"
         }
@@ -224,7 +227,7 @@ extension Cluster {
 
     private func tasks(_ count: Int64) -> String { count == 1 ? "1 task" : "\(count) tasks" }
 
-    private func time(_ uptime: Int64, _ now: Instant) -> String {
+    func time(_ uptime: Int64, _ now: Instant) -> String {
         let wall = now.wall.millisecondsSinceEpoch + uptime - now.uptime
         return Timestamp(millisecondsSinceEpoch: wall / 1000 * 1000).description
     }

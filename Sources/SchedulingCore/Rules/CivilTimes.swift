@@ -72,7 +72,8 @@ extension Cluster {
             enqueue(time.job)
         case .lastStart:
             cancelWaiting(
-                time.job, because: "deadline: tasks were cancelled that could not end by \(deadline(of: job))")
+                time.job, because: "deadline: tasks were cancelled that could not end by \(deadline(of: job))",
+                at: now)
         case .deadline:
             let sentence = "deadline: it had not ended by \(deadline(of: job))"
             jobs[time.job]?.progress.cancelReason = sentence
@@ -83,9 +84,9 @@ extension Cluster {
     private func deadline(of job: Job) -> String { job.record.rules.deadline?.description ?? "" }
 
     /// Cancels what does not run; what runs goes on.
-    private mutating func cancelWaiting(_ id: JobID, because sentence: String) {
+    private mutating func cancelWaiting(_ id: JobID, because sentence: String, at now: Instant) {
         guard let job = jobs[id], job.progress.counts.pending > 0 else { return }
-        for index in job.tasks.ids where job.tasks[index]?.slot == nil {
+        for index in job.tasks.ids where job.tasks[index]?.row.state == .pending {
             let reason = job.tasks[index]?.row.reason
             guard let row = jobs[id]?.finish(index, as: .cancelled, reason: reason) else {
                 continue
@@ -95,5 +96,6 @@ extension Cluster {
         }
         jobs[id]?.due = []
         cancel(job.progress.unstarted, of: id, because: sentence)
+        settleGang(id, at: now)
     }
 }

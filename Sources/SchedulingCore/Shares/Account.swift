@@ -33,16 +33,19 @@ struct Account: Sendable {
 
     var row: AccountRow { AccountRow(id: id, settings: settings) }
 
-    /// Whether one more task of these amounts may run.
-    func allows(_ amounts: Amounts) -> Bool { settings.limits == .none || limit(against: amounts) == nil }
+    /// Whether so many more tasks of these amounts may run.
+    func allows(_ amounts: Amounts, times count: Int) -> Bool {
+        settings.limits == .none || limit(against: amounts, times: count) == nil
+    }
 
-    /// The limit that one more task would exceed.
-    func limit(against amounts: Amounts) -> LimitHit? {
+    /// The limit that so many more tasks would exceed.
+    func limit(against amounts: Amounts, times count: Int) -> LimitHit? {
         let limits = settings.limits
-        if let most = limits.running, running >= most {
+        if let most = limits.running, running + Int64(count) > most {
             return LimitHit(account: id, of: .tasks, used: running, limit: most)
         }
-        let wanted = held + amounts
+        var wanted = held
+        for _ in 0..<count { wanted = wanted + amounts }
         if let most = limits.cpus, wanted.cpus > most.thousandths {
             return LimitHit(account: id, of: .cpus, used: held.cpus, limit: most.thousandths)
         }

@@ -120,7 +120,7 @@ extension Cluster {
     ///   - tasks: how many there will be more.
     ///   - others: those that are about to be accepted with it.
     func admit(_ record: JobRecord, tasks: Int64, beside others: ArraySlice<NewJob>) throws(Refusal) {
-        try admitLicenses(record.placement.licenses)
+        try admitLicenses(Requirement(record).licensesTogether)
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
             throw .unknownQueue(record.queue)
