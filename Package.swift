@@ -87,6 +87,7 @@ let package = Package(
                 .embedInCode("0005_pulls_and_retention.sql"), .embedInCode("0006_queues.sql"),
                 .embedInCode("0007_job_shapes.sql"), .embedInCode("0008_schedules.sql"),
                 .embedInCode("0009_compaction.sql"), .embedInCode("0010_accounting.sql"),
+                .embedInCode("0013_time_limits.sql"),
             ]
         ),
         library(

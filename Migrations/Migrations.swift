@@ -21,4 +21,5 @@ package let migrations: [Migration] = [
     Migration(name: "0008_schedules", sql: String(decoding: PackageResources._008_schedules_sql, as: UTF8.self)),
     Migration(name: "0009_compaction", sql: String(decoding: PackageResources._009_compaction_sql, as: UTF8.self)),
     Migration(name: "0010_accounting", sql: String(decoding: PackageResources._010_accounting_sql, as: UTF8.self)),
+    Migration(name: "0013_time_limits", sql: String(decoding: PackageResources._013_time_limits_sql, as: UTF8.self)),
 ]

@@ -58,6 +58,8 @@ package struct Cluster: Sendable {
             case .imageFailed(let digest, let message): imageFailed(digest, message)
             case .cancelRequested(let job): try cancel(job, at: now)
             case .requeueRequested(let job, let task): try requeue(job, task: task, at: now)
+            case .timeLimitRequested(let job, let limit, let from):
+                try changeTimeLimit(of: job, to: limit, from: from, at: now)
             case .holdRequested(let job): try hold(job, at: now)
             case .releaseRequested(let job): try release(job)
             case .workerSynced(let name, let request): try sync(name, request, at: now)

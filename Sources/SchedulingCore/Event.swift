@@ -14,6 +14,8 @@ package enum Event: Hashable, Codable, Sendable {
     case cancelRequested(JobID)
     /// Running tasks begin anew; without a task, all of the job.
     case requeueRequested(JobID, task: Int64?)
+    /// From now on the job's tasks may run so long, counted from their starts. `from`: only if that is its limit now.
+    case timeLimitRequested(JobID, TimeSpan, from: TimeSpan?)
     case holdRequested(JobID)
     case releaseRequested(JobID)
     /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
@@ -55,6 +57,10 @@ package enum Refusal: Error, Hashable, Sendable {
     case tooManyPending(AccountID, pending: Int64, submitted: Int64, limit: Int64)
     /// Nothing that could be taken back: of the job, or of the task.
     case nothingRuns(JobID, task: Int64?)
+    /// Somebody else has changed it: what it is now.
+    case timeLimitChanged(JobID, TimeSpan?)
+    /// What waits could not end by the job's deadline.
+    case timeLimitPassesDeadline(JobID, TimeSpan, Timestamp)
     /// A job that cannot be waited for.
     case dependency(Dependency, DependencyFault)
     case unknownAccount(AccountID)

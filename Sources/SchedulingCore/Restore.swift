@@ -35,7 +35,7 @@ extension Cluster {
 
     /// Its age is the one thing that civil time decides: uptime began anew.
     private mutating func restore(_ stored: ClusterImage.StoredJob, at now: Instant) {
-        let place = join(stored.record, stored.id)
+        let place = join(stored.record, stored.id, limit: stored.progress.timeLimit)
         let age = now.wall.millisecondsSinceEpoch - stored.progress.submittedAt.millisecondsSinceEpoch
         var job = Job(
             id: stored.id, record: stored.record, classSlot: place, since: now.uptime - max(0, age),
@@ -59,7 +59,9 @@ extension Cluster {
         guard let slot = slots[row.worker] else { return }
         // Whether the last life of the scheduler sent its start is not known, so it counts as sent.
         let end = expectedTime(of: job.classSlot).map { now.uptime + $0 } ?? .max
-        let attempt = Attempt(row: row, amounts: job.amounts, expectedEnd: end, wasSent: true)
+        let attempt = Attempt(
+            row: row, amounts: job.amounts, placedAt: now.uptime, expectedEnd: end, limit: job.progress.timeLimit,
+            wasSent: true)
         workers[slot].attempts.insert(attempt, for: row.id)
         workers[slot].reserve(job.amounts, gpus: row.gpus, until: end)
         bookRunning(job.amounts, 1, of: job.classSlot, at: now)

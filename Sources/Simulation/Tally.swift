@@ -15,6 +15,7 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
     case hostLost = "hosts lost"
     case journalLost = "journals lost with their host"
     case partition = "partitions"
+    case clockDrift = "agents whose clock drifts"
     case clockJump = "jumps of the wall clock"
     case programFailed = "programs that failed"
     case engineError = "engine errors"
@@ -42,6 +43,7 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case dependencyMetByTask = "a task starts after the same task of another job, which goes on"
     case dependencyHopeless = "a job is cancelled because what it waits for ended otherwise"
     case runsAsManyAsItMay = "a job runs as many tasks at a time as it may"
+    case timeLimitChanged = "a job that has not ended is given another time limit"
     case dependencyRefused = "a job that could never start is refused"
 }
 

@@ -74,6 +74,10 @@ extension World {
         if !known.isEmpty, linkDice.chance(perMille: options.dependencies / 3) {
             post(.event(.requeueRequested(linkDice.pick(known), task: nil)), from: .nobody)
         }
+        if !known.isEmpty, limitDice.chance(perMille: options.commands) {
+            let limit = TimeSpan.seconds(limitDice.roll(1...600))
+            post(.event(.timeLimitRequested(limitDice.pick(known), limit, from: nil)), from: .nobody)
+        }
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)

@@ -110,6 +110,8 @@ struct World {
     var diskDice: Dice
     /// For what jobs wait for.
     var linkDice: Dice
+    /// For changed time limits.
+    var limitDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -139,6 +141,7 @@ struct World {
         dice = Dice(seed: seed)
         diskDice = Dice(seed: ~seed)
         linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
+        limitDice = Dice(seed: seed ^ 0x7469_6d65_6c69_6d74)
         options = SwarmOptions(&dice).setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)
@@ -176,6 +179,7 @@ struct World {
             var agent = Agent(worker: worker)
             let drift = policy.clockDrift.milliseconds * options.clockDrift / 1_000
             agent.drift = dice.roll(-drift...drift)
+            if agent.drift != 0 { tally.count(.clockDrift) }
             agents.append(agent)
             plan(.agentCalls(number - 1, incarnation: worker.incarnation), in: dice.roll(0...500))
         }

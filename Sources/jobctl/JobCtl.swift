@@ -32,7 +32,7 @@ struct JobCtl: AsyncParsableCommand {
                 name: "Jobs",
                 subcommands: [
                     Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
-                    Hold.self, Release.self, Requeue.self, Diff.self, Verify.self, Exec.self, Shell.self,
+                    Hold.self, Release.self, Requeue.self, Update.self, Diff.self, Verify.self, Exec.self, Shell.self,
                     ScheduleCommand.self,
                 ]),
             CommandGroup(

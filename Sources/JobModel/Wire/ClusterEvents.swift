@@ -3,7 +3,7 @@
 package enum ClusterEventKind: String, Hashable, Codable, CaseIterable, Sendable {
     case jobSubmitted = "job-submitted", jobWaiting = "job-waiting", jobHeld = "job-held", jobPending = "job-pending"
     case jobRunning = "job-running", jobSucceeded = "job-succeeded", jobFailed = "job-failed"
-    case jobCancelled = "job-cancelled"
+    case jobCancelled = "job-cancelled", jobTimeLimit = "job-time-limit"
     case attemptFailed = "attempt-failed", attemptLost = "attempt-lost"
     case workerRegistered = "worker-registered", workerDraining = "worker-draining", workerResumed = "worker-resumed"
     case workerUnreachable = "worker-unreachable", workerLost = "worker-lost", workerBack = "worker-back"

@@ -152,7 +152,10 @@ extension Cluster {
         let attempt = AttemptRow(
             id: id, worker: workers[slot].name, state: .assigned, reason: nil, gpus: gpus, isAcknowledged: false,
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
-        workers[slot].attempts.insert(Attempt(row: attempt, amounts: amounts, expectedEnd: end), for: id)
+        workers[slot].attempts.insert(
+            Attempt(
+                row: attempt, amounts: amounts, placedAt: now.uptime, expectedEnd: end,
+                limit: jobs[job]?.progress.timeLimit), for: id)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))
         bookRunning(amounts, 1, of: place, at: now)
