@@ -322,7 +322,9 @@ struct Watch {
             _ = jc_timer_set(timer, deadline ?? -1)
             wait()
             // A second order may be more urgent.
-            while case let signal = jc_signal_next(signals), signal != 0 { if signal != SIGCHLD, signal != SIGHUP { isWanted = true } }
+            while case let signal = jc_signal_next(signals), signal != 0 {
+                if signal != SIGCHLD, signal != SIGHUP { isWanted = true }
+            }
             self.company?.hear()
             if let moment = deadline, jc_boot_milliseconds() >= moment { company.kill() }
         }

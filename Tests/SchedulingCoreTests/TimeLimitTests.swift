@@ -19,7 +19,8 @@ import Testing
         return (c, first, large)
     }
 
-    @Test("the promised start follows the limit of what runs, and work beside it may use the time", arguments: [120, 30])
+    @Test(
+        "the promised start follows the limit of what runs, and work beside it may use the time", arguments: [120, 30])
     func promise(minutes: Int64) throws {
         var (c, first, large) = try blocked()
         let before = try #require(c.cluster.promise?.start)

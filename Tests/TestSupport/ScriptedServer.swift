@@ -86,7 +86,9 @@ package final class ScriptedServer: Sendable {
         let isOpen = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, size) == 0 }
         }
-        guard isOpen, listen(socket, 64) == 0 else { throw ProcessFailure(description: "\(path) cannot be listened on") }
+        guard isOpen, listen(socket, 64) == 0 else {
+            throw ProcessFailure(description: "\(path) cannot be listened on")
+        }
         acceptConnections()
     }
 
