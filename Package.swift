@@ -88,6 +88,7 @@ let package = Package(
                 .embedInCode("0007_job_shapes.sql"), .embedInCode("0008_schedules.sql"),
                 .embedInCode("0009_compaction.sql"), .embedInCode("0010_accounting.sql"),
                 .embedInCode("0011_placement.sql"),
+                .embedInCode("0012_time_limits.sql"),
             ]
         ),
         library(

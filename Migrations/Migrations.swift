@@ -22,4 +22,5 @@ package let migrations: [Migration] = [
     Migration(name: "0009_compaction", sql: String(decoding: PackageResources._009_compaction_sql, as: UTF8.self)),
     Migration(name: "0010_accounting", sql: String(decoding: PackageResources._010_accounting_sql, as: UTF8.self)),
     Migration(name: "0011_placement", sql: String(decoding: PackageResources._011_placement_sql, as: UTF8.self)),
+    Migration(name: "0012_time_limits", sql: String(decoding: PackageResources._012_time_limits_sql, as: UTF8.self)),
 ]

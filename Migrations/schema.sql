@@ -200,7 +200,7 @@ CREATE TABLE jobs (
     submitted_at INTEGER NOT NULL,
     started_at INTEGER,
     finished_at INTEGER,
-    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'), awaits TEXT NOT NULL DEFAULT '', pipeline INTEGER, cancel_reason TEXT, compaction TEXT, compacted_at INTEGER,
+    revision INTEGER NOT NULL, keep TEXT CHECK (keep = 'on-success' OR keep = 'never'), awaits TEXT NOT NULL DEFAULT '', pipeline INTEGER, cancel_reason TEXT, compaction TEXT, compacted_at INTEGER, time_limit INTEGER CHECK (time_limit > 0),
     CHECK (tasks_total = tasks_pending + tasks_running + tasks_succeeded + tasks_failed + tasks_cancelled)
 ) STRICT;
 

@@ -82,6 +82,8 @@ package struct AttemptDescription: Hashable, Sendable {
     }
     /// Nil where the runner is root.
     package var rootless: RootlessAttempt?
+    /// Its runner takes a ``TimeLimitOrder``: for those of earlier versions SIGHUP means to stop.
+    package var takesLimits = true
 
     package init(
         attempt: String, boot: String, runtime: String, runtimeKind: RuntimeKind, controlGroup: String,
@@ -141,6 +143,7 @@ package struct AttemptDescription: Hashable, Sendable {
             for host in company.hosts { record.add("host", host) }
             for service in company.services { record.add("service", service) }
         }
+        if takesLimits { record.add("takes-limits", 1) }
         rootless?.add(to: &record)
         return record.text
     }
@@ -162,6 +165,7 @@ package struct AttemptDescription: Hashable, Sendable {
             leaseFile: record.optional("lease-file"), bundle: try record.value("bundle"),
             company: try Self.company(record))
         rootless = try RootlessAttempt(record)
+        takesLimits = record.optional("takes-limits") == "1"
         guard !layers.isEmpty, logLimit >= 0, grace >= 0, controlGroup.hasPrefix("/"), !controlGroup.contains("..")
         else {
             throw RecordText.Malformed("the attempt's description is not consistent")

@@ -1,5 +1,5 @@
 // The files of one attempt's folder, which the agent and the runner share, and plain file access without Foundation.
-// Who writes what: the agent `attempt` and `stop`, the runner everything else. Few files: each costs as much as a
+// Who writes what: the agent `attempt`, `stop` and `limit`, the runner everything else. Few files: each costs as much as a
 // mount.
 import CLinux
 import Glibc
@@ -17,6 +17,8 @@ package struct RunnerFolder: Hashable, Sendable {
     package var end: String { path + "/end" }
     /// ``StopOrder``. Whoever writes it sends the runner SIGTERM.
     package var stop: String { path + "/stop" }
+    /// ``TimeLimitOrder``. Whoever writes it sends the runner SIGHUP.
+    package var limit: String { path + "/limit" }
     /// There once the program has written something.
     package var stdout: String { path + "/stdout" }
     package var stderr: String { path + "/stderr" }
@@ -79,6 +81,20 @@ package enum StopOrder {
     package static func read(_ path: String) -> Int64? {
         guard let bytes = readFile(path, limit: 64) else { return nil }
         return Int64(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)) ?? 0
+    }
+}
+
+/// A time limit other than the one in the attempt's description.
+package enum TimeLimitOrder {
+    /// Milliseconds from the start; nil if there is no order, or none that can be read.
+    package static func read(_ path: String) -> Int64? {
+        guard let bytes = readFile(path, limit: 64) else { return nil }
+        let number = Int64(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
+        return number.flatMap { $0 >= 0 ? $0 : nil }
+    }
+
+    package static func write(_ limit: Int64, to path: String) throws(FileFailure) {
+        try replaceFile(path, with: Array("\(limit)\n".utf8), durable: false)
     }
 }
 

@@ -8,7 +8,8 @@ package struct Supervision: Hashable, Sendable {
     /// Milliseconds of the boot-time clock, as every time here.
     private var limitAt: Int64?
     private var leaseEnd: Int64?
-    private let timeLimit: Int64?
+    private var timeLimit: Int64?
+    private var startedAt: Int64?
     private let grace: Int64
     private var killAt: Int64?
     private var hasKilled = false
@@ -23,7 +24,19 @@ package struct Supervision: Hashable, Sendable {
 
     /// The time limit counts from here. The first call is the one that counts.
     package mutating func started(at now: Int64) {
-        limitAt = limitAt ?? timeLimit.map { clampingSum(now, $0) }
+        startedAt = startedAt ?? now
+        setLimit()
+    }
+
+    /// Another time limit, from the same start.
+    package mutating func limited(to limit: Int64) {
+        timeLimit = limit
+        setLimit()
+    }
+
+    private mutating func setLimit() {
+        guard let startedAt else { return }
+        limitAt = timeLimit.map { clampingSum(startedAt, $0) }
     }
 
     /// Somebody wants the program to end.

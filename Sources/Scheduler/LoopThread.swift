@@ -109,6 +109,8 @@ struct LoopThread: Sendable {
             case .dropSync(let worker, let incarnation, let sequence):
                 parked.removeValue(forKey: Call(worker: worker, incarnation: incarnation, sequence: sequence))?.resume(
                     returning: .failure(Self.replaced(worker)))
+            case .timeLimitChanged(let job, _, let limit):
+                logger.notice("time limit changed", metadata: ["job": "\(job)", "limit": "\(limit)"])
             case .workerTurned(let worker, let turn):
                 logger.notice("worker changed", metadata: ["worker": "\(worker)", "state": "\(turn)"])
             }

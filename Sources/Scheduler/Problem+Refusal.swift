@@ -57,6 +57,14 @@ extension Problem {
             let what = task.map { "the task \(id).\($0) does not run" } ?? "nothing of job \(id) runs"
             self.init(.conflict, "\(what): only what runs can begin anew", field: task == nil ? "job" : "task")
         case .dependency(let dependency, let fault): self.init(dependency, fault)
+        case .timeLimitChanged(let id, let limit):
+            let now = limit.map { "is \($0)" } ?? "is not there any more"
+            self.init(.conflict, "the time limit of job \(id) \(now): it was changed meanwhile", field: "from")
+        case .timeLimitPassesDeadline(let id, let limit, let deadline):
+            self.init(
+                .refused,
+                "no waiting task of job \(id) could end by its deadline \(deadline) with a time limit of \(limit): "
+                    + "choose a shorter one", field: "time_limit")
         case .cannotGrow(let id, let fault): self.init(id, fault)
         case .unknownAccount(let account):
             self.init(.notFound, "the \(account) was not set up", field: "name")

@@ -97,6 +97,9 @@ extension SchedulerClient {
     package func requeue(_ id: JobID, task: Int64?) async throws(Problem) -> JobDocument {
         try await call(.POST, "/v1/jobs/\(id)/requeue", query: [("task", task.map { String($0) })])
     }
+    package func changeTimeLimit(_ id: JobID, _ request: TimeLimitRequest) async throws(Problem) -> JobDocument {
+        try await call(.POST, "/v1/jobs/\(id)/time-limit", body: try json(request))
+    }
     package func hold(_ id: JobID) async throws(Problem) -> JobDocument { try await call(.POST, "/v1/jobs/\(id)/hold") }
     package func release(_ id: JobID) async throws(Problem) -> JobDocument {
         try await call(.POST, "/v1/jobs/\(id)/release")

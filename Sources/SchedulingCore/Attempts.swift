@@ -11,10 +11,16 @@ import JobModel
 struct Attempt: Sendable {
     var row: AttemptRow
     let amounts: Amounts
+    /// Uptime at which it was placed, or found after a restart.
+    let placedAt: Int64
     /// Uptime at which it has given its room back, by its time limit; `.max`: not known.
-    let expectedEnd: Int64
+    var expectedEnd: Int64
     /// It shares its worker with nobody, and its amounts are all that this has.
     let isWhole: Bool
+    /// The time limit that its job was given since it was submitted.
+    var limit: TimeSpan?
+    /// An answer has carried that limit.
+    var isLimitTold = false
     /// An answer has carried its start. Until then nobody can have started it.
     var wasSent = false
     /// An answer has carried its stop or its permission to publish.

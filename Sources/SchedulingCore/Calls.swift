@@ -55,7 +55,11 @@ extension Cluster {
                 orders.start.append(
                     StartOrder(attempt: id, gpus: attempt.row.gpus, gangHosts: gangHosts(of: id.job)))
                 isNews = true
-            } else if let reason = attempt.row.stopReason {
+                orders.add(limitOf: attempt)
+                continue
+            }
+            if attempt.row.isAcknowledged, orders.add(limitOf: attempt) { isNews = isNews || !attempt.isLimitTold }
+            if let reason = attempt.row.stopReason {
                 guard attempt.row.isAcknowledged else { continue }
                 orders.stop.append(StopOrder(attempt: id, reason: reason))
                 isNews = isNews || !attempt.isTold
@@ -94,6 +98,7 @@ extension Cluster {
         for stop in orders.stop { markTold(stop.attempt, slot) }
         for id in orders.publish { markTold(id, slot) }
         for id in orders.forget { markTold(id, slot) }
+        if !orders.limits.isEmpty { markLimitsTold(orders.limits, slot) }
         if orders.sessions { workers[slot].sessions = .told }
         workers[slot].call = nil
         workers[slot].lastContact = now.uptime
@@ -106,5 +111,22 @@ extension Cluster {
     private mutating func markTold(_ id: AttemptID, _ slot: Int) {
         workers[slot].attempts[id]?.isTold = true
         workers[slot].strangers[id]?.isTold = true
+    }
+
+    private mutating func markLimitsTold(_ limits: [LimitOrder], _ slot: Int) {
+        for id in workers[slot].attempts.ids where limits.contains(where: { $0.job == id.job }) {
+            workers[slot].attempts[id]?.isLimitTold = true
+        }
+    }
+}
+
+extension SyncOrders {
+    /// - Returns: whether it has a limit of its own. Attempts come in order of their ids.
+    @discardableResult
+    fileprivate mutating func add(limitOf attempt: Attempt) -> Bool {
+        guard let limit = attempt.limit else { return false }
+        let job = attempt.row.id.job
+        if limits.last?.job != job { limits.append(LimitOrder(job: job, timeLimit: limit)) }
+        return true
     }
 }

@@ -39,6 +39,8 @@ package struct JobProgress: Hashable, Codable, Sendable {
     package var awaits: [JobID] = []
     /// Why the scheduler cancelled it, or tasks of it.
     package var cancelReason: String?
+    /// The time limit that it was given since it was submitted; then the record's counts no more.
+    package var timeLimit: TimeSpan?
     /// Rises with each change.
     package var revision: Int64
 

@@ -67,6 +67,8 @@ package struct Cluster: Sendable {
             case .requeueRequested(let job, let task): try requeue(job, task: task, at: now)
             case .extendRequested(let job, let growth): try extend(job, by: growth)
             case .closeRequested(let job): try close(job)
+            case .timeLimitRequested(let job, let limit, let from):
+                try changeTimeLimit(of: job, to: limit, from: from, at: now)
             case .holdRequested(let job): try hold(job, at: now)
             case .releaseRequested(let job): try release(job)
             case .workerSynced(let name, let request): try sync(name, request, at: now)

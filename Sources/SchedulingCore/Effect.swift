@@ -8,6 +8,8 @@ package enum Effect: Hashable, Sendable {
     case dropSync(WorkerName, incarnation: String, sequence: Int64)
     /// For those who watch the cluster.
     case workerTurned(WorkerName, WorkerTurn)
+    /// Likewise. `from`: nil if there was none.
+    case timeLimitChanged(JobID, from: TimeSpan?, to: TimeSpan)
 }
 
 /// What a worker's silence, or its end, means.
@@ -31,12 +33,15 @@ package struct SyncOrders: Hashable, Sendable {
     package var registrationWanted: Bool
     /// Sessions wait for this worker to take them.
     package var sessions: Bool
+    /// Time limits that were changed, in order of the jobs; also of attempts in `start`.
+    package var limits: [LimitOrder]
 
     package init(
         start: [StartOrder] = [], stop: [StopOrder] = [], publish: [AttemptID] = [], forget: [AttemptID] = [],
         jobs: [JobBrief] = [],
-        registrationWanted: Bool = false, sessions: Bool = false
+        registrationWanted: Bool = false, sessions: Bool = false, limits: [LimitOrder] = []
     ) {
+        self.limits = limits
         self.start = start
         self.stop = stop
         self.publish = publish

@@ -18,6 +18,8 @@ package enum Event: Hashable, Codable, Sendable {
     case extendRequested(JobID, ExtendRequest.Growth)
     /// An open array gets no more tasks, and ends when those that it has have ended.
     case closeRequested(JobID)
+    /// From now on the job's tasks may run so long, counted from their starts. `from`: only if that is its limit now.
+    case timeLimitRequested(JobID, TimeSpan, from: TimeSpan?)
     case holdRequested(JobID)
     case releaseRequested(JobID)
     /// A worker called. Its answer comes as ``Effect/answerSync(_:incarnation:sequence:_:)``, now or when there is
@@ -65,6 +67,10 @@ package enum Refusal: Error, Hashable, Sendable {
     /// Nothing that could be taken back: of the job, or of the task.
     case nothingRuns(JobID, task: Int64?)
     case cannotGrow(JobID, GrowthFault)
+    /// Somebody else has changed it: what it is now.
+    case timeLimitChanged(JobID, TimeSpan?)
+    /// What waits could not end by the job's deadline.
+    case timeLimitPassesDeadline(JobID, TimeSpan, Timestamp)
     /// A job that cannot be waited for.
     case dependency(Dependency, DependencyFault)
     case unknownAccount(AccountID)

@@ -118,6 +118,10 @@ package enum Invariants {
         let stands = row.queued.unordered.filter { $0 == job.queueKey }.count
         findings.require(stands == (job.isQueued ? 1 : 0)) { "job \(job.id): stands \(stands) times in its queue" }
         findings.require(!job.isRunnable || job.isQueued) { "job \(job.id): could run and is in no queue" }
+        let longest = job.timeLimit.map { $0.milliseconds + job.record.grace.milliseconds }
+        findings.require(row.longest == longest && row.key.timeLimit == longest) {
+            "job \(job.id): is in the class of another time limit"
+        }
         let shape = cluster.shapes.rows[row.shape]
         findings.require(shape.members.contains(job.id) && shape.requirement == Requirement(job.record)) {
             "job \(job.id): is of the wrong shape"

@@ -56,6 +56,9 @@ struct Job: Sendable {
         hasOutput = record.slots.values.contains { $0.mode == .out }
     }
 
+    /// The one in force.
+    var timeLimit: TimeSpan? { progress.timeLimit ?? record.timeLimit }
+
     var queueKey: QueueKey { QueueKey(priority: record.priority, job: id) }
 
     /// A task could be started if a worker had room.

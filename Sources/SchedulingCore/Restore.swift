@@ -38,7 +38,7 @@ extension Cluster {
 
     /// Its age is the one thing that civil time decides: uptime began anew.
     private mutating func restore(_ stored: ClusterImage.StoredJob, at now: Instant) {
-        let place = join(stored.record, stored.id)
+        let place = join(stored.record, stored.id, limit: stored.progress.timeLimit)
         let age = now.wall.millisecondsSinceEpoch - stored.progress.submittedAt.millisecondsSinceEpoch
         var job = Job(
             id: stored.id, record: stored.record, classSlot: place, since: now.uptime - max(0, age),
@@ -64,7 +64,9 @@ extension Cluster {
         let end = expectedTime(of: job.classSlot).map { now.uptime + $0 } ?? .max
         let amounts = demand(of: classes.rows[job.classSlot].shape, on: slot)
         let isWhole = job.record.placement.isExclusive
-        let attempt = Attempt(row: row, amounts: amounts, expectedEnd: end, isWhole: isWhole, wasSent: true)
+        let attempt = Attempt(
+            row: row, amounts: amounts, placedAt: now.uptime, expectedEnd: end, isWhole: isWhole,
+            limit: job.progress.timeLimit, wasSent: true)
         workers[slot].attempts.insert(attempt, for: row.id)
         workers[slot].reserve(amounts, gpus: row.gpus, whole: isWhole, until: end)
         bookRunning(amounts, 1, of: job.classSlot, at: now)

@@ -122,6 +122,15 @@ struct Worker: Sendable {
         releases.insert(release, at: releases.firstIndex { $0.end > release.end } ?? releases.count)
     }
 
+    /// An attempt is expected to end at another time.
+    mutating func expect(_ id: AttemptID, until end: Int64) {
+        guard let attempt = attempts[id], attempt.expectedEnd != end else { return }
+        let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
+        if let place = releases.firstIndex(of: release) { releases.remove(at: place) }
+        addRelease(Release(end: end, amounts: attempt.amounts))
+        attempts[id]?.expectedEnd = end
+    }
+
     /// Takes what a restored attempt holds.
     mutating func reserve(_ amounts: Amounts, gpus: [String], whole: Bool, until end: Int64) {
         isTakenWhole = isTakenWhole || whole

@@ -15,6 +15,7 @@ package enum Fault: String, Sendable, Hashable, CaseIterable {
     case hostLost = "hosts lost"
     case journalLost = "journals lost with their host"
     case partition = "partitions"
+    case clockDrift = "agents whose clock drifts"
     case clockJump = "jumps of the wall clock"
     case programFailed = "programs that failed"
     case engineError = "engine errors"
@@ -45,6 +46,7 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case runsAsManyAsItMay = "a job runs as many tasks at a time as it may"
     case arrayExtended = "an open array gets more tasks"
     case grownArrayEnded = "an array that grew is closed and ends"
+    case timeLimitChanged = "a job that has not ended is given another time limit"
     case dependencyRefused = "a job that could never start is refused"
 }
 

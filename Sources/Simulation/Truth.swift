@@ -209,6 +209,7 @@ struct Truth {
             )
         case .dropSync(let name, let incarnation, let sequence): note("drop \(name) \(incarnation) \(sequence)")
         case .workerTurned(let name, let turn): note("turn \(name) \(turn)")
+        case .timeLimitChanged(let job, _, let limit): note("limit \(job) \(limit)")
         }
     }
 

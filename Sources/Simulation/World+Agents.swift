@@ -191,7 +191,8 @@ extension World {
         for id in live { agents[agent].kill(id) }
         let pause = agents[agent].pausedUntil - now
         guard pause <= 0 else {
-            plan(.leaseIsChecked(agent), in: pause)
+            // What else it was about to do may come before.
+            plan(.leaseIsChecked(agent), in: pause + 10)
             return plan(.agentNotices(agent), in: pause)
         }
         for id in live { agents[agent].worker.report(id, .lost, reason: .workerLost) }

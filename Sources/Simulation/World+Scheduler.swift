@@ -100,6 +100,7 @@ extension World {
                 answer(name, incarnation, sequence, orders)
             case .dropSync(let name, let incarnation, let sequence): answer(name, incarnation, sequence, nil)
             case .workerTurned: break
+            case .timeLimitChanged: tally.saw(.timeLimitChanged)
             }
         }
     }

@@ -83,6 +83,10 @@ extension World {
             truth.requeued.insert(job)
             post(.event(.requeueRequested(job, task: nil)), from: .nobody)
         }
+        if !known.isEmpty, limitDice.chance(perMille: options.commands) {
+            let limit = TimeSpan.seconds(limitDice.roll(1...600))
+            post(.event(.timeLimitRequested(limitDice.pick(known), limit, from: nil)), from: .nobody)
+        }
         switch dice.roll(0...9) {
         case 0: post(.event(.drainRequested(worker)), from: .nobody)
         case 1, 2: post(.event(.resumeRequested(worker)), from: .nobody)

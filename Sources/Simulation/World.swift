@@ -118,6 +118,8 @@ struct World {
     var linkDice: Dice
     /// For open arrays.
     var openDice: Dice
+    /// For changed time limits.
+    var limitDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -150,6 +152,7 @@ struct World {
         diskDice = Dice(seed: ~seed)
         linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         openDice = Dice(seed: seed ^ 0x6f70_656e_6172_7279)
+        limitDice = Dice(seed: seed ^ 0x7469_6d65_6c69_6d74)
         var drawn = SwarmOptions(&dice)
         drawn.placement = Self.placementOption(&wishes)
         options = drawn.setting(settings)
@@ -190,6 +193,7 @@ struct World {
             var agent = Agent(worker: worker)
             let drift = policy.clockDrift.milliseconds * options.clockDrift / 1_000
             agent.drift = dice.roll(-drift...drift)
+            if agent.drift != 0 { tally.count(.clockDrift) }
             agents.append(agent)
             plan(.agentCalls(number - 1, incarnation: worker.incarnation), in: dice.roll(0...500))
         }

@@ -220,6 +220,11 @@ package actor Agent {
             }
             for order in response.start where runners[order.attempt] == nil { start(order, response) }
         }
+        for limit in response.limits ?? [] {
+            for attempt in runners.keys where attempt.job == limit.job {
+                tell(attempt) { await $0.limit(to: limit.timeLimit) }
+            }
+        }
         for order in response.stop { tell(order.attempt) { await $0.stop(order.reason) } }
         for attempt in response.publish { tell(attempt) { await $0.accept() } }
         for attempt in response.forget {

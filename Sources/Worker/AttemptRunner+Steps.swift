@@ -98,7 +98,7 @@ extension AttemptRunner {
                 environment: environment, workingDirectory: configuration.workingDirectory,
                 user: record.job.record.owner, mounts: mounts,
                 network: configuration.network, resources: configuration.resources, gpus: record.order.gpus,
-                logLimit: ByteCount(bytes: LogFiles.standardLimit), timeLimit: record.job.record.timeLimit,
+                logLimit: ByteCount(bytes: LogFiles.standardLimit), timeLimit: timeLimit,
                 grace: record.job.record.grace, services: try services(values))
         } catch {
             throw AttemptFailure(reason: .engineError, message: "the configuration cannot be filled in: \(error)")
@@ -175,8 +175,8 @@ extension AttemptRunner {
         }
         let shipping = Task { [shipper] in await shipper.follow() }
         let sampling = Task { await sample(container) }
-        let limit = record.job.record.timeLimit.map { limit in Task { await enforce(limit) } }
-        companions = [collecting.cancel, shipping.cancel, sampling.cancel, { limit?.cancel() }]
+        companions = [collecting.cancel, shipping.cancel, sampling.cancel]
+        keepLimit()
         let end: Result<ExitRecord, AttemptFailure>
         do throws(AttemptFailure) {
             end = .success(try await waitForEnd(container))
@@ -184,7 +184,7 @@ extension AttemptRunner {
             end = .failure(error)
         }
         hasEnded = true
-        limit?.cancel()
+        dropLimit()
         sampling.cancel()
         if case .failure = end, !isSilent { await endUnproven(container) }
         record.progress.note = await collecting.value
@@ -240,16 +240,6 @@ extension AttemptRunner {
             // allowed: the next sample may come
             if let usage = try? await services.engine.usage(container) { record.progress.usage = usage.sound }
             pause = min(pause * 2, 2_000)
-        }
-    }
-
-    /// On the boot-time clock, from the first start: an agent that starts again gives no new time.
-    private func enforce(_ limit: TimeSpan) async {
-        guard let started = record.progress.startedAt, record.progress.boot == Journal.boot else { return }
-        while !Task.isCancelled {
-            let left = started + limit.milliseconds - jc_boot_milliseconds()
-            if left <= 0 { return stop(.timeLimit) }
-            do { try await Task.sleep(for: .milliseconds(left)) } catch { return }
         }
     }
 

@@ -42,6 +42,12 @@ actor AttemptRunner {
     var isStarted = false
     private var stopping: Task<Void, Never>?
     private var running: Task<Void, Never>?
+    /// Waits for the time limit while the program runs.
+    var limiting: Task<Void, Never>?
+    /// The time limit that the engine was told since this agent began, beside the one it was given with the container.
+    var limitToldToEngine: TimeSpan?
+    /// The program was started by an earlier agent.
+    let isAdopted: Bool
     /// What goes on beside the steps while the program runs.
     var companions: [@Sendable () -> Void] = []
     /// What the steps wait on, if they wait for somebody else than the engine.
@@ -60,6 +66,7 @@ actor AttemptRunner {
         self.record = record
         self.services = services
         attempt = record.attempt
+        isAdopted = record.progress.startedAt != nil
         var files = LogFiles(folder: services.journal.logFolder(of: record.attempt), limit: services.logLimit)
         for stream in LogPiece.Stream.allCases { files.kept[stream] = services.engine.logFile(record.attempt, stream) }
         logFiles = files
@@ -157,6 +164,7 @@ actor AttemptRunner {
         stopping?.cancel()
         step?.cancel()
         for cancel in companions { cancel() }
+        dropLimit()
         running?.cancel()
         wake()
     }

@@ -19,6 +19,8 @@ struct AttemptProgress: Codable, Sendable {
     var inputs: [SlotName: TreeFingerprint]?
     /// The manifest of the task's image for this host.
     var imageManifest: Digest?
+    /// Another than the job was submitted with.
+    var timeLimit: TimeSpan?
     var stopReason: EndReason?
     var exit: ExitRecord?
     var usage: Usage?

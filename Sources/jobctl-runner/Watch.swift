@@ -160,10 +160,11 @@ struct Watch {
         return disperse(verdict())
     }
 
-    /// The lease's file is read when the lease that is known ends, and only then.
+    /// The files of the lease and of the limit are read when what is known of them ends, and only then.
     private mutating func keepTime() {
         let now = jc_boot_milliseconds()
         guard let moment = supervision.nextMoment, now >= moment else { return }
+        readLimit()
         story.pending += supervision.advanced(to: now, lease: description.leaseFile.flatMap(Lease.read))
     }
 
@@ -192,6 +193,10 @@ struct Watch {
     private mutating func reap() {
         while case let signal = jc_signal_next(signals), signal != 0 {
             guard signal != SIGCHLD else { continue }
+            guard signal != SIGHUP else {
+                readLimit()
+                continue
+            }
             story.pending += supervision.ordered(grace: StopOrder.read(folder.stop), at: jc_boot_milliseconds())
         }
         var status: Int32 = 0
@@ -317,7 +322,9 @@ struct Watch {
             _ = jc_timer_set(timer, deadline ?? -1)
             wait()
             // A second order may be more urgent.
-            while case let signal = jc_signal_next(signals), signal != 0 { if signal != SIGCHLD { isWanted = true } }
+            while case let signal = jc_signal_next(signals), signal != 0 {
+                if signal != SIGCHLD, signal != SIGHUP { isWanted = true }
+            }
             self.company?.hear()
             if let moment = deadline, jc_boot_milliseconds() >= moment { company.kill() }
         }
@@ -329,7 +336,12 @@ struct Watch {
 
     // MARK: Orders
 
+    private mutating func readLimit() {
+        if let limit = TimeLimitOrder.read(folder.limit) { supervision.limited(to: limit) }
+    }
+
     private mutating func readOrders() {
+        readLimit()
         guard let grace = StopOrder.read(folder.stop) else { return }
         story.pending += supervision.ordered(grace: grace, at: jc_boot_milliseconds())
     }

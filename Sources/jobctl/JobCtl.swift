@@ -32,8 +32,8 @@ struct JobCtl: AsyncParsableCommand {
                 name: "Jobs",
                 subcommands: [
                     Submit.self, Run.self, Rerun.self, List.self, Show.self, Logs.self, Wait.self, Cancel.self,
-                    Hold.self, Release.self, Requeue.self, Extend.self, Close.self, Diff.self, Verify.self, Exec.self,
-                    Shell.self,
+                    Hold.self, Release.self, Requeue.self, Update.self, Extend.self, Close.self, Diff.self, Verify.self,
+                    Exec.self, Shell.self,
                     ScheduleCommand.self,
                 ]),
             CommandGroup(

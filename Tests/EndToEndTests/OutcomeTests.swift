@@ -51,6 +51,23 @@ extension EndToEnd {
             #expect(try await c.job(id).reason?.isEmpty == false)
         }
 
+        @Test("a job whose time limit is extended lives on, one whose limit is shortened ends by it")
+        func changedTimeLimit() async throws {
+            let c = try c
+            let long = try await c.submit(shell: "echo up; exec sleep 17", "time_limit: 15s")
+            let short = try await c.submit(shell: "exec sleep 600", "time_limit: 10m\ngrace: 1s")
+            for id in [long, short] {
+                try await eventually("it runs") { try await c.attempts(of: id).first?.state == .known(.running) }
+            }
+            #expect(try await c.ok("update", long, "--time-limit=+2h") == "job \(long) has a time limit of 2h15s")
+            try await c.ok("update", short, "--time-limit", "1s")
+            #expect(try await c.ok("show", short).contains("1s, changed from 10m"))
+            #expect(try await c.ended(short).state == .known(.failed))
+            #expect(try await c.attempts(of: short).first?.reason == .known(.timeLimit))
+            #expect(try await c.ended(long).state == .known(.succeeded))
+            #expect(try await c.ok("events").contains("2h15s instead of 15s"))
+        }
+
         @Test("a command that is not in the image fails with 127 and a sentence that says so")
         func commandNotFound() async throws {
             let c = try c

@@ -5,8 +5,8 @@ import Testing
 
 @Suite("help") struct HelpTests {
     static let commands = [
-        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "requeue", "extend",
-        "close", "diff",
+        "", "submit", "run", "rerun", "list", "show", "logs", "wait", "cancel", "hold", "release", "requeue", "update",
+        "extend", "close", "diff",
         "verify",
         "exec", "shell", "schedule", "schedule add", "schedule list", "schedule show", "schedule pause",
         "schedule resume", "schedule run", "schedule remove", "config", "config list", "config show", "history",

@@ -27,6 +27,22 @@ struct SupervisionTests {
         #expect(supervision.cause == .timeLimit)
     }
 
+    @Test("a limit that is changed counts from the same start, also if it has passed")
+    func changedLimit() {
+        var supervision = Supervision(timeLimit: nil, grace: 10, leaseEnd: nil)
+        supervision.limited(to: 50)
+        #expect(supervision.nextMoment == nil)
+        supervision.started(at: 100)
+        #expect(supervision.nextMoment == 150)
+        supervision.limited(to: 80)
+        #expect(supervision.advanced(to: 150, lease: nil) == [] && supervision.nextMoment == 180)
+        supervision.limited(to: 20)
+        #expect(supervision.nextMoment == 120)
+        #expect(supervision.advanced(to: 150, lease: nil) == [.terminate] && supervision.cause == .timeLimit)
+        supervision.limited(to: 1000)
+        #expect(supervision.advanced(to: 160, lease: nil) == [.kill])
+    }
+
     @Test("a lease that is extended in time stops nothing")
     func extendedLease() {
         var supervision = Supervision(timeLimit: nil, grace: 10, leaseEnd: 100)

@@ -26,6 +26,31 @@ import Testing
         }
     }
 
+    @Test("a time limit is changed by its owner, shown with the one before, and told as an event")
+    func timeLimit() async throws {
+        try await APIUnderTest.with { api in
+            let job = try await api.submit(spec(#""time_limit": "10m""#))
+            #expect(job.timeLimit == .minutes(10) && job.timeLimitChanged == nil)
+            let path = "/v1/jobs/1/time-limit"
+            let changed = try await api.call(.post, path, json: #"{"time_limit": "6h", "from": 600}"#)
+            let document = try changed.decoded(JobDocument.self)
+            #expect(document.timeLimit == .minutes(360) && document.timeLimitChanged == true)
+            #expect(document.submittedTimeLimit == .minutes(10))
+            for (body, status, field) in [
+                (#"{}"#, 400, "$.time_limit"), (#"{"time_limit": "-1h"}"#, 400, "$.time_limit"),
+                (#"{"time_limit": "1h", "until": 3}"#, 400, "$.until"),
+                (#"{"time_limit": "7h", "from": "10m"}"#, 409, "from"),
+            ] {
+                let answer = try await api.call(.post, path, json: body)
+                #expect(answer.status == status, "\(answer.text)")
+                #expect(try answer.problem().field == field, "\(answer.text)")
+            }
+            #expect(try await api.call(.post, path, as: .bob, json: #"{"time_limit": "1h"}"#).status == 403)
+            let events = try await api.call(.get, "/v1/events").text
+            #expect(events.contains("job-time-limit") && events.contains("6h instead of 10m"), "\(events)")
+        }
+    }
+
     @Test("a deadline that cannot be kept is refused, and so is a requeue of what does not run")
     func refused() async throws {
         try await APIUnderTest.with { api in

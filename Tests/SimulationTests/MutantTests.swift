@@ -14,6 +14,7 @@ import Testing
         .publishesAfterTheLease: "agent-pauses=1000,jobs=25,workers=5,loss=0",
         .neverSyncs: "power-losses=1000,scheduler-crashes=20",
         .syncsTheLogLater: "power-losses=1000,scheduler-crashes=20", .goesOnAfterFailedSync: "disk-errors=50",
+        .publishesAfterTheLease: "agent-pauses=150,workers=1,host-losses=0,partitions=0,agent-crashes=0,loss=0",
         .ignoresReports: "workers=1,jobs=1", .dropsStarts: "workers=1,jobs=1", .dropsForgets: "workers=1,jobs=1",
         .dropsPublications: "workers=1,jobs=2", .oversellsLicenses: "placement=600",
         .forgetsReservations: "placement=600", .extendsWithoutKey: "open-arrays=1000,loss=150",

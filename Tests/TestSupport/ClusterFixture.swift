@@ -74,7 +74,7 @@ package struct ClusterFixture: Sendable {
     private func isDeaf(_ effect: Effect) -> Bool {
         switch effect {
         case .answerSync(let name, _, _, _), .dropSync(let name, _, _): deaf.contains(name)
-        case .workerTurned: false
+        case .workerTurned, .timeLimitChanged: false
         }
     }
 

@@ -74,6 +74,24 @@ package final class ScriptedServer: Sendable {
         try await body(server)
     }
 
+    /// Listens on a Unix socket.
+    package init(path: String, _ handler: @escaping @Sendable (Request) -> Reply) throws {
+        self.handler = handler
+        port = 0
+        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix($0.count - 1)) }
+        let (socket, size) = (listener, socklen_t(MemoryLayout<sockaddr_un>.size))
+        let isOpen = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, size) == 0 }
+        }
+        guard isOpen, listen(socket, 64) == 0 else {
+            throw ProcessFailure(description: "\(path) cannot be listened on")
+        }
+        acceptConnections()
+    }
+
     package init(_ handler: @escaping @Sendable (Request) -> Reply) throws {
         self.handler = handler
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -89,6 +107,10 @@ package final class ScriptedServer: Sendable {
         }
         guard isOpen else { throw ProcessFailure(description: "no port is free") }
         port = Int(UInt16(bigEndian: address.sin_port))
+        acceptConnections()
+    }
+
+    private func acceptConnections() {
         Thread.detachNewThread { [self] in
             while true {
                 let connection = accept(listener, nil, nil)

@@ -150,7 +150,7 @@ package struct StrictWorld: Sendable {
     /// Carries out an effect. `isLost`: the answer is sent but never arrives.
     package mutating func take(_ effect: Effect, isLost: Bool = false, at uptime: Int64) throws(IllegalOrder) {
         switch effect {
-        case .workerTurned: break
+        case .workerTurned, .timeLimitChanged: break
         case .dropSync(let name, let incarnation, let sequence):
             // The agent has made a newer call or is a newer life by now; dropping the newest call would strand it.
             if agents[name]!.incarnation == incarnation, agents[name]!.openCall == sequence {

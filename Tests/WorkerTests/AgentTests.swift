@@ -125,6 +125,29 @@ struct AgentTests {
         }
     }
 
+    @Test("a time limit that is shortened ends the program, one that is extended lets it live, also by the next agent")
+    func changedTimeLimit() async throws {
+        try await AgentUnderTest.with { test in
+            let short = try test.attempt("sleep:600000", job: 1, timeLimit: .minutes(10))
+            let long = try test.attempt("sleep:5000", "exit:0", job: 2, timeLimit: .seconds(4))
+            await test.scheduler.order(short)
+            await test.scheduler.order(long)
+            try await test.start()
+            for record in [short, long] { try await test.eventuallyReports(.running, record) }
+            await test.scheduler.limit(2, to: .minutes(10))
+            let journal = try test.journal()
+            try await eventually("the limit is written down") {
+                try journal.load().records.contains { $0.progress.timeLimit == .minutes(10) }
+            }
+            await test.kill()
+            try await test.start()
+            #expect(try await test.end(of: long).state == .succeeded)
+            await test.scheduler.limit(1, to: TimeSpan(milliseconds: 50))
+            let report = try await test.end(of: short)
+            #expect(report.state == .failed && report.reason == .timeLimit)
+        }
+    }
+
     @Test("each way to end has its reason")
     func reasons() async throws {
         try await AgentUnderTest.with { test in

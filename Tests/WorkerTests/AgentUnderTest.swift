@@ -39,6 +39,8 @@ actor ModelScheduler: SchedulerConnection {
     private(set) var blobCalls = 0
     private var orders: [AttemptID: (order: StartOrder, job: JobBrief, configuration: Configuration)] = [:]
     private var stops: [AttemptID: EndReason] = [:]
+    private var limits: [LimitOrder] = []
+    private var limitsAreNews = false
     private var streams: [StreamKey: (bytes: [UInt8], isComplete: Bool)] = [:]
     private var repeatsStarts = false
     private var change = 0
@@ -61,6 +63,12 @@ actor ModelScheduler: SchedulerConnection {
 
     func stop(_ attempt: AttemptID, _ reason: EndReason = .cancelled) {
         stops[attempt] = reason
+        change += 1
+    }
+
+    func limit(_ job: Int64, to limit: TimeSpan) {
+        limits.append(LimitOrder(job: JobID(rawValue: job), timeLimit: limit))
+        limitsAreNews = true
         change += 1
     }
 
@@ -89,9 +97,10 @@ actor ModelScheduler: SchedulerConnection {
             let response = response(to: request)
             let isNews =
                 !response.start.isEmpty || !response.stop.isEmpty || !response.publish.isEmpty
-                || !response.forget.isEmpty
+                || !response.forget.isEmpty || limitsAreNews
             if isNews || ContinuousClock.now >= deadline {
                 forgotten.formUnion(response.forget)
+                limitsAreNews = false
                 return response
             }
             guard requests.last?.sequence == request.sequence else {
@@ -128,7 +137,7 @@ actor ModelScheduler: SchedulerConnection {
             jobs: Dictionary(starting.map { ($0.job.id, $0.job) }, uniquingKeysWith: { a, _ in a }).values.map { $0 },
             configurations: Dictionary(
                 starting.map { ($0.job.record.configuration, $0.configuration) }, uniquingKeysWith: { a, _ in a }),
-            registrationWanted: false)
+            registrationWanted: false, limits: limits)
     }
 
     private var told: [AttemptID: Int] = [:]

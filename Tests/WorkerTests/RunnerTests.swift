@@ -115,6 +115,30 @@ struct RunnerTests {
         }
     }
 
+    @Test("a runner is told of another time limit: what is extended lives on, what is shortened ends, with no agent")
+    func changedTimeLimit() async throws {
+        let world = try world
+        try await world.withRunners { engine, worker in
+            var specification = world.specification(["sh", "-c", "echo up; sleep 3"], task: 1)
+            specification.timeLimit = .seconds(2)
+            let extended = try await engine.create(specification)
+            // Before the runner begins, and once more while it runs.
+            try await engine.limitChanged(extended, to: .seconds(60))
+            try await engine.start(extended)
+            var other = world.specification(forever, task: 2)
+            other.timeLimit = .minutes(10)
+            let shortened = try await engine.runningProgram(other)
+            try await engine.limitChanged(extended, to: .seconds(90))
+            try await engine.limitChanged(shortened, to: TimeSpan(milliseconds: 100))
+            let next = try await world.otherAgent(worker)
+            #expect(try await next.wait(shortened).stoppedFor == .timeLimit)
+            #expect(ExitRecord.Zero(try await next.wait(extended)) != nil)
+            try await next.limitChanged(extended, to: .seconds(1))
+            try await next.remove(extended)
+            try await next.limitChanged(extended, to: .seconds(1))
+        }
+    }
+
     @Test("a program that does not listen is killed after the grace, with no agent")
     func graceWithoutAgent() async throws {
         let world = try world

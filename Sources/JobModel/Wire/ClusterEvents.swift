@@ -4,6 +4,7 @@ package enum ClusterEventKind: String, Hashable, Codable, CaseIterable, Sendable
     case jobSubmitted = "job-submitted", jobWaiting = "job-waiting", jobHeld = "job-held", jobPending = "job-pending"
     case jobRunning = "job-running", jobSucceeded = "job-succeeded", jobFailed = "job-failed"
     case jobCancelled = "job-cancelled", jobExtended = "job-extended", jobClosed = "job-closed"
+    case jobTimeLimit = "job-time-limit"
     case attemptFailed = "attempt-failed", attemptLost = "attempt-lost"
     case workerRegistered = "worker-registered", workerDraining = "worker-draining", workerResumed = "worker-resumed"
     case workerUnreachable = "worker-unreachable", workerLost = "worker-lost", workerBack = "worker-back"

@@ -85,6 +85,12 @@ package struct JobDocument: Hashable, Codable, Sendable {
     package var rules: RunRules?
     /// The schedule whose run it is.
     package var schedule: String?
+    /// How long a task may run. Absent: as long as it likes.
+    package var timeLimit: TimeSpan?
+    /// It was changed since the job was submitted. Absent means no.
+    package var timeLimitChanged: Bool?
+    /// If it was changed: the one before. Absent if there was none.
+    package var submittedTimeLimit: TimeSpan?
 
     package init(
         id: JobID, name: String, state: Open<JobState>, reason: String?, owner: String, queue: String, priority: Int,
@@ -128,6 +134,8 @@ package struct JobDocument: Hashable, Codable, Sendable {
         case rerunOf = "rerun_of", submittedAt = "submitted_at", startedAt = "started_at", finishedAt = "finished_at"
         case labels, shape, revision, services, verifies, warnings, pulls, keep, compaction
         case dependsOn = "depends_on", pipeline, rules, schedule
+        case timeLimit = "time_limit", timeLimitChanged = "time_limit_changed"
+        case submittedTimeLimit = "submitted_time_limit"
     }
 }
 

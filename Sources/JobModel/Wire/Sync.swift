@@ -210,6 +210,18 @@ package struct StopOrder: Hashable, Codable, Sendable {
     }
 }
 
+/// The time limit of a job that was changed since it was submitted: it holds for all its attempts from their start.
+package struct LimitOrder: Hashable, Codable, Sendable {
+    package var job: JobID
+    package var timeLimit: TimeSpan
+    package init(job: JobID, timeLimit: TimeSpan) {
+        self.job = job
+        self.timeLimit = timeLimit
+    }
+
+    private enum CodingKeys: String, CodingKey { case job, timeLimit = "time_limit_seconds" }
+}
+
 /// What a worker needs to know of a job to run its tasks.
 package struct JobBrief: Hashable, Codable, Sendable {
     package var id: JobID
@@ -240,12 +252,17 @@ package struct SyncResponse: Hashable, Codable, Sendable {
     package var registrationWanted: Bool
     /// Sessions wait for this worker: take them. Repeated until it does; absent means none.
     package var sessions: Bool?
+    /// Of the jobs of `live` and `start` whose limit was changed. Said in each answer; absent means none. Agents that
+    /// do not know it keep the limit that the job was submitted with.
+    package var limits: [LimitOrder]?
 
     package init(
         lease: TimeSpan, interval: TimeSpan, start: [StartOrder], stop: [StopOrder], publish: [AttemptID],
         forget: [AttemptID],
-        jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool, sessions: Bool? = nil
+        jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool, sessions: Bool? = nil,
+        limits: [LimitOrder]? = nil
     ) {
+        self.limits = limits
         self.lease = lease
         self.interval = interval
         self.start = start
@@ -260,6 +277,6 @@ package struct SyncResponse: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case lease = "lease_seconds", interval = "interval_seconds", start, stop, publish, forget, jobs, configurations
-        case registrationWanted = "registration_wanted", sessions
+        case registrationWanted = "registration_wanted", sessions, limits
     }
 }

@@ -39,7 +39,10 @@ enum JobJSON {
             writer.member("started_at", ifPresent: job.startedAt?.description)
             writer.member("state", job.state.description)
             writer.member("submitted_at", job.submittedAt.description)
+            if let limit = job.submittedTimeLimit { writer.member("submitted_time_limit") { $0.seconds(limit) } }
             writer.member("tasks") { $0.counts(job.tasks) }
+            if let limit = job.timeLimit { writer.member("time_limit") { $0.seconds(limit) } }
+            if let changed = job.timeLimitChanged { writer.member("time_limit_changed") { $0.bool(changed) } }
             if let verifies = job.verifies { writer.member("verifies", verifies.rawValue) }
             if let warnings = job.warnings { writer.member("warnings") { $0.array(warnings) { $0.string($1) } } }
         }

@@ -16,6 +16,7 @@ struct JobRoutes {
             Route(.post, "/v1/jobs/{id}/hold", .owner) { try await change($0) { .holdRequested($0) } },
             Route(.post, "/v1/jobs/{id}/release", .owner, release),
             Route(.post, "/v1/jobs/{id}/requeue", .owner, requeue),
+            Route(.post, "/v1/jobs/{id}/time-limit", .owner, changeTimeLimit),
             Route(.get, "/v1/jobs/{id}/tasks", .reader, tasks),
             Route(.get, "/v1/jobs/{id}/attempts", .reader, attempts),
             Route(.post, "/v1/reruns", .user, rerun),
@@ -59,6 +60,18 @@ struct JobRoutes {
         try call.allowQuery("task")
         let task = try call.query("task", "the index of a task") { text in Int64(text).flatMap { $0 >= 0 ? $0 : nil } }
         return try await changed(call) { .requeueRequested($0, task: task) }
+    }
+
+    @Sendable private func changeTimeLimit(_ call: Call) async throws -> Response {
+        try call.allowQuery()
+        let body = try await call.body(limit: TimeLimitRequest.sizeLimit)
+        let request: TimeLimitRequest
+        do throws(SpecError) {
+            request = try TimeLimitRequest(parsing: Array(body.readableBytesView))
+        } catch {
+            throw error.problem
+        }
+        return try await changed(call) { .timeLimitRequested($0, request.timeLimit, from: request.from) }
     }
 
     @Sendable private func change(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {

@@ -24,6 +24,7 @@ struct SyncAnswer {
             writer.member("interval_seconds") { $0.seconds(policy.syncInterval) }
             writer.member("jobs") { $0.array(briefs) { $0.raw($1) } }
             writer.member("lease_seconds") { $0.seconds(policy.lease) }
+            if !orders.limits.isEmpty { writer.member("limits") { $0.array(orders.limits) { write($1, &$0) } } }
             writer.member("publish") { $0.array(orders.publish) { $0.attempt($1) } }
             writer.member("registration_wanted") { $0.bool(orders.registrationWanted) }
             if orders.sessions { writer.member("sessions") { $0.bool(true) } }
@@ -38,6 +39,13 @@ struct SyncAnswer {
             writer.member("attempt") { $0.attempt(order.attempt) }
             if let hosts = order.gangHosts { writer.member("gang_hosts") { $0.array(hosts) { $0.string($1) } } }
             writer.member("gpus") { $0.array(order.gpus) { $0.string($1) } }
+        }
+    }
+
+    private func write(_ order: LimitOrder, _ writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.member("job", order.job.rawValue)
+            writer.member("time_limit_seconds") { $0.seconds(order.timeLimit) }
         }
     }
 

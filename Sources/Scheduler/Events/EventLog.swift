@@ -34,9 +34,7 @@ package final class EventLog: Sendable {
         let waiters = state.withLock { state -> [AsyncStream<Never>.Continuation] in
             let before = state.next
             for change in changes { state.take(change, at: time) }
-            for case .workerTurned(let name, let turn) in effects {
-                state.add(turn.kind, at: time, worker: name.rawValue)
-            }
+            for effect in effects { state.take(effect, at: time) }
             guard state.next > before else { return [] }
             defer { state.waiters = [:] }
             return Array(state.waiters.values)
@@ -98,6 +96,16 @@ extension EventLog.State {
                 }
             add(kind, at: time, worker: row.name.rawValue)
         default: break
+        }
+    }
+
+    fileprivate mutating func take(_ effect: Effect, at time: Timestamp) {
+        switch effect {
+        case .workerTurned(let name, let turn): add(turn.kind, at: time, worker: name.rawValue)
+        case .timeLimitChanged(let job, let old, let new):
+            let message = "\(new)" + (old.map { " instead of \($0)" } ?? ", before there was none")
+            add(.jobTimeLimit, at: time, job: job, message: message)
+        case .answerSync, .dropSync: break
         }
     }
 

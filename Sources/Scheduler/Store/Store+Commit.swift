@@ -114,8 +114,8 @@ extension Store {
                     tasks_failed,
                     tasks_cancelled, unstarted, is_held, cancel_requested, image_is_stored, submitted_at, started_at,
                         finished_at,
-                    revision, awaits, cancel_reason, id, name, owner, configuration, record, keep, pipeline)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    revision, awaits, cancel_reason, time_limit, id, name, owner, configuration, record, keep, pipeline)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(
             arguments: StatementArguments(
@@ -134,7 +134,7 @@ extension Store {
                     tasks_failed = ?, tasks_cancelled = ?, unstarted = ?, is_held = ?, cancel_requested = ?,
                         image_is_stored = ?,
                     submitted_at = ?, started_at = ?, finished_at = ?, revision = ?, awaits = ?,
-                    cancel_reason = ?
+                    cancel_reason = ?, time_limit = ?
                 WHERE id = ?
                 """
         ).execute(arguments: StatementArguments(progressColumns(progress) + [id.rawValue]))
@@ -149,6 +149,7 @@ extension Store {
             progress.isHeld, progress.cancelRequested, progress.imageIsStored, progress.submittedAt.column,
             progress.startedAt?.column,
             progress.finishedAt?.column, progress.revision, Column.jobs(progress.awaits), progress.cancelReason,
+            progress.timeLimit?.milliseconds,
         ]
     }
 

@@ -99,6 +99,7 @@ extension Store {
             finishedAt: (row["finished_at"] as Int64?).map(Timestamp.init(column:)), revision: row["revision"])
         progress.awaits = try Column.jobs(row["awaits"] as String)
         progress.cancelReason = row["cancel_reason"]
+        progress.timeLimit = (row["time_limit"] as Int64?).map { TimeSpan(milliseconds: $0) }
         return progress
     }
 

@@ -166,7 +166,9 @@ extension Cluster {
             id: id, worker: workers[slot].name, state: .assigned, reason: nil, gpus: gpus, isAcknowledged: false,
             isAccepted: false, stopReason: nil, assignedAt: now.wall, endedAt: nil, report: nil)
         workers[slot].attempts.insert(
-            Attempt(row: attempt, amounts: amounts, expectedEnd: end, isWhole: isWhole), for: id)
+            Attempt(
+                row: attempt, amounts: amounts, placedAt: now.uptime, expectedEnd: end, isWhole: isWhole,
+                limit: jobs[job]?.progress.timeLimit), for: id)
         let hasClaimEnded = settleClaim(of: job, of: place, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))

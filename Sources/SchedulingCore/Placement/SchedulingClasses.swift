@@ -80,9 +80,10 @@ struct SchedulingClasses: Sendable {
 
 extension Cluster {
     /// Puts a new job into its class, and the class into its shape and accounts.
-    mutating func join(_ record: JobRecord, _ id: JobID) -> Int {
+    /// - Parameter limit: the time limit that it was given since it was submitted.
+    mutating func join(_ record: JobRecord, _ id: JobID, limit: TimeSpan? = nil) -> Int {
         let shape = joinShape(Requirement(record), id)
-        let limit = record.timeLimit.map { $0.milliseconds + record.grace.milliseconds }
+        let limit = (limit ?? record.timeLimit).map { $0.milliseconds + record.grace.milliseconds }
         let key = ClassKey(
             shape: shape, queue: accounts.open(.queue(record.queue)), user: accounts.open(.user(record.owner.name)),
             timeLimit: limit)
@@ -93,13 +94,36 @@ extension Cluster {
 
     mutating func leave(_ place: Int) {
         let shape = classes.rows[place].shape
-        classes.rows[place].memberCount -= 1
-        if classes.rows[place].memberCount == 0 {
-            classes.summaries[place].first = nil
-            stand(place)
-            classes.remove(place)
-        }
+        leaveClass(place)
         leaveShape(shape)
+    }
+
+    private mutating func leaveClass(_ place: Int) {
+        classes.rows[place].memberCount -= 1
+        guard classes.rows[place].memberCount == 0 else { return }
+        classes.summaries[place].first = nil
+        stand(place)
+        classes.remove(place)
+    }
+
+    /// Puts a job into the class of its time limit. Its shape and its accounts stay what they are.
+    mutating func moveToClassOfLimit(_ id: JobID) {
+        guard let job = jobs[id] else { return }
+        let old = job.classSlot
+        let row = classes.rows[old]
+        let longest = job.timeLimit.map { $0.milliseconds + job.record.grace.milliseconds }
+        let key = ClassKey(shape: row.shape, queue: row.queue, user: row.user, timeLimit: longest)
+        guard key != row.key else { return }
+        let new = classes.open(key, longest: longest)
+        classes.rows[new].memberCount += 1
+        jobs[id]?.classSlot = new
+        if job.isQueued {
+            classes.rows[old].queued = Heap(row.queued.unordered.filter { $0.job != id })
+            jobs[id]?.isQueued = false
+            summarise(old)
+        }
+        leaveClass(old)
+        enqueue(id)
     }
 
     /// Puts a job into its class's queue if it has something to start.

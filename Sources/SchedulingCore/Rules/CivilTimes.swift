@@ -37,15 +37,19 @@ extension Cluster {
             civil.ahead.insert(CivilTime(wall: start.millisecondsSinceEpoch, job: id, kind: .start))
         }
         if let end = rules.deadline?.millisecondsSinceEpoch {
-            if let limit = jobs[id]?.record.timeLimit {
-                civil.ahead.insert(CivilTime(wall: end - limit.milliseconds, job: id, kind: .lastStart))
-            }
+            watchLastStart(of: id)
             civil.ahead.insert(CivilTime(wall: end, job: id, kind: .deadline))
         }
         if rules.startAfter != nil || rules.deadline != nil { armCivil(at: now) }
     }
 
-    private mutating func armCivil(at now: Instant) {
+    /// Those of earlier time limits stay, and mean nothing when they come.
+    mutating func watchLastStart(of id: JobID) {
+        guard let last = jobs[id]?.lastStart else { return }
+        civil.ahead.insert(CivilTime(wall: last, job: id, kind: .lastStart))
+    }
+
+    mutating func armCivil(at now: Instant) {
         guard let first = civil.ahead.min else { return }
         let rest = min(max(0, first.wall - now.wall.millisecondsSinceEpoch), CivilTimes.longestWait)
         guard now.uptime + rest < civil.armedAt else { return }
@@ -71,6 +75,7 @@ extension Cluster {
             markDirty(time.job)
             enqueue(time.job)
         case .lastStart:
+            guard job.lastStart == time.wall else { return }
             cancelWaiting(
                 time.job, because: "deadline: tasks were cancelled that could not end by \(deadline(of: job))",
                 at: now)

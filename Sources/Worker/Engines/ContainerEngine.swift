@@ -197,6 +197,9 @@ package protocol ContainerEngine: Sendable {
     /// The worker's lease ends at `moment`, in milliseconds of the boot-time clock, unless it is extended again.
     /// Engines that outlive the agent stop what they run then.
     func leaseExtended(to moment: Int64) async
+    /// The container's time limit is another from now on, counted from its start. For engines that enforce it
+    /// themselves; one that is gone is fine.
+    func limitChanged(_ id: String, to limit: TimeSpan) async throws(EngineError)
     /// Starts a second program in a running container: as its user, with its mounts, without capabilities.
     /// - Throws: kind `refused` with a sentence, also where the engine cannot.
     func session(in id: String, _ launch: SessionLaunch) async throws(EngineError) -> any ContainerSession
@@ -205,4 +208,5 @@ package protocol ContainerEngine: Sendable {
 extension ContainerEngine {
     package func logFile(_ attempt: AttemptID, _ stream: LogPiece.Stream) -> String? { nil }
     package func leaseExtended(to moment: Int64) async {}
+    package func limitChanged(_ id: String, to limit: TimeSpan) async throws(EngineError) {}
 }

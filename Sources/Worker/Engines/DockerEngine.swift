@@ -78,6 +78,9 @@ package final class DockerEngine: ContainerEngine {
         cgroups = CgroupBook(worker: worker, parentsAllowed: parentsAllowed)
     }
 
+    /// How often an inspection that failed inside the engine is tried again: for 1.5 s at most.
+    static let inspectionsAgain = 5
+
     // MARK: Life of a container
 
     package func create(_ specification: ContainerSpecification) async throws(EngineError) -> String {
@@ -348,7 +351,13 @@ package final class DockerEngine: ContainerEngine {
 
     /// Nil if there is no such container.
     func inspect(_ idOrName: String) async throws(EngineError) -> InspectedContainer? {
-        let answer = try await http.exchange(.GET, container(idOrName, "/json"))
+        var answer = try await http.exchange(.GET, container(idOrName, "/json"))
+        // podman looks at /proc for it, and fails with status 500 where the process has just gone: a moment later the
+        // container has ended.
+        for again in 0..<Self.inspectionsAgain where answer.status == 500 {
+            try await pause(.milliseconds(50 << again))
+            answer = try await http.exchange(.GET, container(idOrName, "/json"))
+        }
         if answer.status == 404 { return nil }
         try answer.expect(200)
         return try answer.decoded()

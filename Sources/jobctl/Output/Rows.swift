@@ -17,6 +17,12 @@ extension JobDocument: Row {
         return version + configuration.digest.short
     }
 
+    private var timeLimitText: String? {
+        guard let timeLimit else { return nil }
+        guard timeLimitChanged == true else { return timeLimit.description }
+        return "\(timeLimit), changed from \(submittedTimeLimit?.description ?? "none")"
+    }
+
     var page: String {
         Render.page(
             [
@@ -41,6 +47,7 @@ extension JobDocument: Row {
                 ("labels", Render.pairs(labels)), ("rerun of", verifies == nil ? rerunOf?.description : nil),
                 ("verifies", verifies?.description),
                 ("schedule", schedule),
+                ("time limit", timeLimitText),
                 ("start after", rules?.startAfter.map { Render.time($0) }),
                 ("deadline", rules?.deadline.map { Render.time($0) }),
                 ("open", rules?.open == true && finishedAt == nil ? "yes: tasks can be added until it is closed" : nil),

@@ -257,6 +257,10 @@ extension JobDocument {
                 : record.dependencies.map {
                     DependencyDocument(job: $0.job, kind: $0.kind, open: progress.awaits.contains($0.job))
                 }, pipeline: record.pipeline, rules: record.rules, schedule: record.schedule)
+        timeLimit = progress.timeLimit ?? record.timeLimit
+        guard progress.timeLimit != nil else { return }
+        timeLimitChanged = true
+        submittedTimeLimit = record.timeLimit
     }
 }
 

@@ -338,7 +338,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
         return lstat(folder.description, &status) == 0 && RunnerFolder.isBegun(status.st_mode)
     }
 
-    private func description(_ attempt: AttemptID) -> AttemptDescription? {
+    func description(_ attempt: AttemptID) -> AttemptDescription? {
         guard let text = readFile(folder(attempt).description, limit: RecordText.sizeLimit) else { return nil }
         return try? AttemptDescription(text)  // allowed: an attempt that cannot be read is not started
     }
@@ -365,7 +365,7 @@ package final class OCIRuntimeEngine: ContainerEngine {
 extension RunnerFolder {
     /// - Throws: kind `refused` if something of it stays.
     fileprivate func remove() throws(EngineError) {
-        for file in [description, stdout, stderr, end, stop, complaints] { unlink(file) }
+        for file in [description, stdout, stderr, end, stop, limit, complaints] { unlink(file) }
         if rmdir(path) == 0 || errno == ENOENT { return }
         do { try FileManager.default.removeItem(atPath: path) } catch let error as CocoaError {
             guard error.code == .fileNoSuchFile else { throw .refused("the folder \(path) cannot be removed") }
