@@ -1,6 +1,6 @@
 // The files of one attempt's folder, which the agent and the runner share, and plain file access without Foundation.
-// Who writes what: the agent `attempt`, `stop` and `limit`, the runner everything else. Few files: each costs as much as a
-// mount.
+// Who writes what: the agent `attempt`, `stop` and `limit`, the runner everything else. Few files: each costs as much
+// as a mount.
 import CLinux
 import Glibc
 

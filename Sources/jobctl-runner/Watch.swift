@@ -170,8 +170,7 @@ struct Watch {
 
     private var isOver: Bool {
         guard let status = runtime.status else { return false }
-        guard status == 0 else { return story.process == 0 || story.isGone }
-        return story.isGone
+        return story.isGone || status != 0 && story.process == 0
     }
 
     private func wait() {
@@ -309,8 +308,7 @@ struct Watch {
 
     /// Ends the services, with the grace of the order to stop, or of the attempt.
     private mutating func disperse(_ end: EndRecord) -> EndRecord {
-        var deadline: Int64?
-        var isWanted = true
+        var (deadline, isWanted) = (Int64?.none, true)
         while let company, !company.isGone {
             if isWanted {
                 let grace = max(0, StopOrder.read(folder.stop) ?? description.grace)

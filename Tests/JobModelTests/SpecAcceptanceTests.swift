@@ -143,7 +143,7 @@ struct SpecAcceptanceTests {
             Issue.record("no mapping")
             return
         }
-        #expect(Set(members.map(\.key)).union(["shell", "array", "services", "gang"]) == Set(SpecParser.keys))
+        #expect(Set(members.map(\.key)).union(["shell", "array", "services", "gang", "open"]) == Set(SpecParser.keys))
     }
 
     @Test("YAML, JSON and what arrives at the scheduler are the same spec and the same configuration")

@@ -9,7 +9,7 @@ struct Update: AsyncParsableCommand {
         discussion: """
             Examples:
 
-              jobctl update 42 --time-limit 6h     at most six hours, from each task's start
+              jobctl update 42 --time-limit 6h     at most six hours from its start
               jobctl update 42 --time-limit=+2h    two hours more than now
               jobctl update 42 --time-limit=-30m   half an hour less
 
