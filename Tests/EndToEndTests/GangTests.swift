@@ -32,6 +32,10 @@ extension EndToEnd {
                     result = .failure(error)
                 }
                 for agent in agents { await agent.stop() }
+                for place in [2, 3] {
+                    let identity = try? String(contentsOfFile: "\(folder)/\(place)/identity", encoding: .utf8)
+                    if let identity { removeGroups(of: identity.trimmingCharacters(in: .whitespacesAndNewlines)) }
+                }
                 removeFolder(folder)
                 try result.get()
             }
