@@ -25,10 +25,7 @@ extension Stepper {
         let outcome = cluster.apply(.extendRequested(request.job, request.growth), at: now)
         draft.take(outcome)
         if case .refused(let refusal) = outcome.reply { return .refused(Problem(refusal)) }
-        if let key = request.idempotency {
-            draft.commit.keys.append((key, request.job))
-            draft.keys[.init(user: key.user, key: key.key)] = (key.requestDigest, request.job)
-        }
+        if let key = request.idempotency { draft.note(key, request.job) }
         return .done
     }
 }

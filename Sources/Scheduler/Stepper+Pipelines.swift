@@ -67,8 +67,7 @@ extension Stepper {
             }
         }
         if let key = pipeline.idempotency {
-            draft.commit.keys.append((key, first))
-            draft.keys[.init(user: key.user, key: key.key)] = (key.requestDigest, first)
+            draft.note(key, first)
             draft.pipelines[first] = documents
         }
         return .submittedTogether(documents)

@@ -103,6 +103,12 @@ package struct Stepper {
 
         init(commit: Commit) { self.commit = commit }
 
+        /// Sent again under the key, the request comes to this job.
+        mutating func note(_ key: IdempotencyKey, _ id: JobID) {
+            commit.keys.append((key, id))
+            keys[Key(user: key.user, key: key.key)] = (key.requestDigest, id)
+        }
+
         mutating func take(_ outcome: Outcome) {
             commit.changes += outcome.changes
             effects += outcome.effects
@@ -163,8 +169,7 @@ package struct Stepper {
         }
         let document = JobDocument(id: id, record: record, progress: progress)
         if let key = submission.idempotency {
-            draft.commit.keys.append((key, id))
-            draft.keys[.init(user: key.user, key: key.key)] = (key.requestDigest, id)
+            draft.note(key, id)
             draft.documents[id] = document
         }
         return .submitted(document)

@@ -118,7 +118,7 @@ package enum Invariants {
         let stands = row.queued.unordered.filter { $0 == job.queueKey }.count
         findings.require(stands == (job.isQueued ? 1 : 0)) { "job \(job.id): stands \(stands) times in its queue" }
         findings.require(!job.isRunnable || job.isQueued) { "job \(job.id): could run and is in no queue" }
-        let longest = job.timeLimit.map { $0.milliseconds + job.record.grace.milliseconds }
+        let longest = job.record.longest(job.timeLimit)
         findings.require(row.longest == longest && row.key.timeLimit == longest) {
             "job \(job.id): is in the class of another time limit"
         }

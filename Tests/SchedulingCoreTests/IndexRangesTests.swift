@@ -4,8 +4,6 @@ import JobModel
 import TestSupport
 import Testing
 
-@testable import SchedulingCore
-
 @Suite struct IndexRangesTests {
     @Test("adding, removing, looking up and cutting agree with a set", arguments: 1...20 as ClosedRange<UInt64>)
     func agrees(seed: UInt64) {

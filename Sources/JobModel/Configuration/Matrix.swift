@@ -145,16 +145,9 @@ private struct Places {
                 pieces.append(range)
             }
         }
-        pieces.sort { ($0.lowerBound, $0.upperBound) < ($1.lowerBound, $1.upperBound) }
-        var merged: [ClosedRange<Int64>] = []
-        for piece in pieces {
-            if let last = merged.last, piece.lowerBound <= last.upperBound + 1 {
-                merged[merged.count - 1] = last.lowerBound...max(last.upperBound, piece.upperBound)
-            } else {
-                merged.append(piece)
-            }
-        }
-        return merged
+        // In their order each is added at the end.
+        pieces.sort { $0.lowerBound < $1.lowerBound }
+        return pieces.reduce(into: []) { $0.add($1) }
     }
 
     /// One run of combinations for each choice of the axes up to the last that the row names.
@@ -216,13 +209,7 @@ private struct Places {
             guard let first = values[number][row[axes[number].name] ?? ""]?.first else { return false }
             place += first * strides[number]
         }
-        var low = 0
-        var high = leftOut.count
-        while low < high {
-            let middle = low + (high - low) / 2
-            if leftOut[middle].upperBound < place { low = middle + 1 } else { high = middle }
-        }
-        return low == leftOut.count || leftOut[low].lowerBound > place
+        return !leftOut.holds(place)
     }
 }
 

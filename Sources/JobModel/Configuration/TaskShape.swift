@@ -42,6 +42,15 @@ package enum TaskShape: Hashable, Sendable {
         if case .gang(let size) = self { size } else { nil }
     }
 
+    /// `1-100`: nil if the text is not two numbers, the first not above the second.
+    package static func range(_ text: String) -> ClosedRange<Int64>? {
+        let numbers = text.split(separator: "-", omittingEmptySubsequences: false).map { part in
+            part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil
+        }
+        guard numbers.count == 2, let first = numbers[0], let last = numbers[1], first <= last else { return nil }
+        return first...last
+    }
+
     package var count: Int64 { indices.upperBound - indices.lowerBound + 1 }
 
     /// The matrix's values for the task with `index`; empty for the other shapes.

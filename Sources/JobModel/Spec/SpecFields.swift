@@ -198,20 +198,14 @@ enum SpecFields {
         case .scalar, .mapping, .sequence: throw field.refusal("must be a range such as 1-100, not \(field.node.noun)")
         }
         let (text, mostRunning) = try RuleFields.mostRunning(in: written, field)
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        let numbers = parts.map { part in part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil }
-        let bounds: (Int64, Int64)?
-        switch (numbers.count, numbers.first ?? nil, numbers.last ?? nil) {
-        case (1, let last?, _): bounds = (1, last)
-        case (2, let first?, let last?): bounds = (first, last)
-        default: bounds = nil
-        }
-        guard let (first, last) = bounds, first <= last, last - first < TaskShape.largestCount else {
+        guard let range = TaskShape.range(text.contains("-") ? String(text) : "1-\(text)"),
+            range.upperBound - range.lowerBound < TaskShape.largestCount
+        else {
             throw field.refusal(
                 "\(quoted(text)) must be a range such as 1-100, the first not above the last, with at most \(TaskShape.largestCount) tasks"
             )
         }
-        return (.array(first: first, last: last), mostRunning)
+        return (.array(first: range.lowerBound, last: range.upperBound), mostRunning)
     }
 
     static func parameters(_ field: SpecReader) throws(SpecError) -> [String: String] {

@@ -22,15 +22,6 @@ package struct ExtendRequest: Hashable, Codable, Sendable {
         }
     }
 
-    /// - Returns: nil if the text is not two numbers, the first not above the second.
-    package static func range(_ text: String) -> ClosedRange<Int64>? {
-        let numbers = text.split(separator: "-", omittingEmptySubsequences: false).map { part in
-            part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil
-        }
-        guard numbers.count == 2, let first = numbers[0], let last = numbers[1], first <= last else { return nil }
-        return first...last
-    }
-
     /// - Throws: ``SpecError`` with the JSON path, for example `$.array`.
     package static func growth(parsing bytes: [UInt8]) throws(SpecError) -> Growth {
         let root = SpecReader(node: try JSONParser.parse(bytes), path: "$")
@@ -38,7 +29,7 @@ package struct ExtendRequest: Hashable, Codable, Sendable {
         for member in try root.members() {
             switch member.key {
             case "array":
-                guard let range = range(try member.reader.string(atMost: 64)) else {
+                guard let range = TaskShape.range(try member.reader.string(atMost: 64)) else {
                     throw member.reader.refusal("must be a range such as 11-20, the first not above the last")
                 }
                 growth.append(.range(range))

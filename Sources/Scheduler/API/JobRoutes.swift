@@ -80,9 +80,7 @@ struct JobRoutes {
     }
 
     private func changed(_ call: Call, _ event: (JobID) -> Event) async throws -> Response {
-        let id = try call.job()
-        let job = try services.existingJob(id)
-        try call.caller.mustOwn(id, of: job.owner)
+        let (id, job) = try services.ownJob(call)
         // The core remembers the newest finished jobs only, and none after a restart. A final state never changes.
         if let state = job.state.value, state.isTerminal { throw Problem(.jobIsFinished(id, state)) }
         try await services.loop.send(event(id))
@@ -116,6 +114,14 @@ extension APIServices {
     func existingJob(_ id: JobID) throws -> JobDocument {
         guard let job = try store.job(id) else { throw Problem(.notFound, "there is no job \(id)", field: "id") }
         return job
+    }
+
+    /// The job that the call names, if it is the caller's to change.
+    func ownJob(_ call: Call) throws -> (JobID, JobDocument) {
+        let id = try call.job()
+        let job = try existingJob(id)
+        try call.caller.mustOwn(id, of: job.owner)
+        return (id, job)
     }
 }
 

@@ -18,7 +18,7 @@ struct OpenArrayRoutes {
     @Sendable private func extend(_ call: Call) async throws -> Response {
         try call.allowQuery()
         let bytes = Array(buffer: try await call.body(limit: ExtendRequest.sizeLimit))
-        let (id, job) = try owned(call)
+        let (id, job) = try services.ownJob(call)
         let growth: ExtendRequest.Growth
         do { growth = try ExtendRequest.growth(parsing: bytes) } catch { throw error.problem }
         let name = try call.caller.name
@@ -38,19 +38,12 @@ struct OpenArrayRoutes {
     /// What was closed, and has ended since, is closed.
     @Sendable private func close(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        let (id, job) = try owned(call)
+        let (id, job) = try services.ownJob(call)
         if let state = job.state.value, state.isTerminal {
             guard job.rules?.open != nil else { throw Problem(.jobIsFinished(id, state)) }
             return try .json(job)
         }
         try await services.loop.send(.closeRequested(id))
         return try .json(try services.existingJob(id))
-    }
-
-    private func owned(_ call: Call) throws -> (JobID, JobDocument) {
-        let id = try call.job()
-        let job = try services.existingJob(id)
-        try call.caller.mustOwn(id, of: job.owner)
-        return (id, job)
     }
 }

@@ -12,6 +12,9 @@ struct Scorer: Sendable {
     let weight: Int64
     let score: @Sendable (_ cluster: Cluster, _ job: Job, _ requirement: Requirement, _ slot: Int) -> Int64
 
+    /// Spreading is a wish of its own: what lies where does not count against it.
+    static func chosen(spreads: Bool) -> ArraySlice<Scorer> { spreads ? all.prefix(1) : all[...] }
+
     static let all = [
         Scorer(name: "preferences", weight: 100) { cluster, _, requirement, slot in
             let worker = cluster.workers[slot].registration
@@ -59,13 +62,23 @@ extension Cluster {
         (job.record.placement.strategy ?? accounts[classes.rows[job.classSlot].queue].settings.placement) == .spread
     }
 
+    /// Workers with room for these amounts in the order of the strategy, until enough was seen.
+    private func look(for amounts: Amounts, spreads: Bool, until isEnough: (Int) -> Bool) {
+        if spreads {
+            rooms.emptiestFirst { rooms.free[$0].cpus >= amounts.cpus && !isEnough($0) }
+        } else {
+            _ = rooms.fullest(with: amounts, where: isEnough)
+        }
+    }
+
     /// Different workers for all members of a gang, the most welcome of those that are compared, in order of their
     /// names; nil if there are not enough.
     func team(of size: Int, for id: JobID, of place: Int, at now: Instant) -> [Int]? {
         guard let job = jobs[id] else { return nil }
         let shape = classes.rows[place].shape
         let requirement = shapes.rows[shape].requirement
-        let scorers = spreads(job) ? Scorer.all.prefix(1) : Scorer.all[...]
+        let spreads = spreads(job)
+        let scorers = Scorer.chosen(spreads: spreads)
         var found: [(slot: Int, score: Int64)] = []
         /// Whether enough was seen.
         func compare(_ slot: Int) -> Bool {
@@ -73,11 +86,7 @@ extension Cluster {
             found.append((slot, scorers.reduce(0) { $0 + $1.weight * $1.score(self, job, requirement, slot) }))
             return found.count == size - 1 + Self.mostCompared
         }
-        if spreads(job) {
-            rooms.emptiestFirst { rooms.free[$0].cpus >= requirement.amounts.cpus && !compare($0) }
-        } else {
-            _ = rooms.fullest(with: requirement.amounts, where: compare)
-        }
+        look(for: requirement.amounts, spreads: spreads, until: compare)
         guard found.count >= size else { return nil }
         let best = found.enumerated().sorted { ($1.element.score, $0.offset) < ($0.element.score, $1.offset) }
         return best.prefix(size).map(\.element.slot).sorted { workers[$0].name < workers[$1].name }
@@ -89,8 +98,7 @@ extension Cluster {
         let row = classes.rows[place]
         let requirement = shapes.rows[row.shape].requirement
         let spreads = spreads(job)
-        // Spreading is a wish of its own: what lies where does not count against it.
-        let scorers = spreads ? Scorer.all.prefix(1) : Scorer.all[...]
+        let scorers = Scorer.chosen(spreads: spreads)
         let most = scorers.reduce(0) { $0 + $1.weight * Scorer.full }
         var best: (slot: Int, score: Int64)?
         var (compared, lookedAt) = (0, 0)
@@ -104,11 +112,7 @@ extension Cluster {
             compared += 1
             return score == most || compared == Self.mostCompared
         }
-        if spreads {
-            rooms.emptiestFirst { rooms.free[$0].cpus >= requirement.amounts.cpus && !compare($0) }
-        } else {
-            _ = rooms.fullest(with: requirement.amounts, where: compare)
-        }
+        look(for: requirement.amounts, spreads: spreads, until: compare)
         return best?.slot
     }
 }

@@ -55,8 +55,9 @@ extension Cluster {
         let start = promise.slots.reduce(now.uptime) { latest, slot in
             max(latest, workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime))
         }
+        guard start < known else { return }
         let keepsClear = promise.slots.allSatisfy { isClear($0, for: promise.place, at: now, startingAt: start) }
-        if start < known, keepsClear { reservation?.start = start }
+        if keepsClear { reservation?.start = start }
     }
 
     /// What was kept free on the worker is looked at as if it had become free now.

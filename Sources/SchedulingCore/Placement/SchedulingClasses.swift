@@ -83,7 +83,7 @@ extension Cluster {
     /// - Parameter limit: the time limit that it was given since it was submitted.
     mutating func join(_ record: JobRecord, _ id: JobID, limit: TimeSpan? = nil) -> Int {
         let shape = joinShape(Requirement(record), id)
-        let limit = (limit ?? record.timeLimit).map { $0.milliseconds + record.grace.milliseconds }
+        let limit = record.longest(limit ?? record.timeLimit)
         let key = ClassKey(
             shape: shape, queue: accounts.open(.queue(record.queue)), user: accounts.open(.user(record.owner.name)),
             timeLimit: limit)
@@ -111,7 +111,7 @@ extension Cluster {
         guard let job = jobs[id] else { return }
         let old = job.classSlot
         let row = classes.rows[old]
-        let longest = job.timeLimit.map { $0.milliseconds + job.record.grace.milliseconds }
+        let longest = job.record.longest(job.timeLimit)
         let key = ClassKey(shape: row.shape, queue: row.queue, user: row.user, timeLimit: longest)
         guard key != row.key else { return }
         let new = classes.open(key, longest: longest)
@@ -175,4 +175,9 @@ extension Cluster {
         guard let time = row.longest ?? accounts[row.queue].settings.expectedTime?.milliseconds else { return nil }
         return time + policy.preparation.milliseconds
     }
+}
+
+extension JobRecord {
+    /// How long an attempt may last with this time limit, in milliseconds; nil: without end.
+    func longest(_ timeLimit: TimeSpan?) -> Int64? { timeLimit.map { $0.milliseconds + grace.milliseconds } }
 }

@@ -29,14 +29,14 @@ struct Extend: AsyncParsableCommand {
 
     func validate() throws {
         guard (array == nil) != (tasks == nil) else { throw ValidationError("give --array or --tasks, and not both") }
-        if let array, ExtendRequest.range(array) == nil {
+        if let array, TaskShape.range(array) == nil {
             throw ValidationError("--array: \(quoted(array)) is not a range: write 11-20")
         }
     }
 
     func run() async throws {
         let growth: ExtendRequest.Growth =
-            array.flatMap(ExtendRequest.range).map { .range($0) } ?? .tasks(Int64(tasks ?? 0))
+            array.flatMap(TaskShape.range).map { .range($0) } ?? .tasks(Int64(tasks ?? 0))
         let document = try await global.client().extend(
             job, by: ExtendRequest(growth), idempotencyKey: idempotencyKey ?? UUID().uuidString)
         try Render.one(document, quiet: "\(job)", global.format) {

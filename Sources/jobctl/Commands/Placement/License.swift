@@ -52,11 +52,9 @@ struct LicenseRemove: AsyncParsableCommand {
     @Argument(help: "Its name.", transform: Given.resource) var name: ResourceName
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().removeLicense(name)
-        try Render.one(Removed(removed: "\(name)"), quiet: "\(name)", global.format) { "license \(name) removed" }
+        try Render.removed("\(name)", quiet: "\(name)", global.format, page: "license \(name) removed")
     }
 }
 

@@ -76,11 +76,9 @@ struct ReservationRemove: AsyncParsableCommand {
     @Argument(help: "Its name.", transform: Given.reservation) var name: ReservationName
     @OptionGroup var global: GlobalOptions
 
-    private struct Removed: Encodable { let removed: String }
-
     func run() async throws {
         try await global.client().removeReservation(name)
-        try Render.one(Removed(removed: "\(name)"), quiet: "\(name)", global.format) { "reservation \(name) removed" }
+        try Render.removed("\(name)", quiet: "\(name)", global.format, page: "reservation \(name) removed")
     }
 }
 

@@ -8,10 +8,10 @@ extension [ClosedRange<Int64>] {
     }
 
     /// How many indices there are.
-    var indexCount: Int64 { reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 } }
+    package var indexCount: Int64 { reduce(0) { $0 + $1.upperBound - $1.lowerBound + 1 } }
 
     /// What lies within `range`.
-    func part(within range: ClosedRange<Int64>) -> [ClosedRange<Int64>] {
+    package func part(within range: ClosedRange<Int64>) -> [ClosedRange<Int64>] {
         var place = firstPlace(endingAtOrAfter: range.lowerBound)
         var parts: [ClosedRange<Int64>] = []
         while place < count, self[place].lowerBound <= range.upperBound {
@@ -33,7 +33,7 @@ extension [ClosedRange<Int64>] {
         replaceSubrange(first..<end, with: CollectionOfOne(low...high))
     }
 
-    mutating func remove(_ range: ClosedRange<Int64>) {
+    package mutating func remove(_ range: ClosedRange<Int64>) {
         let first = firstPlace(endingAtOrAfter: range.lowerBound)
         var end = first
         var rest: [ClosedRange<Int64>] = []
@@ -46,7 +46,7 @@ extension [ClosedRange<Int64>] {
         replaceSubrange(first..<end, with: rest)
     }
 
-    func removing(_ others: [ClosedRange<Int64>]) -> Self {
+    package func removing(_ others: [ClosedRange<Int64>]) -> Self {
         var rest = self
         for range in others { rest.remove(range) }
         return rest
