@@ -226,14 +226,7 @@ struct AgentAdoptionTests {
     func leftovers() async throws {
         try await AgentUnderTest.with { test in
             let stranger = try test.attempt("sleep:600000", task: 9, slots: [("output", .out, "data/results")])
-            _ = try await test.engine.ensureImage(test.image)
-            let id = try await test.engine.create(
-                ContainerSpecification(
-                    attempt: stranger.attempt, image: test.image, command: ["simulate", "sleep:600000"],
-                    environment: [:], workingDirectory: nil, user: stranger.job.record.owner, mounts: [],
-                    network: .none, resources: stranger.configuration.resources, gpus: [],
-                    logLimit: ByteCount(bytes: 1)))
-            try await test.engine.start(id)
+            _ = try await test.engine.begin(test.specification(of: stranger))
             let table = try VolumeTable(
                 volumes: [Volume("data=\(test.folder)/data:rw")], allowedPaths: [])
             let access = VolumeAccess(table: table, mountFolder: test.folder + "/w/mounts")

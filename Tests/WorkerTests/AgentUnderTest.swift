@@ -427,6 +427,14 @@ actor AgentUnderTest {
             configuration: configuration)
     }
 
+    /// The container of an attempt without volumes.
+    nonisolated func specification(of record: JournalRecord) -> ContainerSpecification {
+        ContainerSpecification(
+            attempt: record.attempt, image: image, command: record.configuration.command, environment: [:],
+            workingDirectory: nil, user: record.job.record.owner, mounts: [], network: .none,
+            resources: record.configuration.resources, gpus: [], logLimit: ByteCount(bytes: 1))
+    }
+
     /// Waits for the terminal report.
     nonisolated func end(of record: JournalRecord) async throws -> AttemptReport {
         try await eventually("\(record.attempt) ends") { await scheduler.end(of: record.attempt) != nil }

@@ -25,10 +25,11 @@ struct LogFilesTests {
         arguments: [["0123456789ab"], ["0123456789", "ab"], ["01234", "567", "89a", "b", "c"]])
     func limit(pieces: [String]) throws {
         try withFiles(limit: 10) { files in
-            for piece in pieces { try files.append(self.piece(piece)) }
+            var size: Int64 = 0
+            for piece in pieces { size = try files.write(self.piece(piece), at: size) }
             let expected = "0123456789\n[jobctl: the output is longer than 10 bytes: the rest is not kept]\n"
             #expect(text(files) == expected)
-            try files.append(piece("more"))
+            #expect(try files.write(piece("more"), at: size) == files.size(.stdout))
             #expect(text(files) == expected)
         }
     }
@@ -36,8 +37,8 @@ struct LogFilesTests {
     @Test("a log of exactly the limit is whole")
     func exact() throws {
         try withFiles(limit: 10) { files in
-            try files.append(piece("0123456789"))
-            try files.append(piece(""))
+            #expect(try files.write(piece("0123456789"), at: 0) == 10)
+            #expect(try files.write(piece(""), at: 10) == 10)
             #expect(text(files) == "0123456789")
         }
     }
@@ -54,7 +55,7 @@ struct LogFilesTests {
     func reading() throws {
         try withFiles(limit: 8 << 20) { files in
             let bytes = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-            try files.append(LogPiece(stream: .stdout, bytes: bytes))
+            _ = try files.write(LogPiece(stream: .stdout, bytes: bytes), at: 0)
             #expect(files.read(.stdout, from: 0) == Array(bytes[..<SchedulerClient.logPieceLimit]))
             #expect(files.read(.stdout, from: 2_999_990) == Array(bytes[2_999_990...]))
             #expect(files.read(.stdout, from: 3_000_000).isEmpty && files.read(.stdout, from: 9_000_000).isEmpty)
@@ -130,7 +131,24 @@ struct LogShippingTests {
                 try await test.start()
             }
             #expect(try await test.end(of: record).state == .succeeded)
-            #expect(await test.scheduler.log(record.attempt) == (0..<40).map { "line \($0)\n" }.joined())
+            let log = await test.scheduler.log(record.attempt)
+            #expect(log == (0..<40).map { "line \($0)\n" }.joined())
+        }
+    }
+
+    /// An agent that ends may still be about to write a piece that the next one has written.
+    @Test("two collectors of one container double nothing")
+    func twoCollectors() async throws {
+        try await AgentUnderTest.with { test in
+            let record = try test.attempt(steps: (0..<40).flatMap { ["out:line \($0)\n", "sleep:5"] })
+            let container = try await test.engine.begin(test.specification(of: record))
+            let files = LogFiles(folder: test.folder + "/logs")
+            let collector = LogCollector(files: files, engine: test.engine)
+            async let first = collector.collect(container) { true }
+            async let second = collector.collect(container) { true }
+            #expect(await [first, second] == [nil, nil])
+            let log = String(decoding: files.read(.stdout, from: 0), as: UTF8.self)
+            #expect(log == (0..<40).map { "line \($0)\n" }.joined())
         }
     }
 

@@ -42,25 +42,28 @@ struct LogFiles: Sendable {
         return stat(path(stream), &information) == 0 ? Int64(information.st_size) : 0
     }
 
+    /// Writes a piece where it belongs: a collector that a successor has overtaken writes what is there already.
+    /// - Parameter offset: how much of the stream comes before it.
+    /// - Returns: the offset of the next piece.
     /// - Throws: ``LogFailure`` if the disk cannot take it. What was written until then is counted by ``size(_:)``.
-    func append(_ piece: LogPiece) throws(LogFailure) {
-        func opened() -> Int32 { open(path(piece.stream), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) }
+    func write(_ piece: LogPiece, at offset: Int64) throws(LogFailure) -> Int64 {
+        func opened() -> Int32 { open(path(piece.stream), O_WRONLY | O_CREAT | O_CLOEXEC, 0o600) }
         var file = opened()
         if file < 0, errno == ENOENT, mkdir(folder, 0o700) == 0 { file = opened() }
         guard file >= 0 else { throw LogFailure(errno) }
         defer { close(file) }
-        let size = Int64(lseek(file, 0, SEEK_END))
-        guard size <= limit, !piece.bytes.isEmpty else { return }
-        let kept = piece.bytes.prefix(Int(limit - size))
-        try Self.write(kept, to: file)
-        if kept.count < piece.bytes.count { try Self.write(cutMark[...], to: file) }
+        guard offset <= limit, !piece.bytes.isEmpty else { return offset }
+        var kept = piece.bytes.prefix(Int(limit - offset))
+        if kept.count < piece.bytes.count { kept += cutMark }
+        try Self.write(kept, to: file, at: offset)
+        return offset + Int64(kept.count)
     }
 
-    private static func write(_ bytes: ArraySlice<UInt8>, to file: Int32) throws(LogFailure) {
+    private static func write(_ bytes: ArraySlice<UInt8>, to file: Int32, at offset: Int64) throws(LogFailure) {
         let failure = bytes.withUnsafeBytes { buffer -> LogFailure? in
             var done = 0
             while done < buffer.count, let base = buffer.baseAddress {
-                let count = Glibc.write(file, base + done, buffer.count - done)
+                let count = pwrite(file, base + done, buffer.count - done, off_t(offset) + off_t(done))
                 if count < 0, errno == EINTR { continue }
                 guard count > 0 else { return LogFailure(count < 0 ? errno : ENOSPC) }
                 done += count
@@ -99,11 +102,11 @@ struct LogCollector: Sendable {
         var pause = 100
         var failures = 0
         while !Task.isCancelled {
-            let skip = Dictionary(uniqueKeysWithValues: LogPiece.Stream.allCases.map { ($0, files.size($0)) })
+            var sizes = Dictionary(uniqueKeysWithValues: LogPiece.Stream.allCases.map { ($0, files.size($0)) })
             do {
-                for try await piece in engine.logs(container, skip: skip) {
+                for try await piece in engine.logs(container, skip: sizes) {
                     if Task.isCancelled { return nil }
-                    try files.append(piece)
+                    sizes[piece.stream] = try files.write(piece, at: sizes[piece.stream, default: 0])
                     (pause, failures) = (100, 0)
                 }
                 return nil
