@@ -65,12 +65,14 @@ extension Cluster {
     /// Accounts for an attempt that has just ended. One that was taken back before it started counts for nothing.
     mutating func account(for attempt: Attempt, at now: Instant) {
         let row = attempt.row
-        guard row.state != .cancelled || row.isAcknowledged, let job = jobs[row.id.job] else { return }
-        let books = accounts(of: job.classSlot)
+        guard row.state != .cancelled || row.isAcknowledged,
+            let (place, configuration, submittedAt) = jobs.read(
+                row.id.job, { ($0.classSlot, $0.record.configuration, $0.progress.submittedAt) })
+        else { return }
+        let books = accounts(of: place)
         let key = AccountingKey(
-            day: now.wall.daysSinceEpoch, user: job.record.owner.name.rawValue,
-            group: accounts[books.group].id.name, queue: job.record.queue.rawValue,
-            configuration: job.record.configuration)
+            day: now.wall.daysSinceEpoch, user: accounts[books.user].id.name, group: accounts[books.group].id.name,
+            queue: accounts[books.queue].id.name, configuration: configuration)
         let held = AccountingSums.clamped(Int128((now.wall - row.assignedAt).milliseconds))
         var sums = AccountingSums()
         sums.attempts = 1
@@ -89,7 +91,7 @@ extension Cluster {
         }
         if row.id.number == 1 {
             sums.firstStarts = 1
-            sums.waitTime = AccountingSums.clamped(Int128((row.assignedAt - job.progress.submittedAt).milliseconds))
+            sums.waitTime = AccountingSums.clamped(Int128((row.assignedAt - submittedAt).milliseconds))
         }
         outcome.changes.append(.ended(AccountingEntry(key: key, sums: sums)))
     }

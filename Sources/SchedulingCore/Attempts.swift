@@ -98,14 +98,18 @@ enum Verdict {
 extension Cluster {
     /// Takes one report. Whatever is not news is passed over.
     mutating func take(_ report: AttemptReport, from slot: Int, at now: Instant) {
-        guard let attempt = workers[slot].attempts[report.attempt], let hasOutput = jobs[report.attempt.job]?.hasOutput,
-            report.sequence > (attempt.row.report?.sequence ?? 0), report.state.rank >= attempt.row.state.rank
+        guard workers[slot].attempts.read(report.attempt, { $0.isBehind(report) }) == true,
+            let (hasOutput, isMember) = jobs.read(report.attempt.job, { ($0.hasOutput, $0.gangSize != nil) })
         else { return }
-        if let (state, reason) = report.conclusion(hasOutput: hasOutput, of: attempt.row) {
+        let conclusion = workers[slot].attempts.read(report.attempt) { attempt in
+            report.conclusion(hasOutput: hasOutput, of: attempt.row)
+        }
+        if let (state, reason) = conclusion ?? nil {
             return end(report.attempt, on: slot, as: state, reason, report: report, at: now)
         }
-        let accepts = report.state == .ending && report.exitCode == 0 && hasOutput && attempt.row.stopReason == nil
-        let isMember = jobs[report.attempt.job]?.gangSize != nil
+        let accepts =
+            report.state == .ending && report.exitCode == 0 && hasOutput
+            && workers[slot].attempts.read(report.attempt) { $0.row.stopReason == nil } == true
         workers[slot].attempts[report.attempt]?.take(report, accepts: accepts && !isMember)
         touch(report.attempt, on: slot)
         if accepts, isMember { acceptGang(report.attempt.job) }
@@ -159,21 +163,22 @@ extension Cluster {
         // It may have held nothing, and one that wants the worker alone comes next.
         if workers[slot].attempts.isEmpty { rooms.noteGrown(slot) }
         needsPlacement = true
-        if let place = jobs[id.job]?.classSlot { bookRunning(attempt.amounts, -1, of: place, at: now) }
+        let job = jobs.read(id.job) { ($0.classSlot, isMember: $0.gangSize != nil, $0.record.rules.mostRunning != nil) }
+        guard let (place, isMember, hasMostRunning) = job else { return }
+        bookRunning(attempt.amounts, -1, of: place, at: now)
         payAttention(to: slot)
         jobs[id.job]?.lastEnd = report?.sentence(reason) ?? reason.rawValue
         let verdict = verdict(state, reason, of: id.job)
-        let isMember = jobs[id.job]?.gangSize != nil
         let counted = isMember ? verdictOnMember(id.task, verdict) : verdict
         conclude(id.task, counted, reason, exitCode: report?.exitCode, worker: workers[slot].name, at: now)
         if isMember { settleGang(id.job, at: now) }
         // It may have run as many tasks as it may.
-        if jobs[id.job]?.record.rules.mostRunning != nil { enqueue(id.job) }
+        if hasMostRunning { enqueue(id.job) }
     }
 
     private func verdict(_ state: AttemptState, _ reason: EndReason, of job: JobID) -> Verdict {
         if state == .succeeded { return .succeeded }
-        if jobs[job]?.progress.cancelRequested == true { return .cancelled }
+        if jobs.read(job, { $0.progress.cancelRequested }) == true { return .cancelled }
         if state == .cancelled { return .retracted }
         switch reason.blame {
         case .program: return .programFailed
@@ -250,13 +255,36 @@ extension Cluster {
     }
 
     mutating func touch(_ id: AttemptID, on slot: Int) {
-        guard workers[slot].attempts[id]?.isTouched == false else { return }
-        workers[slot].attempts[id]?.isTouched = true
+        guard workers[slot].attempts[id]?.beTouched() == true else { return }
         touchedAttempts.append((slot, id))
     }
 }
 
 extension Attempt {
+    /// Returns whether that is news.
+    fileprivate mutating func beTouched() -> Bool {
+        defer { isTouched = true }
+        return !isTouched
+    }
+
+    /// Its row, if it was touched.
+    mutating func settle() -> AttemptRow? {
+        defer { isTouched = false }
+        return isTouched ? row : nil
+    }
+
+    /// Its worker's call lists it. Returns whether none has before.
+    mutating func acknowledge(inCall call: Int64) -> Bool {
+        seenInCall = call
+        defer { row.isAcknowledged = true }
+        return !row.isAcknowledged
+    }
+
+    /// Whether a report says more than those before.
+    fileprivate func isBehind(_ report: AttemptReport) -> Bool {
+        report.sequence > (row.report?.sequence ?? 0) && report.state.rank >= row.state.rank
+    }
+
     mutating func take(_ report: AttemptReport, accepts: Bool) {
         if report.state != row.state {
             precondition(row.state.mayBecome(report.state), "states only rise")

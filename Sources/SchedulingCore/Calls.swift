@@ -38,38 +38,28 @@ extension Cluster {
     }
 
     private func orders(for slot: Int) -> (SyncOrders, isNews: Bool) {
-        let worker = workers[slot]
-        var orders = SyncOrders(registrationWanted: !worker.isRegistered)
-        var isNews = orders.registrationWanted
-        if worker.isRegistered, worker.sessions != .none {
+        let isRegistered = workers[slot].isRegistered
+        var orders = SyncOrders(registrationWanted: !isRegistered)
+        var isNews = !isRegistered
+        if isRegistered, workers[slot].sessions != .none {
             orders.sessions = true
-            isNews = isNews || worker.sessions == .untold
+            isNews = isNews || workers[slot].sessions == .untold
         }
-        for id in worker.attempts.ids {
-            guard let attempt = worker.attempts[id] else { continue }
-            if attempt.isWaitingToStart {
-                // It was chosen before it showed what it still runs.
-                guard worker.isRegistered, !worker.runsStrangers, orders.start.count < policy.startsPerAnswer else {
-                    continue
-                }
-                orders.start.append(
-                    StartOrder(attempt: id, gpus: attempt.row.gpus, gangHosts: gangHosts(of: id.job)))
+        // What waits was chosen before the worker showed what it still runs.
+        let mayStart = isRegistered && !workers[slot].runsStrangers
+        for id in workers[slot].attempts.ids {
+            guard workers[slot].attempts.read(id, { $0.isWaitingToStart }) == false else {
+                guard mayStart, orders.start.count < policy.startsPerAnswer else { continue }
+                let gpus = workers[slot].attempts.read(id) { $0.row.gpus } ?? []
+                orders.start.append(StartOrder(attempt: id, gpus: gpus, gangHosts: gangHosts(of: id.job)))
+                _ = workers[slot].attempts.read(id) { $0.add(limitTo: &orders) }
                 isNews = true
-                orders.add(limitOf: attempt)
                 continue
             }
-            if attempt.row.isAcknowledged, orders.add(limitOf: attempt) { isNews = isNews || !attempt.isLimitTold }
-            if let reason = attempt.row.stopReason {
-                guard attempt.row.isAcknowledged else { continue }
-                orders.stop.append(StopOrder(attempt: id, reason: reason))
-                isNews = isNews || !attempt.isTold
-            } else if attempt.row.isAccepted {
-                orders.publish.append(id)
-                isNews = isNews || !attempt.isTold
-            }
+            if workers[slot].attempts.read(id, { $0.add(to: &orders) }) == true { isNews = true }
         }
-        for id in worker.strangers.ids {
-            guard let stranger = worker.strangers[id] else { continue }
+        for id in workers[slot].strangers.ids {
+            guard let stranger = workers[slot].strangers[id] else { continue }
             if stranger.hasEnded {
                 orders.forget.append(id)
             } else {
@@ -86,7 +76,7 @@ extension Cluster {
     private func briefs(for starts: [StartOrder]) -> [JobBrief] {
         var briefs: [JobBrief] = []
         for start in starts where briefs.last?.id != start.attempt.job {
-            if let record = jobs[start.attempt.job]?.record {
+            if let record = jobs.read(start.attempt.job, { $0.record }) {
                 briefs.append(JobBrief(id: start.attempt.job, record: record))
             }
         }
@@ -120,13 +110,28 @@ extension Cluster {
     }
 }
 
-extension SyncOrders {
-    /// - Returns: whether it has a limit of its own. Attempts come in order of their ids.
-    @discardableResult
-    fileprivate mutating func add(limitOf attempt: Attempt) -> Bool {
-        guard let limit = attempt.limit else { return false }
-        let job = attempt.row.id.job
-        if limits.last?.job != job { limits.append(LimitOrder(job: job, timeLimit: limit)) }
+extension Attempt {
+    /// What is to be said about one that has begun.
+    /// - Returns: whether no answer has said it yet.
+    fileprivate func add(to orders: inout SyncOrders) -> Bool {
+        var isNews = row.isAcknowledged && add(limitTo: &orders) && !isLimitTold
+        if let reason = row.stopReason {
+            guard row.isAcknowledged else { return isNews }
+            orders.stop.append(StopOrder(attempt: row.id, reason: reason))
+            isNews = isNews || !isTold
+        } else if row.isAccepted {
+            orders.publish.append(row.id)
+            isNews = isNews || !isTold
+        }
+        return isNews
+    }
+
+    /// Attempts come in order of their ids.
+    /// - Returns: whether it has a limit of its own.
+    fileprivate func add(limitTo orders: inout SyncOrders) -> Bool {
+        guard let limit else { return false }
+        let job = row.id.job
+        if orders.limits.last?.job != job { orders.limits.append(LimitOrder(job: job, timeLimit: limit)) }
         return true
     }
 }

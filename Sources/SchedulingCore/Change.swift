@@ -1,7 +1,8 @@
 // One row changed. A change holds the whole row, so that a batch may keep only the last change of each row.
 import JobModel
 
-package enum Change: Hashable, Sendable {
+/// Passed on in lists of thousands, so its row stands elsewhere.
+package indirect enum Change: Hashable, Sendable {
     case jobAdded(JobID, JobRecord, JobProgress)
     case job(JobID, JobProgress)
     /// An open array grew or was closed; its row follows.

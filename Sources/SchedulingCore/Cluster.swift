@@ -5,7 +5,12 @@ import HeapModule
 import JobModel
 
 package struct Cluster: Sendable {
-    package let policy: Policy
+    /// A struct with such a part is passed by its address. Without, each call of a function that changes nothing would
+    /// copy all of it first.
+    private let passedByAddress: any Sendable = ()
+
+    package var policy: Policy { _read { yield boxedPolicy.row } }
+    private let boxedPolicy: Box<Policy>
     /// Over every job that was ever accepted.
     package internal(set) var totals = Totals()
 
@@ -15,7 +20,7 @@ package struct Cluster: Sendable {
     /// The newest finished jobs, to refuse with their state.
     var finished: FinishedJobs
     /// In order of their first registration; a worker is never removed.
-    var workers: [Worker] = []
+    var workers = Rows<Worker>()
     /// Where in `workers` a worker stands.
     var slots = Table<WorkerName, Int>()
     var accounts = Accounts()
@@ -48,7 +53,7 @@ package struct Cluster: Sendable {
     var touchedAttempts: [(slot: Int, id: AttemptID)] = []
 
     package init(policy: Policy) {
-        self.policy = policy
+        boxedPolicy = Box(policy)
         finished = FinishedJobs(limit: policy.finishedJobsRemembered)
         _ = accounts.open(.queue(.standard))
     }
@@ -110,9 +115,8 @@ package struct Cluster: Sendable {
 
     /// Writes down what the call changed, and hands it out.
     private mutating func settle(at now: Instant) -> Outcome {
-        for (slot, id) in touchedAttempts where workers[slot].attempts[id]?.isTouched == true {
-            workers[slot].attempts[id]?.isTouched = false
-            if let row = workers[slot].attempts[id]?.row { outcome.changes.append(.attempt(row)) }
+        for (slot, id) in touchedAttempts {
+            if let row = workers[slot].attempts[id]?.settle() { outcome.changes.append(.attempt(row)) }
         }
         touchedAttempts.removeAll(keepingCapacity: true)
         settleJobs(at: now)

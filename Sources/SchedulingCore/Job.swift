@@ -7,7 +7,11 @@ import JobModel
 struct Job: Sendable {
     let id: JobID
     /// Fixed, but for the array and `rules.open` of an open array.
-    var record: JobRecord
+    var record: JobRecord {
+        _read { yield boxed.row }
+        set { boxed = Box(newValue) }
+    }
+    private var boxed: Box<JobRecord>
     /// What each of its attempts takes of a worker.
     let amounts: Amounts
     /// Whether it has `out` slots: a success must then be accepted before it is published.
@@ -48,7 +52,7 @@ struct Job: Sendable {
     init(id: JobID, record: JobRecord, classSlot: Int, since: Int64, progress: JobProgress) {
         self.since = since
         self.id = id
-        self.record = record
+        boxed = Box(record)
         self.classSlot = classSlot
         self.progress = progress
         amounts = Amounts(record.resources)

@@ -131,7 +131,7 @@ extension Cluster {
     // MARK: how the row follows
 
     mutating func markDirty(_ id: JobID) {
-        guard jobs[id]?.isDirty == false else { return }
+        guard jobs.read(id, { $0.isDirty }) == false else { return }
         jobs[id]?.isDirty = true
         dirtyJobs.append(id)
     }

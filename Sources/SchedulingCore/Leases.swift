@@ -28,10 +28,9 @@ extension Cluster {
 
     /// Every deadline that is still ahead, the earliest first. A call that waits for its answer counts as contact.
     func nextDeadline(of slot: Int) -> Int64? {
-        let worker = workers[slot]
-        let lease = worker.isLost ? nil : worker.leaseEnds
-        let contact = worker.isUnreachable ? nil : contactDeadline(of: slot)
-        return [worker.call?.until, contact, lease, worker.drainDue].compactMap { $0 }.min()
+        let lease = workers[slot].isLost ? nil : workers[slot].leaseEnds
+        let contact = workers[slot].isUnreachable ? nil : contactDeadline(of: slot)
+        return [workers[slot].call?.until, contact, lease, workers[slot].drainDue].compactMap { $0 }.min()
     }
 
     private func contactDeadline(of slot: Int) -> Int64? {

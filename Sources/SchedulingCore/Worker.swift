@@ -119,14 +119,34 @@ struct Worker: Sendable {
     }
 
     private mutating func addRelease(_ release: Release) {
-        releases.insert(release, at: releases.firstIndex { $0.end > release.end } ?? releases.count)
+        releases.insert(release, at: firstRelease(after: release.end))
+    }
+
+    private mutating func removeRelease(of attempt: Attempt) {
+        let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
+        var place = firstRelease(after: release.end)
+        while place > 0, releases[place - 1].end == release.end {
+            place -= 1
+            if releases[place].amounts == release.amounts {
+                releases.remove(at: place)
+                return
+            }
+        }
+    }
+
+    private func firstRelease(after end: Int64) -> Int {
+        var (low, high) = (0, releases.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if releases[middle].end <= end { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     /// An attempt is expected to end at another time.
     mutating func expect(_ id: AttemptID, until end: Int64) {
         guard let attempt = attempts[id], attempt.expectedEnd != end else { return }
-        let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
-        if let place = releases.firstIndex(of: release) { releases.remove(at: place) }
+        removeRelease(of: attempt)
         addRelease(Release(end: end, amounts: attempt.amounts))
         attempts[id]?.expectedEnd = end
     }
@@ -141,8 +161,7 @@ struct Worker: Sendable {
     }
 
     mutating func giveBack(_ attempt: Attempt) {
-        let release = Release(end: attempt.expectedEnd, amounts: attempt.amounts)
-        if let place = releases.firstIndex(of: release) { releases.remove(at: place) }
+        removeRelease(of: attempt)
         used = used - attempt.amounts
         isTakenWhole = isTakenWhole && !attempt.isWhole
         if !attempt.row.gpus.isEmpty {

@@ -26,10 +26,9 @@ extension Cluster {
         guard let slot = slots[name] else {
             return request.registration.map { add(WorkerRow(name: name, registration: $0, isDraining: false), at: now) }
         }
-        let worker = workers[slot]
-        if worker.pastIncarnations.contains(request.incarnation) { throw .supersededIncarnation(name) }
-        if worker.incarnation == request.incarnation, request.sequence <= worker.sequence {
-            throw .staleSequence(name, sequence: request.sequence, latest: worker.sequence)
+        if workers[slot].pastIncarnations.contains(request.incarnation) { throw .supersededIncarnation(name) }
+        if workers[slot].incarnation == request.incarnation, request.sequence <= workers[slot].sequence {
+            throw .staleSequence(name, sequence: request.sequence, latest: workers[slot].sequence)
         }
         return slot
     }
@@ -113,19 +112,17 @@ extension Cluster {
 
     private mutating func acknowledge(_ live: [AttemptID], from slot: Int) {
         let call = workers[slot].calls
-        for id in live where workers[slot].attempts.contains(id) {
-            workers[slot].attempts[id]?.seenInCall = call
-            guard workers[slot].attempts[id]?.row.isAcknowledged == false else { continue }
-            workers[slot].attempts[id]?.row.isAcknowledged = true
-            touch(id, on: slot)
-        }
+        for id in live where workers[slot].attempts[id]?.acknowledge(inCall: call) == true { touch(id, on: slot) }
     }
 
     /// The attempts that the scheduler's book has and the worker does not.
     private mutating func resolveMissing(from slot: Int, mayHaveMoved wasChanged: Bool, at now: Instant) {
         let call = workers[slot].calls
         for id in workers[slot].attempts.ids {
-            guard let attempt = workers[slot].attempts[id], attempt.seenInCall != call else { continue }
+            guard workers[slot].attempts.read(id, { $0.seenInCall }) != call, let attempt = workers[slot].attempts[id]
+            else {
+                continue
+            }
             if attempt.row.isAcknowledged {
                 end(id, on: slot, as: .lost, .workerLost, at: now)
             } else if let stopReason = attempt.row.stopReason {

@@ -215,11 +215,10 @@ extension Cluster {
         var list = RankedClasses()
         for key in [5, 9, 1, 7] as [Int64] { list.insert(standing(key, cpus: key, since: -key)) }
         #expect(list.rows.map(\.rank.key) == [9, 7, 5, 1] && list.least.cpus == 1 && list.oldest == -9)
-        var rank: Rank?
-        #expect(list.next(after: &rank) { $0.bulk.cpus < 8 }?.rank.key == 7)
-        rank = standing(7).rank
+        let rank = standing(7).rank
+        #expect(list.firstPosition(after: nil) == 0 && list.firstPosition(after: rank) == 2)
         #expect(list.remove(standing(7).rank) != nil && list.remove(standing(7).rank) == nil)
-        #expect(list.next(after: &rank) { _ in true }?.rank.key == 5)
+        #expect(list.rows[list.firstPosition(after: rank)].rank.key == 5)
         #expect(list.removeOlder(than: -5).map(\.rank.key) == [9])
         #expect(list.remove(standing(1).rank) != nil && list.least.cpus == 5 && list.isInOrder)
     }

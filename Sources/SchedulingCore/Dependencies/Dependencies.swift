@@ -155,7 +155,7 @@ extension Cluster {
 
     /// Tasks have ended: whoever waits for one of them is told before the step is over.
     mutating func noteEnd(of id: JobID, _ indices: [ClosedRange<Int64>], isSuccess: Bool) {
-        guard jobs[id]?.eachDependents.isEmpty == false else { return }
+        guard jobs.read(id, { $0.eachDependents.isEmpty }) == false else { return }
         endedTasks += indices.map { EndedTasks(job: id, indices: $0, isSuccess: isSuccess) }
     }
 

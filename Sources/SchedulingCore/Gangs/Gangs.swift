@@ -62,7 +62,9 @@ extension Cluster {
 
     /// Lets a member that has succeeded wait for the others. False for any other task, which ends.
     mutating func arrive(_ id: TaskID) -> Bool {
-        guard let job = jobs[id.job], job.gangSize != nil, !job.isGangOver else { return false }
+        guard jobs.read(id.job, { $0.gangSize != nil }) == true, let job = jobs[id.job], !job.isGangOver else {
+            return false
+        }
         jobs[id.job]?.tasks[id.index]?.arrivedOn = job.tasks[id.index]?.slot
         jobs[id.job]?.tasks[id.index]?.slot = nil
         return true
@@ -140,7 +142,7 @@ extension Cluster {
     /// Where the members run, in order of their ranks; nil for a job that is no gang. A member that ended before the
     /// scheduler started again has left no address.
     func gangHosts(of id: JobID) -> [String]? {
-        guard let job = jobs[id], job.gangSize != nil else { return nil }
+        guard jobs.read(id, { $0.gangSize != nil }) == true, let job = jobs[id] else { return nil }
         return job.record.shape.indices.map { index in
             guard let task = job.tasks[index], let slot = task.slot ?? task.arrivedOn else { return "" }
             return workers[slot].registration.address ?? workers[slot].name.rawValue

@@ -40,9 +40,10 @@ struct Pass {
         for group in accounts.groups { noteUse(ofGroup: group, accounts, policy) }
     }
 
-    /// What a user's share of its group's counts for.
-    mutating func part(ofUser user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
-        if let part = parts[user] { return part }
+    /// What a user's share of its group's counts for; nil: it is to be found out.
+    func knownPart(ofUser user: Int) -> Int64? { parts[user] }
+
+    mutating func findPart(ofUser user: Int, _ accounts: borrowing Accounts, _ policy: Policy) -> Int64 {
         let part = policy.weights.share * totals.part(ofUser: user, accounts, policy)
         parts[user] = part
         return part

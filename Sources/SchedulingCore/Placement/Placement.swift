@@ -46,6 +46,8 @@ extension Cluster {
                 continue
             }
             if fill(turn, &pass, at: now) { return true }
+            // Often the one room that came free was all, and every other class would be looked at in vain.
+            guard mightStartAny() else { return false }
             addNext(of: user, to: &pass, at: now)
         }
         return false
@@ -63,8 +65,7 @@ extension Cluster {
     private mutating func addNext(of user: Int, to pass: inout Pass, at now: Instant) {
         guard mightStart(user: user) else { return }
         var cursor = pass.cursors[user]
-        let next = nextStanding(of: user, after: &cursor, at: now) { mightStart($0.place, $0.shape, $0.bulk) }
-        if let next {
+        if let next = nextStanding(of: user, after: &cursor, at: now) {
             if next.isYoung { cursor.young = next.row.rank } else { cursor.old = next.row.rank }
             if let contender = contender(next.row.place, &pass, at: now) { pass.insert(contender) }
         }
@@ -78,25 +79,31 @@ extension Cluster {
         return rooms.grown.contains { least.fits(in: rooms.free[$0]) }
     }
 
+    private func mightStartAny() -> Bool {
+        for user in standings.indices where mightStart(user: user) { return true }
+        return false
+    }
+
     private func mightStart(_ place: Int) -> Bool {
         let shape = classes.summaries[place].shape
         return mightStart(place, shape, Bulk(shapes.rows[shape].requirement.amounts))
     }
 
-    private func mightStart(_ place: Int, _ shape: Int, _ bulk: Bulk) -> Bool {
+    func mightStart(_ place: Int, _ shape: Int, _ bulk: Bulk) -> Bool {
         guard classes.summaries[place].isBlocked else { return isWithinLimits(place) }
-        let hasGrown = rooms.grown.contains { slot in
-            bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(shape, on: slot)
+        for slot in rooms.grown
+        where bulk.fits(in: rooms.free[slot]) && rooms.isOpen[slot] && couldRun(shape, on: slot) {
+            return true
         }
-        return hasGrown || reservation == nil && shapes.hasOpenKind(shape) && isWithinLimits(place)
+        return reservation == nil && shapes.hasOpenKind(shape) && isWithinLimits(place)
     }
 
     private func contender(_ place: Int, _ pass: inout Pass, at now: Instant) -> Contender? {
         guard let job = classes.summaries[place].first else { return nil }
         let (user, since) = (classes.summaries[place].user, classes.summaries[place].since)
-        let own =
-            classes.summaries[place].base + policy.weights.age * policy.ageFactor(since: since, at: now.uptime)
-            + pass.part(ofUser: user, accounts, policy)
+        let share = pass.knownPart(ofUser: user) ?? pass.findPart(ofUser: user, accounts, policy)
+        let age = policy.weights.age * policy.ageFactor(since: since, at: now.uptime)
+        let own = classes.summaries[place].base + age + share
         return Contender(priority: own, job: job, place: place, group: accounts.group(of: user))
     }
 
@@ -157,7 +164,7 @@ extension Cluster {
         let shape = classes.rows[place].shape
         let (amounts, isWhole) = (demand(of: shape, on: slot), shapes.rows[shape].requirement.isExclusive)
         guard let row = jobs[job]?.startNext(on: slot) else { return false }
-        if jobs[job]?.progress.startedAt == nil { jobs[job]?.progress.startedAt = now.wall }
+        if jobs.read(job, { $0.progress.startedAt == nil }) == true { jobs[job]?.progress.startedAt = now.wall }
         markDirty(job)
         let id = AttemptID(task: row.id, number: row.attempts)
         let end = expectedTime(of: place).map { now.uptime + $0 } ?? .max
@@ -168,7 +175,7 @@ extension Cluster {
         workers[slot].attempts.insert(
             Attempt(
                 row: attempt, amounts: amounts, placedAt: now.uptime, expectedEnd: end, isWhole: isWhole,
-                limit: jobs[job]?.progress.timeLimit), for: id)
+                limit: jobs.read(job) { $0.progress.timeLimit } ?? nil), for: id)
         let hasClaimEnded = settleClaim(of: job, of: place, on: slot)
         outcome.changes.append(.task(row))
         outcome.changes.append(.attempt(attempt))

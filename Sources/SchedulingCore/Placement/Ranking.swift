@@ -10,7 +10,7 @@ struct Scorer: Sendable {
     let name: String
     /// A scorer above counts more than all below together.
     let weight: Int64
-    let score: @Sendable (_ cluster: Cluster, _ job: Job, _ requirement: Requirement, _ slot: Int) -> Int64
+    let score: @Sendable (_ cluster: Cluster, _ job: JobID, _ requirement: Requirement, _ slot: Int) -> Int64
 
     /// Spreading is a wish of its own: what lies where does not count against it.
     static func chosen(spreads: Bool) -> ArraySlice<Scorer> { spreads ? all.prefix(1) : all[...] }
@@ -22,7 +22,7 @@ struct Scorer: Sendable {
         },
         Scorer(name: "images", weight: 10) { cluster, job, _, slot in
             guard cluster.imagesAreKnown else { return full }
-            let digests = job.record.imageDigests
+            let digests = cluster.jobs.read(job) { $0.record.imageDigests } ?? []
             return part(digests.count { cluster.workers[slot].holds($0) }, of: digests.count)
         },
         Scorer(name: "local volumes", weight: 1) { cluster, _, requirement, slot in
@@ -58,8 +58,9 @@ extension Cluster {
     }
 
     /// The emptiest worker first, instead of the fullest.
-    private func spreads(_ job: Job) -> Bool {
-        (job.record.placement.strategy ?? accounts[classes.rows[job.classSlot].queue].settings.placement) == .spread
+    private func spreads(_ id: JobID, of place: Int) -> Bool {
+        let wish = jobs.read(id) { $0.record.placement.strategy } ?? nil
+        return (wish ?? accounts[classes.rows[place].queue].settings.placement) == .spread
     }
 
     /// Workers with room for these amounts in the order of the strategy, until enough was seen.
@@ -74,16 +75,15 @@ extension Cluster {
     /// Different workers for all members of a gang, the most welcome of those that are compared, in order of their
     /// names; nil if there are not enough.
     func team(of size: Int, for id: JobID, of place: Int, at now: Instant) -> [Int]? {
-        guard let job = jobs[id] else { return nil }
         let shape = classes.rows[place].shape
         let requirement = shapes.rows[shape].requirement
-        let spreads = spreads(job)
+        let spreads = spreads(id, of: place)
         let scorers = Scorer.chosen(spreads: spreads)
         var found: [(slot: Int, score: Int64)] = []
         /// Whether enough was seen.
         func compare(_ slot: Int) -> Bool {
             guard hasRoom(for: shape, on: slot), mayUse(slot, id, of: place, at: now) else { return false }
-            found.append((slot, scorers.reduce(0) { $0 + $1.weight * $1.score(self, job, requirement, slot) }))
+            found.append((slot, scorers.reduce(0) { $0 + $1.weight * $1.score(self, id, requirement, slot) }))
             return found.count == size - 1 + Self.mostCompared
         }
         look(for: requirement.amounts, spreads: spreads, until: compare)
@@ -94,10 +94,9 @@ extension Cluster {
 
     /// The most welcome worker that has room, if what is promised stays free.
     func bestWorker(for id: JobID, of place: Int, at now: Instant) -> Int? {
-        guard let job = jobs[id] else { return nil }
-        let row = classes.rows[place]
-        let requirement = shapes.rows[row.shape].requirement
-        let spreads = spreads(job)
+        let shape = classes.rows[place].shape
+        let requirement = shapes.rows[shape].requirement
+        let spreads = spreads(id, of: place)
         let scorers = Scorer.chosen(spreads: spreads)
         let most = scorers.reduce(0) { $0 + $1.weight * Scorer.full }
         var best: (slot: Int, score: Int64)?
@@ -106,8 +105,8 @@ extension Cluster {
         func compare(_ slot: Int) -> Bool {
             if best != nil { lookedAt += 1 }
             guard lookedAt < Self.mostLookedAt else { return true }
-            guard hasRoom(for: row.shape, on: slot), mayUse(slot, id, of: place, at: now) else { return false }
-            let score = scorers.reduce(0) { $0 + $1.weight * $1.score(self, job, requirement, slot) }
+            guard hasRoom(for: shape, on: slot), mayUse(slot, id, of: place, at: now) else { return false }
+            let score = scorers.reduce(0) { $0 + $1.weight * $1.score(self, id, requirement, slot) }
             if best.map({ $0.score < score }) ?? true { best = (slot, score) }
             compared += 1
             return score == most || compared == Self.mostCompared

@@ -43,21 +43,31 @@ extension Cluster {
     /// would use the time that was gained, as long as a time limit is longer than a run.
     mutating func checkReservation(at now: Instant) {
         guard let promise = reservation else { return }
-        let holds =
-            jobs[promise.job]?.isRunnable == true && mayRunMore(of: promise.place)
-            && promise.slots.allSatisfy { slot in
-                workers[slot].takesWork && couldRun(classes.rows[promise.place].shape, on: slot)
-                    && (promise.start ?? .max > now.uptime || isClear(slot, for: promise.place, at: now))
-            }
-        guard holds else { return dropReservation() }
-        guard let known = promise.start else { return }
+        guard holds(promise, at: now) else { return dropReservation() }
+        if let start = earlierStart(of: promise, at: now) { reservation?.start = start }
+    }
+
+    private func earlierStart(of promise: Reservation, at now: Instant) -> Int64? {
+        guard let known = promise.start else { return nil }
         let shape = classes.rows[promise.place].shape
-        let start = promise.slots.reduce(now.uptime) { latest, slot in
-            max(latest, workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime))
+        var start = now.uptime
+        for slot in promise.slots {
+            start = max(start, workers[slot].earliestStart(of: demand(of: shape, on: slot), at: now.uptime))
         }
-        guard start < known else { return }
-        let keepsClear = promise.slots.allSatisfy { isClear($0, for: promise.place, at: now, startingAt: start) }
-        if keepsClear { reservation?.start = start }
+        guard start < known else { return nil }
+        for slot in promise.slots where !isClear(slot, for: promise.place, at: now, startingAt: start) { return nil }
+        return start
+    }
+
+    private func holds(_ promise: Reservation, at now: Instant) -> Bool {
+        guard jobs.read(promise.job, { $0.isRunnable }) == true, mayRunMore(of: promise.place) else { return false }
+        let shape = classes.rows[promise.place].shape
+        let isAhead = promise.start ?? .max > now.uptime
+        for slot in promise.slots {
+            guard workers[slot].takesWork, couldRun(shape, on: slot) else { return false }
+            guard isAhead || isClear(slot, for: promise.place, at: now) else { return false }
+        }
+        return true
     }
 
     /// What was kept free on the worker is looked at as if it had become free now.

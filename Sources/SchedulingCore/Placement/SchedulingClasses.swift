@@ -128,9 +128,11 @@ extension Cluster {
 
     /// Puts a job into its class's queue if it has something to start.
     mutating func enqueue(_ id: JobID) {
-        guard jobs[id]?.isRunnable == true else { return }
+        guard jobs.read(id, { $0.isRunnable }) == true else { return }
         needsPlacement = true
-        guard jobs[id]?.isQueued == false, let place = jobs[id]?.classSlot, let key = jobs[id]?.queueKey else { return }
+        guard let (place, key, isQueued) = jobs.read(id, { ($0.classSlot, $0.queueKey, $0.isQueued) }), !isQueued else {
+            return
+        }
         jobs[id]?.isQueued = true
         if classes.summaries[place].standing == nil { setBlocked(false, place) }
         classes.rows[place].queued.insert(key)
@@ -140,7 +142,7 @@ extension Cluster {
     /// The class's first runnable job. Those in front of it that no longer are runnable leave the queue.
     mutating func firstRunnable(in place: Int) -> JobID? {
         while let key = classes.rows[place].queued.min {
-            if jobs[key.job]?.isRunnable == true {
+            if jobs.read(key.job, { $0.isRunnable }) == true {
                 if classes.summaries[place].first != key.job { summarise(place) }
                 return key.job
             }
@@ -161,7 +163,7 @@ extension Cluster {
         let row = classes.rows[place]
         let weights = policy.weights
         classes.summaries[place].first = key.job
-        classes.summaries[place].since = jobs[key.job]?.since ?? 0
+        classes.summaries[place].since = jobs.read(key.job) { $0.since } ?? 0
         classes.summaries[place].base =
             weights.queue * policy.queueFactor(accounts[row.queue].settings.weight)
             + weights.size * policy.sizeFactor(shapes.rows[row.shape].requirement.amounts)

@@ -82,18 +82,6 @@ struct RankedClasses: Hashable, Sendable {
         return old
     }
 
-    /// The first after `rank` that is accepted; `rank` moves up to it.
-    func next(after rank: inout Rank?, where accepts: (Standing) -> Bool) -> Standing? {
-        var position = rank.map { firstPosition(after: $0) } ?? 0
-        while position < rows.count {
-            let row = rows[position]
-            if accepts(row) { return row }
-            rank = row.rank
-            position += 1
-        }
-        return nil
-    }
-
     /// For the invariants.
     var isInOrder: Bool {
         zip(rows, rows.dropFirst()).allSatisfy { $0.rank < $1.rank }
@@ -117,7 +105,9 @@ struct RankedClasses: Hashable, Sendable {
         return low
     }
 
-    private func firstPosition(after rank: Rank) -> Int {
+    /// Where those begin that come after `rank`, whether or not it is there.
+    func firstPosition(after rank: Rank?) -> Int {
+        guard let rank else { return 0 }
         let position = firstPosition(notBefore: rank)
         return position < rows.count && rows[position].rank == rank ? position + 1 : position
     }
@@ -188,12 +178,22 @@ extension Cluster {
         }
     }
 
-    /// The user's next class in order of the formula that is accepted. The cursor stands before it.
+    /// The first after `rank` that might start; `rank` moves up to it.
+    private func next(of classes: RankedClasses, after rank: inout Rank?) -> Standing? {
+        for position in classes.firstPosition(after: rank)..<classes.rows.count {
+            let row = classes.rows[position]
+            if mightStart(row.place, row.shape, row.bulk) { return row }
+            rank = row.rank
+        }
+        return nil
+    }
+
+    /// The user's next class in order of the formula that might start. The cursor stands before it.
     func nextStanding(
-        of user: Int, after cursor: inout Cursor, at now: Instant, where accepts: (Standing) -> Bool
+        of user: Int, after cursor: inout Cursor, at now: Instant
     ) -> (row: Standing, isYoung: Bool)? {
-        let young = standings[user].young.next(after: &cursor.young, where: accepts)
-        let old = standings[user].old.next(after: &cursor.old, where: accepts)
+        let young = next(of: standings[user].young, after: &cursor.young)
+        let old = next(of: standings[user].old, after: &cursor.old)
         guard let young else { return old.map { ($0, false) } }
         guard let old else { return (young, true) }
         let youngRank = Rank(key: young.rank.key + policy.weights.age * policy.ageTick(now.uptime), job: young.rank.job)
