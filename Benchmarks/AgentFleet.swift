@@ -14,6 +14,7 @@ final class AgentFleet {
         let name: String
         var sequence: Int64 = 0
         var isRegistered = false
+        var proof = ""
         var live: [AttemptID] = []
         var socket: Int32 = -1
         var phase = Phase.pausing(until: .now)
@@ -113,7 +114,7 @@ final class AgentFleet {
         let request = SyncRequest(
             incarnation: "life-of-\(agent.name)", sequence: agent.sequence,
             registration: agent.isRegistered ? nil : Self.offer, live: agent.live, reports: [],
-            wait: agent.isRegistered && agent.answers > 0 ? .seconds(10) : .zero)
+            wait: agent.isRegistered && agent.answers > 0 ? .seconds(10) : .zero, proof: agent.proof)
         let body = (try? request.encoded()) ?? []  // allowed: a request of names and numbers can be encoded
         agents[place].outgoing =
             Array(
@@ -155,7 +156,7 @@ final class AgentFleet {
             return fail(place)
         }
         agents[place].pause = 200
-        agents[place].answers += 1
+        if let challenge = response.challenge { agents[place].proof = challenge } else { agents[place].answers += 1 }
         agents[place].isRegistered = !response.registrationWanted
         let known = Set(agents[place].live)
         agents[place].live += response.start.map(\.attempt).filter { !known.contains($0) }

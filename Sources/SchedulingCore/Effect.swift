@@ -35,12 +35,15 @@ package struct SyncOrders: Hashable, Sendable {
     package var sessions: Bool
     /// Time limits that were changed, in order of the jobs; also of attempts in `start`.
     package var limits: [LimitOrder]
+    /// The call was not taken: it is to be made again with this as its proof.
+    package var challenge: String?
 
     package init(
         start: [StartOrder] = [], stop: [StopOrder] = [], publish: [AttemptID] = [], forget: [AttemptID] = [],
         jobs: [JobBrief] = [],
-        registrationWanted: Bool = false, sessions: Bool = false, limits: [LimitOrder] = []
+        registrationWanted: Bool = false, sessions: Bool = false, limits: [LimitOrder] = [], challenge: String? = nil
     ) {
+        self.challenge = challenge
         self.limits = limits
         self.start = start
         self.stop = stop

@@ -29,6 +29,8 @@ struct Worker: Sendable {
 
     /// The life of the agent that speaks; nil before the first call since the scheduler started.
     var incarnation: String?
+    /// What a life of the agent that is not yet taken for the living one was told to show.
+    var challenge: Challenge?
     /// Earlier lives, whose calls are refused.
     var pastIncarnations: [String] = []
     /// Of the newest call that was taken.
@@ -171,6 +173,12 @@ struct Worker: Sendable {
         }
         refreshRoom()
     }
+}
+
+/// What one life of an agent is to show.
+struct Challenge: Hashable, Sendable {
+    let incarnation: String
+    let text: String
 }
 
 /// A call that waits for its answer.

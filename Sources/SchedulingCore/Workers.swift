@@ -10,6 +10,7 @@ extension Cluster {
     mutating func sync(_ name: WorkerName, _ request: SyncRequest, at now: Instant) throws(Refusal) {
         guard request.version == SyncRequest.protocolVersion else { throw .unsupportedProtocol(request.version) }
         guard let slot = try admit(name, request, at: now) else { return askForRegistration(name, request) }
+        guard isProven(request, at: slot) else { return challenge(request, at: slot, now) }
         recordCall(request, from: slot, at: now)
         var wasChanged = false
         if let registration = request.registration { wasChanged = register(registration, at: slot) }
@@ -24,7 +25,12 @@ extension Cluster {
     /// Where the caller stands, or nil if it has never registered and does not do so now.
     private mutating func admit(_ name: WorkerName, _ request: SyncRequest, at now: Instant) throws(Refusal) -> Int? {
         guard let slot = slots[name] else {
-            return request.registration.map { add(WorkerRow(name: name, registration: $0, isDraining: false), at: now) }
+            return request.registration.map { registration in
+                let slot = add(WorkerRow(name: name, registration: registration, isDraining: false), at: now)
+                // There is no earlier life that it could be taken for.
+                workers[slot].challenge = Challenge(incarnation: request.incarnation, text: request.proof ?? "")
+                return slot
+            }
         }
         if workers[slot].pastIncarnations.contains(request.incarnation) { throw .supersededIncarnation(name) }
         if workers[slot].incarnation == request.incarnation, request.sequence <= workers[slot].sequence {
@@ -58,6 +64,27 @@ extension Cluster {
         outcome.effects.append(.answerSync(name, incarnation: request.incarnation, sequence: request.sequence, orders))
     }
 
+    /// Whether the call comes from the agent's newest life. Lives follow each other, and only one that lives after it
+    /// was challenged knows the challenge: so none that is older than the present one can show it, however late its
+    /// calls come, also to a scheduler that has forgotten which lives there were.
+    private func isProven(_ request: SyncRequest, at slot: Int) -> Bool {
+        guard let proof = request.proof, workers[slot].incarnation != request.incarnation else { return true }
+        return workers[slot].challenge == Challenge(incarnation: request.incarnation, text: proof)
+    }
+
+    /// Nothing of the call is taken.
+    private mutating func challenge(_ request: SyncRequest, at slot: Int, _ now: Instant) {
+        if workers[slot].challenge?.incarnation != request.incarnation {
+            // No earlier life of the scheduler has said the same.
+            let text = "\(now.wall.millisecondsSinceEpoch)-\(now.uptime)-\(workers[slot].calls)"
+            workers[slot].challenge = Challenge(incarnation: request.incarnation, text: text)
+        }
+        let orders = SyncOrders(registrationWanted: true, challenge: workers[slot].challenge?.text)
+        outcome.effects.append(
+            .answerSync(
+                workers[slot].name, incarnation: request.incarnation, sequence: request.sequence, orders))
+    }
+
     private mutating func recordCall(_ request: SyncRequest, from slot: Int, at now: Instant) {
         dropCall(of: slot)
         if workers[slot].incarnation != request.incarnation { beginIncarnation(request.incarnation, of: slot) }
@@ -78,6 +105,7 @@ extension Cluster {
             if workers[slot].pastIncarnations.count > 64 { workers[slot].pastIncarnations.removeFirst() }
         }
         workers[slot].incarnation = incarnation
+        workers[slot].challenge = nil
         workers[slot].isRegistered = false
         // What the old life was told, the new one may not know.
         if workers[slot].sessions == .told { workers[slot].sessions = .untold }

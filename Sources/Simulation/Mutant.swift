@@ -30,6 +30,8 @@ package enum Mutant: String, Sendable, CaseIterable {
     case ignoresReports = "ignores-reports"
     /// What a worker says that it has is taken for nothing.
     case ignoresInventory = "ignores-inventory"
+    /// A call is taken whether or not it is of the newest life of its agent.
+    case ignoresProofs = "ignores-proofs"
     /// A cancel is acknowledged and forgotten.
     case dropsCancels = "drops-cancels"
     /// The key of a submission is compared by its user alone.

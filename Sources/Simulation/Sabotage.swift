@@ -70,6 +70,7 @@ struct Sabotage {
             }
         case .ignoresReports: request.reports = []
         case .ignoresInventory: request.live = []
+        case .ignoresProofs: request.proof = nil
         case .oversellsWorkers: request.registration?.cpus.double()
         default: break
         }

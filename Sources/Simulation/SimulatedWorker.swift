@@ -29,6 +29,7 @@ package struct SimulatedWorker: Sendable {
     package var endsAtOnce: Bool
     private var life = 1
     private var mustRegister = true
+    private var proof = ""
     private var registrationInCall = false
     private var reportsInCall: [AttemptReport] = []
 
@@ -70,7 +71,7 @@ package struct SimulatedWorker: Sendable {
         }
         return SyncRequest(
             incarnation: incarnation, sequence: sequence, registration: mustRegister ? registration : nil, live: listed,
-            reports: reportsInCall, wait: wait)
+            reports: reportsInCall, wait: wait, proof: proof)
     }
 
     /// Carries out the answer to the newest call. Answers to older ones must not be given.
@@ -79,7 +80,7 @@ package struct SimulatedWorker: Sendable {
     package mutating func take(_ orders: SyncOrders) -> [AttemptID] {
         take(
             start: orders.start, stop: orders.stop, publish: orders.publish, forget: orders.forget, jobs: orders.jobs,
-            registrationWanted: orders.registrationWanted)
+            registrationWanted: orders.registrationWanted, challenge: orders.challenge)
     }
 
     /// As ``take(_:)-(SyncOrders)``, from the wire.
@@ -88,13 +89,18 @@ package struct SimulatedWorker: Sendable {
         take(
             start: response.start, stop: response.stop, publish: response.publish, forget: response.forget,
             jobs: response.jobs,
-            registrationWanted: response.registrationWanted)
+            registrationWanted: response.registrationWanted, challenge: response.challenge)
     }
 
     private mutating func take(
         start: [StartOrder], stop: [StopOrder], publish: [AttemptID], forget: [AttemptID], jobs: [JobBrief],
-        registrationWanted: Bool
+        registrationWanted: Bool, challenge: String?
     ) -> [AttemptID] {
+        if let challenge {
+            proof = challenge
+            mustRegister = true
+            return []
+        }
         if registrationInCall { mustRegister = false }
         if registrationWanted { mustRegister = true }
         for report in reportsInCall where attempts[report.attempt]?.report?.sequence == report.sequence {
@@ -166,6 +172,7 @@ package struct SimulatedWorker: Sendable {
         incarnation = "life-\(life)"
         sequence = 0
         mustRegister = true
+        proof = ""
         reportsInCall = []
     }
 

@@ -37,7 +37,7 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case replacedAfterLoss = "a task runs again after its worker was lost"
     case cancelledWhileRunning = "a cancel that finds the task running"
     case staleAnswerDropped = "an answer to a call that was given up is dropped"
-    case superseded = "an agent is taken for an older life, ends and is started again"
+    case challenged = "an agent is asked to show that it is the living one"
     case programRetried = "a task runs again after its program failed"
     case preempted = "a task runs again after it was stopped to make room or for a drain"
     case dependencyMet = "a job starts after the one that it waited for"

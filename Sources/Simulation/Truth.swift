@@ -111,7 +111,7 @@ struct Truth {
     private func check(_ row: AttemptRow, at wall: Timestamp) throws {
         guard let record = records[row.id.job] else { return }
         if attempts[row.id] == nil {
-            let end = record.timeLimit.map { wall.after($0) }
+            let end = (jobs[row.id.job]?.timeLimit ?? record.timeLimit).map { wall.after($0) }
             for window in windows.values.sorted(by: { $0.name < $1.name })
             where window.end > wall && window.workers.contains(row.worker) && !window.isFor(record.owner.name, of: nil)
             {

@@ -55,6 +55,11 @@ extension World {
         }
         guard let orders else { return callFails(agent, incarnation, sequence, isTimeout: false) }
         agents[agent].openCall = nil
+        if orders.challenge != nil {
+            tally.saw(.challenged)
+            _ = agents[agent].worker.take(orders)
+            return plan(.agentCalls(agent, incarnation: incarnation), in: dice.roll(0...100))
+        }
         let lease = policy.lease.milliseconds * (mutant == .agentsOutliveTheirLease ? 5 : 1) + agents[agent].drift
         agents[agent].leaseEnds = agents[agent].callSentAt + lease
         plan(.leaseIsChecked(agent), in: agents[agent].callSentAt + lease - now)
@@ -212,18 +217,6 @@ extension World {
         agents[agent].isUp = false
         agents[agent].pausedUntil = 0
         agents[agent].openCall = nil
-    }
-
-    /// The scheduler takes it for an older life, as after a call of that life which came late: it stops everything and
-    /// ends, and whatever watches over it starts it again.
-    mutating func agentIsSuperseded(_ agent: Int, _ incarnation: String) {
-        guard agents[agent].isUp, agents[agent].worker.incarnation == incarnation else { return }
-        tally.saw(.superseded)
-        for id in agents[agent].worker.live {
-            agents[agent].kill(id)
-            agents[agent].worker.report(id, .lost, reason: .workerLost)
-        }
-        agentEnds(agent, startsIn: [1_000, 10_000])
     }
 
     /// The machine is gone with all that ran on it. Another one comes up under its name, with or without the old

@@ -53,7 +53,7 @@ extension World {
         truth.seen = []
         try check(stepper)
         if isTakenBack {
-            deliver(result, to: batch)
+            try deliver(result, to: batch)
             return try crash(leaving: "\(folder)/before")
         }
         let crashes = !isHealing && dice.chance(perMille: options.schedulerCrashes)
@@ -61,7 +61,7 @@ extension World {
             if !result.changes.isEmpty { tally.saw(.crashBetweenCommitAndAnswer) }
             return try crash(leaving: nil)
         }
-        deliver(sabotage.said(result), to: batch)
+        try deliver(sabotage.said(result), to: batch)
         if crashes { return try crash(leaving: nil) }
         planWake(stepper)
     }
@@ -91,8 +91,8 @@ extension World {
         for report in request.reports where truth.isLost(report.attempt) { tally.saw(.reportAfterTheEnd) }
     }
 
-    private mutating func deliver(_ result: StepResult, to batch: [Mail]) {
-        for (mail, reply) in zip(batch, result.replies) { replied(reply, to: mail.sender) }
+    private mutating func deliver(_ result: StepResult, to batch: [Mail]) throws {
+        for (mail, reply) in zip(batch, result.replies) { try replied(reply, to: mail.sender) }
         for effect in result.effects {
             truth.note(effect)
             switch effect {
@@ -105,7 +105,7 @@ extension World {
         }
     }
 
-    private mutating func replied(_ reply: StepReply, to sender: Mail.Sender) {
+    private mutating func replied(_ reply: StepReply, to sender: Mail.Sender) throws {
         switch (sender, reply) {
         case (.submission(let index), .submitted(let document)):
             if !isLost() { acknowledge(index, document.id) }
@@ -121,7 +121,9 @@ extension World {
                 truth.cancelled.insert(job)
             }
         case (.call(let agent, let incarnation, _, false), .refused(let problem)) where problem.field == "incarnation":
-            plan(.agentIsSuperseded(agent, incarnation: incarnation), in: delay())
+            // An agent would end, and stop what it runs.
+            guard agents[agent].isUp, agents[agent].worker.incarnation == incarnation else { break }
+            throw Violation("the living agent of \(agents[agent].worker.name) is taken for an older life")
         case (.call(let agent, let incarnation, let sequence, false), .refused):
             plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
         default: break

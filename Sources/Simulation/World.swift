@@ -19,7 +19,6 @@ enum Happening {
     case outputIsPublished(Int, AttemptID, incarnation: String)
     case leaseIsChecked(Int)
     case agentNotices(Int)
-    case agentIsSuperseded(Int, incarnation: String)
     case agentStarts(Int)
     case fault
     case userSubmits(Int)
@@ -32,8 +31,7 @@ enum Happening {
     var needsAgent: Int? {
         switch self {
         case .agentCalls(let agent, _), .callTimesOut(let agent, _, _), .answerArrives(let agent, _, _, _),
-            .containerIsKilled(let agent, _, _), .outputIsPublished(let agent, _, _), .agentNotices(let agent),
-            .agentIsSuperseded(let agent, _):
+            .containerIsKilled(let agent, _, _), .outputIsPublished(let agent, _, _), .agentNotices(let agent):
             agent
         default: nil
         }
@@ -252,7 +250,6 @@ struct World {
         case .outputIsPublished(let agent, let id, let incarnation): try outputIsPublished(agent, id, incarnation)
         case .leaseIsChecked(let agent): leaseIsChecked(agent)
         case .agentNotices(let agent): agentNotices(agent)
-        case .agentIsSuperseded(let agent, let incarnation): agentIsSuperseded(agent, incarnation)
         case .agentStarts(let agent): agentStarts(agent)
         case .fault: fault()
         case .userSubmits(let index): userSubmits(index)

@@ -27,6 +27,8 @@ package actor Agent {
     private let incarnation = UUID().uuidString
     private var sequence: Int64 = 0
     private var registrationIsKnown = false
+    /// What the scheduler wants to see before it takes the calls of this life.
+    private var proof = ""
     /// The state of the image book that the scheduler knows of.
     private var imagesTold: Int?
     private var runners: [AttemptID: AttemptRunner] = [:]
@@ -97,7 +99,7 @@ package actor Agent {
             do throws(Problem) {
                 guard let response = try await callUntilNews(request) else { continue }
                 pause = 200
-                if !response.start.isEmpty || !response.forget.isEmpty { await breathe() }
+                if !response.start.isEmpty || !response.forget.isEmpty || response.challenge != nil { await breathe() }
             } catch {
                 if error.field == "incarnation" { throw error }
                 logger.warning("the scheduler did not take a call", metadata: ["cause": "\(error)"])
@@ -127,7 +129,7 @@ package actor Agent {
             incarnation: incarnation, sequence: sequence, registration: registrationIsKnown ? nil : registration,
             live: runners.keys.sorted(),
             reports: unacknowledged.values.sorted { $0.attempt < $1.attempt },
-            wait: isUrgent ? .zero : interval, images: imageNews?.images)
+            wait: isUrgent ? .zero : interval, images: imageNews?.images, proof: proof)
     }
 
     /// What the scheduler does not know of the images here.
@@ -145,6 +147,10 @@ package actor Agent {
             let sentAt = jc_boot_milliseconds()
             do throws(Problem) {
                 let response = try await scheduler.sync(name, request)
+                if let challenge = response.challenge {
+                    self.take(challenge, of: request)
+                    return .success(response)
+                }
                 // Engines that outlive the agent keep the lease too.
                 await engine.leaseExtended(to: sentAt + Self.sane(response.lease).milliseconds)
                 self.take(response, of: request, sentAt: sentAt)
@@ -201,6 +207,14 @@ package actor Agent {
     }
 
     // MARK: Orders
+
+    /// The call was not taken, so its answer is no sign that the scheduler knows what is here.
+    private func take(_ challenge: String, of request: SyncRequest) {
+        guard !Task.isCancelled, !isOver else { return }
+        proof = challenge
+        registrationIsKnown = false
+        answered(request.sequence)
+    }
 
     /// A call that was replaced may be answered as well. Then its starts are not for this worker any more; all else
     /// still holds.

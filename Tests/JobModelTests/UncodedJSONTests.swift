@@ -93,7 +93,8 @@ import Testing
         for registration in [nil, registration] {
             let request = SyncRequest(
                 incarnation: strange, sequence: 5, registration: registration, live: [attempt], reports: reports,
-                wait: TimeSpan(milliseconds: 1500), images: registration == nil ? nil : [Digest(of: "i")])
+                wait: TimeSpan(milliseconds: 1500), images: registration == nil ? nil : [Digest(of: "i")],
+                proof: registration == nil ? nil : strange)
             let text = String(decoding: try request.encoded(), as: UTF8.self)
             #expect(text == String(decoding: try WireJSON.encode(request), as: UTF8.self))
         }

@@ -76,7 +76,7 @@ struct WireTests {
 
     static let request = SyncRequest(
         incarnation: "life-1", sequence: 17, registration: registration, live: [AttemptID("42.7.2")!],
-        reports: [report], wait: TimeSpan(milliseconds: 10_500))
+        reports: [report], wait: TimeSpan(milliseconds: 10_500), proof: "1764000000000-17")
 
     static let response = SyncResponse(
         lease: .minutes(10), interval: .seconds(10),
@@ -84,7 +84,7 @@ struct WireTests {
         stop: [StopOrder(attempt: AttemptID("42.9.1")!, reason: .cancelled)], publish: [AttemptID("42.3.1")!],
         forget: [AttemptID("42.1.1")!],
         jobs: [JobBrief(id: JobID("42")!, record: record)], configurations: [digest: configuration],
-        registrationWanted: false)
+        registrationWanted: false, challenge: "1764000000000-17")
 
     static let image = ImageDocument(
         digest: digest, references: ["docker.io/library/python:3.12"],

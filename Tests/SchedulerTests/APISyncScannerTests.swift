@@ -41,7 +41,7 @@ import Testing
             incarnation: "a1b2-c3", sequence: random.next(in: 1...1 << 50), registration: nil,
             live: (0..<random.next(in: 0...5)).map { _ in attempt(&random) },
             reports: (0..<random.next(in: 0...5)).map { _ in report(&random) },
-            wait: TimeSpan(milliseconds: random.next(in: 0...20) * 500))
+            wait: TimeSpan(milliseconds: random.next(in: 0...20) * 500), proof: random.coin() ? "a1-17" : nil)
     }
 
     @Test("what an agent writes is read without the coder, with the same value")

@@ -24,16 +24,22 @@ struct Wire {
         return applied.reply
     }
 
+    /// What the scheduler writes down is all that it knows from here on.
+    mutating func restart() {
+        now = Instant(uptime: now.uptime + 1, wall: now.wall)
+        cluster = Cluster(policy: cluster.policy, restoring: rows.image(), at: now)
+    }
+
     /// Calls and returns the answer, if one came at once.
     @discardableResult
     mutating func call(
         _ sequence: Int64, on name: String = "w1", life: String = "a", registration: WorkerRegistration? = nil,
         live: [String] = [],
-        reports: [AttemptReport] = [], wait: TimeSpan = .zero
+        reports: [AttemptReport] = [], wait: TimeSpan = .zero, proof: String? = nil
     ) throws -> SyncOrders? {
         let request = SyncRequest(
             incarnation: life, sequence: sequence, registration: registration, live: live.map { AttemptID($0)! },
-            reports: reports, wait: wait)
+            reports: reports, wait: wait, proof: proof)
         let reply = try step(.workerSynced(WorkerName(rawValue: name)!, request))
         if case .refused(let refusal) = reply { throw refusal }
         return answer(to: name)

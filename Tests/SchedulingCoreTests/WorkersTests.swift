@@ -34,6 +34,44 @@ private let w1 = WorkerName(rawValue: "w1")!
         try wire.call(2, life: "b")
     }
 
+    @Test("a new life shows that it lives before anything of it is taken; a late call of an older one cannot")
+    func proof() throws {
+        var wire = Wire()
+        try wire.call(1, life: "a", registration: offer(), proof: "")
+        try wire.submit(1)
+        #expect(try wire.call(2, life: "a", proof: "")?.start.count == 1)
+        try wire.call(3, life: "a", live: ["1.1.1"], wait: .seconds(10), proof: "")
+        // The scheduler knows no lives any more.
+        wire.restart()
+        let challenge = try #require(try wire.call(1, life: "c", registration: offer(), proof: "")?.challenge)
+        #expect(!challenge.isEmpty && wire.attempt("1.1.1").state == .assigned)
+        #expect(try wire.call(1, life: "c", registration: offer(), proof: "")?.challenge == challenge)
+        try wire.call(2, life: "c", registration: offer(), live: ["1.1.1"], wait: .seconds(10), proof: challenge)
+        // Calls of "b", which lived between the two, and was challenged or not.
+        for proof in ["", challenge, "x"] {
+            let orders = try #require(
+                try wire.call(7, life: "b", registration: offer(), live: ["9.9.9"], proof: proof))
+            #expect(orders.challenge != nil && orders.challenge != challenge)
+            #expect(orders.stop.isEmpty && orders.forget.isEmpty && orders.start.isEmpty)
+        }
+        #expect(wire.attempt("1.1.1").state == .assigned)
+        try wire.call(3, life: "c", live: ["1.1.1"], reports: [report("1.1.1", 1, .running)], proof: challenge)
+        #expect(wire.attempt("1.1.1").state == .running)
+    }
+
+    @Test("of two lives that were challenged, only the one that was challenged last is taken")
+    func laterProof() throws {
+        var wire = Wire()
+        try wire.call(1, life: "a", registration: offer(), proof: "")
+        let first = try #require(try wire.call(1, life: "b", registration: offer(), proof: "")?.challenge)
+        wire.now = Instant(uptime: wire.now.uptime + 1, wall: wire.now.wall)
+        let second = try #require(try wire.call(1, life: "c", registration: offer(), proof: "")?.challenge)
+        #expect(first != second)
+        #expect(try wire.call(2, life: "c", registration: offer(), wait: .seconds(10), proof: second) == nil)
+        #expect(try wire.call(2, life: "b", registration: offer(), proof: first)?.challenge != nil)
+        #expect(throws: Refusal.supersededIncarnation(w1)) { try wire.call(9, life: "a", proof: "") }
+    }
+
     @Test(
         "a worker that nobody knows is asked for its registration; what it has is left alone and its ended attempts may go"
     )

@@ -18,7 +18,7 @@ import Testing
         .ignoresReports: "workers=1,jobs=1", .dropsStarts: "workers=1,jobs=1", .dropsForgets: "workers=1,jobs=1",
         .dropsPublications: "workers=1,jobs=2", .oversellsLicenses: "placement=600",
         .forgetsReservations: "placement=600", .extendsWithoutKey: "open-arrays=1000,loss=150",
-        .dropsRecords: "open-arrays=1000",
+        .dropsRecords: "open-arrays=1000", .ignoresProofs: "agent-crashes=300,delay=3000,scheduler-crashes=30",
     ]
     private static let tries: UInt64 = 30
 

@@ -22,6 +22,10 @@ actor ModelScheduler: SchedulerConnection {
     var isAway = false
     /// Refuses every sync with this.
     var refusal: Problem?
+    /// What a call must show to be taken; empty: nothing.
+    var challenge = ""
+    /// Calls that could not show it.
+    private(set) var challenged: [SyncRequest] = []
     /// Forgets what has ended.
     var forgets = true
     /// Allows to publish.
@@ -88,6 +92,12 @@ actor ModelScheduler: SchedulerConnection {
     func sync(_ worker: WorkerName, _ request: SyncRequest) async throws(Problem) -> SyncResponse {
         try mustBeThere()
         if let refusal { throw refusal }
+        guard challenge.isEmpty || request.proof == challenge else {
+            challenged.append(request)
+            return SyncResponse(
+                lease: lease, interval: .seconds(10), start: [], stop: [], publish: [], forget: [], jobs: [],
+                configurations: [:], registrationWanted: true, challenge: challenge)
+        }
         requests.append(request)
         for report in request.reports where history[report.attempt]?.last != report {
             history[report.attempt, default: []].append(report)

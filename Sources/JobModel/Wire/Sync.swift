@@ -165,12 +165,15 @@ package struct SyncRequest: Hashable, Codable, Sendable {
     /// The images that it need not fetch, the newest last and at most ``mostImages``; nil: as it said before.
     package var images: [Digest]?
     package static let mostImages = 256
+    /// The newest ``SyncResponse/challenge``, empty before the first; nil from agents that do not know of challenges.
+    package var proof: String?
 
     package init(
         version: Int = SyncRequest.protocolVersion, incarnation: String, sequence: Int64,
         registration: WorkerRegistration?,
-        live: [AttemptID], reports: [AttemptReport], wait: TimeSpan, images: [Digest]? = nil
+        live: [AttemptID], reports: [AttemptReport], wait: TimeSpan, images: [Digest]? = nil, proof: String? = nil
     ) {
+        self.proof = proof
         self.images = images
         self.version = version
         self.incarnation = incarnation
@@ -182,7 +185,8 @@ package struct SyncRequest: Hashable, Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case version = "protocol", incarnation, sequence, registration, live, reports, wait = "wait_seconds", images
+        case version = "protocol", incarnation, sequence, registration, live, reports, wait = "wait_seconds", images,
+            proof
     }
 }
 
@@ -255,13 +259,17 @@ package struct SyncResponse: Hashable, Codable, Sendable {
     /// Of the jobs of `live` and `start` whose limit was changed. Said in each answer; absent means none. Agents that
     /// do not know it keep the limit that the job was submitted with.
     package var limits: [LimitOrder]?
+    /// The call was not taken, and nothing else of the answer holds: call again with this as ``SyncRequest/proof``.
+    /// That shows that this life of the agent is the living one: a call of an earlier life that comes late cannot.
+    package var challenge: String?
 
     package init(
         lease: TimeSpan, interval: TimeSpan, start: [StartOrder], stop: [StopOrder], publish: [AttemptID],
         forget: [AttemptID],
         jobs: [JobBrief], configurations: [Digest: Configuration], registrationWanted: Bool, sessions: Bool? = nil,
-        limits: [LimitOrder]? = nil
+        limits: [LimitOrder]? = nil, challenge: String? = nil
     ) {
+        self.challenge = challenge
         self.limits = limits
         self.lease = lease
         self.interval = interval
@@ -277,6 +285,6 @@ package struct SyncResponse: Hashable, Codable, Sendable {
 
     private enum CodingKeys: String, CodingKey {
         case lease = "lease_seconds", interval = "interval_seconds", start, stop, publish, forget, jobs, configurations
-        case registrationWanted = "registration_wanted", sessions, limits
+        case registrationWanted = "registration_wanted", sessions, limits, challenge
     }
 }

@@ -10,6 +10,7 @@ extension SyncRequest {
             if let images { writer.member("images") { $0.array(images) { $0.string($1.description) } } }
             writer.member("incarnation", incarnation)
             writer.member("live") { $0.array(live) { $0.attempt($1) } }
+            writer.member("proof", ifPresent: proof)
             writer.member("protocol", Int64(version))
             if let registration { try writer.member("registration") { $0.raw(try WireJSON.encode(registration)) } }
             try writer.member("reports") { try $0.array(reports) { try $0.report($1) } }

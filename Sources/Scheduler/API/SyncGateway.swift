@@ -67,6 +67,7 @@ enum SyncLimits {
             throw Problem(
                 .badRequest, "\(request.sequence) is not a sequence number: they begin with 1", field: "$.sequence")
         }
+        try text(request.proof ?? "", "$.proof", limit: 128)
         try count(request.live.count, "$.live", limit: attempts)
         try count(request.reports.count, "$.reports", limit: attempts)
         if let registration = request.registration { try check(registration) }

@@ -15,6 +15,7 @@ struct SyncAnswer {
         let configurations = try cache.configurations(of: orders.jobs)
         var writer = JSONWriter(capacity: 256 + 48 * (orders.start.count + orders.forget.count) + 1024 * briefs.count)
         writer.object { writer in
+            writer.member("challenge", ifPresent: orders.challenge)
             writer.member("configurations") { writer in
                 writer.object { writer in
                     for (digest, json) in configurations { writer.member(named: digest.description) { $0.raw(json) } }

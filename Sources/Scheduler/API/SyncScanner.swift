@@ -18,7 +18,7 @@ package struct SyncScanner {
     private init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     private static let requestKeys: [StaticString] = [
-        "protocol", "incarnation", "sequence", "live", "reports", "wait_seconds", "registration",
+        "protocol", "incarnation", "sequence", "live", "reports", "wait_seconds", "proof", "registration",
     ]
     private static let reportKeys: [StaticString] = [
         "attempt", "sequence", "state", "reason", "exit_code", "signal", "message", "engine", "started_at",
@@ -40,6 +40,7 @@ package struct SyncScanner {
             case 3: scanner.elements { scanner in scanner.attempt().map { request.live.append($0) } != nil }
             case 4: scanner.elements { scanner in scanner.report().map { request.reports.append($0) } != nil }
             case 5: scanner.number().flatMap { TimeSpan(seconds: $0) }.map { request.wait = $0 } != nil
+            case 6: scanner.string().map { request.proof = $0 } != nil
             default: scanner.null()
             }
         }
