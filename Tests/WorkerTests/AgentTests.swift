@@ -325,6 +325,27 @@ struct AgentLeaseTests {
         }
     }
 
+    @Test("an agent shows what it is challenged with, registers again, and loses no report over it")
+    func challenged() async throws {
+        try await AgentUnderTest.with { test in
+            await test.scheduler.set { $0.challenge = "first" }
+            let record = try test.attempt("sleep:600000")
+            await test.scheduler.order(record)
+            try await test.start()
+            try await test.eventuallyReports(.running, record)
+            let first = try #require(await test.scheduler.challenged.first)
+            #expect(first.proof == "" && first.registration != nil)
+            let taken = try #require(await test.scheduler.requests.first)
+            #expect(taken.proof == "first" && taken.registration != nil)
+            // As after a restart of the scheduler: what ends meanwhile is said in a call that is not taken.
+            await test.scheduler.set { $0.challenge = "second" }
+            await test.scheduler.stop(record.attempt)
+            #expect(try await test.end(of: record).state == .cancelled)
+            let shown = try #require(await test.scheduler.requests.first { $0.proof == "second" })
+            #expect(shown.registration != nil && shown.live == [record.attempt])
+        }
+    }
+
     @Test("what was not started is not started without a lease, but after the first answer")
     func notStartedWithoutLease() async throws {
         try await AgentUnderTest.with { test in
