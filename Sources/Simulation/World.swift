@@ -300,7 +300,7 @@ struct World {
         guard let stepper, submissions.allSatisfy({ $0.acknowledged != nil }),
             growths.allSatisfy({ $0.isDone != nil })
         else { return false }
-        return stepper.cluster.image().jobs.isEmpty && agents.allSatisfy { $0.isUp && $0.worker.attempts.isEmpty }
+        return agents.allSatisfy { $0.isUp && $0.worker.attempts.isEmpty } && stepper.cluster.image().jobs.isEmpty
     }
 
     private func whatIsLeft() -> String {

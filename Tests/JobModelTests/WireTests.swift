@@ -42,7 +42,8 @@ struct WireTests {
         name: "node1", state: Open(.draining), capacity: amounts, free: amounts, labels: ["zone": "a"],
         volumes: ["weather": VolumeOffer(writable: false)],
         engines: ["docker"], version: "0.1.0", lastSeen: time, attempts: [AttemptID("42.7.2")!],
-        weaknesses: ["swap is not limited"])
+        weaknesses: ["swap is not limited"],
+        address: "10.0.0.7")
 
     static let configuration = Configuration(
         image: PinnedImage(digest: digest, platform: "linux/amd64"), command: ["a", "${params.x}"],
@@ -80,11 +81,14 @@ struct WireTests {
 
     static let response = SyncResponse(
         lease: .minutes(10), interval: .seconds(10),
-        start: [StartOrder(attempt: AttemptID("42.8.1")!, gpus: ["GPU-0"])],
+        start: [
+            StartOrder(attempt: AttemptID("42.8.1")!, gpus: ["GPU-0"]),
+            StartOrder(attempt: AttemptID("43.1.1")!, gpus: [], gangHosts: ["10.0.0.7", "node-2"]),
+        ],
         stop: [StopOrder(attempt: AttemptID("42.9.1")!, reason: .cancelled)], publish: [AttemptID("42.3.1")!],
         forget: [AttemptID("42.1.1")!],
         jobs: [JobBrief(id: JobID("42")!, record: record)], configurations: [digest: configuration],
-        registrationWanted: false, challenge: "1764000000000-17")
+        registrationWanted: false, limits: [LimitOrder(job: JobID("42")!, timeLimit: .minutes(20))], challenge: "1764000000000-17")
 
     static let image = ImageDocument(
         digest: digest, references: ["docker.io/library/python:3.12"],
