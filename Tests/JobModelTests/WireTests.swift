@@ -42,8 +42,7 @@ struct WireTests {
         name: "node1", state: Open(.draining), capacity: amounts, free: amounts, labels: ["zone": "a"],
         volumes: ["weather": VolumeOffer(writable: false)],
         engines: ["docker"], version: "0.1.0", lastSeen: time, attempts: [AttemptID("42.7.2")!],
-        weaknesses: ["swap is not limited"],
-        address: "10.0.0.7")
+        weaknesses: ["swap is not limited"])
 
     static let configuration = Configuration(
         image: PinnedImage(digest: digest, platform: "linux/amd64"), command: ["a", "${params.x}"],
@@ -68,7 +67,8 @@ struct WireTests {
     static let registration = WorkerRegistration(
         cpus: CPUAmount(cpus: 4), memory: ByteCount(bytes: 8 << 30), gpus: ["GPU-0"], labels: ["zone": "a"],
         volumes: [VolumeName(rawValue: "weather")!: VolumeOffer(writable: true)], allowedPaths: ["/data"],
-        engines: ["docker", "podman"], version: "0.1.0", weaknesses: ["swap is not limited"])
+        engines: ["docker", "podman"], version: "0.1.0", weaknesses: ["swap is not limited"],
+        address: "10.0.0.7")
 
     static let report = AttemptReport(
         attempt: AttemptID("42.7.2")!, sequence: 3, state: .succeeded, reason: .exitCode, exitCode: 0, signal: nil,
@@ -88,7 +88,8 @@ struct WireTests {
         stop: [StopOrder(attempt: AttemptID("42.9.1")!, reason: .cancelled)], publish: [AttemptID("42.3.1")!],
         forget: [AttemptID("42.1.1")!],
         jobs: [JobBrief(id: JobID("42")!, record: record)], configurations: [digest: configuration],
-        registrationWanted: false, limits: [LimitOrder(job: JobID("42")!, timeLimit: .minutes(20))], challenge: "1764000000000-17")
+        registrationWanted: false, limits: [LimitOrder(job: JobID("42")!, timeLimit: .minutes(20))],
+        challenge: "1764000000000-17")
 
     static let image = ImageDocument(
         digest: digest, references: ["docker.io/library/python:3.12"],
