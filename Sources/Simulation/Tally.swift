@@ -37,6 +37,8 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case replacedAfterLoss = "a task runs again after its worker was lost"
     case cancelledWhileRunning = "a cancel that finds the task running"
     case staleAnswerDropped = "an answer to a call that was given up is dropped"
+    case gangStarted = "all members of a gang start together"
+    case gangBegunAnew = "a gang begins anew because the program of a member failed"
     case challenged = "an agent is asked to show that it is the living one"
     case programRetried = "a task runs again after its program failed"
     case preempted = "a task runs again after it was stopped to make room or for a drain"

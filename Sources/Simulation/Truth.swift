@@ -63,10 +63,12 @@ struct Truth {
         if let state = attempts[id]?.state, state.isTerminal {
             throw Violation("\(id) publishes its output after it ended as \(state)")
         }
+        if isMember(id) { try publishesTogether(id) }
     }
 
     mutating func take(_ changes: [Change]) throws {
         var hopeless: [JobID] = []
+        var begun: [AttemptRow] = []
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
@@ -84,7 +86,8 @@ struct Truth {
             case .record(let id, let record): try take(id, record)
             case .task(let row): try take(row)
             case .attempt(let row):
-                try check(row, at: wall)
+                try check(row)
+                if attempts[row.id] == nil { begun.append(row) }
                 try take(row)
             case .worker(let row):
                 workers[row.name] = row
@@ -103,26 +106,33 @@ struct Truth {
                 note("reservation \(name) removed")
             }
         }
-        // A commit is one moment: the row of what was waited for may stand behind.
+        // A commit is one moment: the row of what was waited for, or of a changed time limit, may stand behind.
+        for row in begun { try keepsWindows(row) }
         for id in hopeless { try cancelledByDependency(id) }
+        try startTogether(begun.filter { isMember($0.id) })
     }
 
-    /// What is kept for others is left alone, and nobody is stopped without cause.
-    private func check(_ row: AttemptRow, at wall: Timestamp) throws {
+    /// What is kept for others is left alone.
+    private func keepsWindows(_ row: AttemptRow) throws {
         guard let record = records[row.id.job] else { return }
-        if attempts[row.id] == nil {
-            let end = (jobs[row.id.job]?.timeLimit ?? record.timeLimit).map { wall.after($0) }
-            for window in windows.values.sorted(by: { $0.name < $1.name })
-            where window.end > wall && window.workers.contains(row.worker) && !window.isFor(record.owner.name, of: nil)
-            {
-                guard let end, end <= window.start else {
-                    throw Violation("attempt \(row.id) begins on \(row.worker), which is kept for \(window.name)")
-                }
+        // Of a commit that failed and is on disk all the same, one hears later.
+        let wall = row.assignedAt
+        let end = (jobs[row.id.job]?.timeLimit ?? record.timeLimit).map { wall.after($0) }
+        for window in windows.values.sorted(by: { $0.name < $1.name })
+        where window.end > wall && window.workers.contains(row.worker) && !window.isFor(record.owner.name, of: nil) {
+            guard let end, end <= window.start else {
+                throw Violation("attempt \(row.id) begins on \(row.worker), which is kept for \(window.name)")
             }
         }
+    }
+
+    /// Nobody is stopped without cause.
+    private func check(_ row: AttemptRow) throws {
+        guard let record = records[row.id.job] else { return }
         if row.stopReason == .preempted, attempts[row.id]?.stopReason == nil {
             guard
                 record.queue == World.low || workers[row.worker]?.drain.deadline != nil || requeued.contains(row.id.job)
+                    || isMember(row.id)
             else {
                 throw Violation("attempt \(row.id) is preempted, and its queue may not be")
             }

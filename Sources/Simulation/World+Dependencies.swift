@@ -23,6 +23,8 @@ extension World {
                 continue
             }
             if kind.isEach {
+                // The members of a gang end together.
+                guard shape.gangSize == nil else { continue }
                 // Its tasks are as many as those of the first that it waits for task by task.
                 if !dependencies.contains(where: { $0.kind.isEach }) {
                     submissions[index].accepted.record.shape = shape

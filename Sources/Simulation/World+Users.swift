@@ -56,6 +56,7 @@ extension World {
         guard submissions[index].acknowledged == nil else { return }
         if !submissions[index].wasSent {
             link(index)
+            makeGang(index)
             leaveOpen(index)
             truth.submits(submissions[index].accepted.record)
         }

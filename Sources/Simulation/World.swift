@@ -118,6 +118,7 @@ struct World {
     var openDice: Dice
     /// For changed time limits.
     var limitDice: Dice
+    var gangDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -151,8 +152,10 @@ struct World {
         linkDice = Dice(seed: seed ^ 0x6a6f_6273_6861_7065)
         openDice = Dice(seed: seed ^ 0x6f70_656e_6172_7279)
         limitDice = Dice(seed: seed ^ 0x7469_6d65_6c69_6d74)
+        gangDice = Dice(seed: seed ^ 0x6761_6e67_735f_5f5f)
         var drawn = SwarmOptions(&dice)
         drawn.placement = Self.placementOption(&wishes)
+        drawn.gangs = Self.gangOption(&gangDice)
         options = drawn.setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)

@@ -71,6 +71,7 @@ extension EndToEnd {
                     (["--volume", "bad=/etc"], [:], "/etc"),
                     (["--volume", "gone=/no/such/folder"], [:], "/no/such/folder"),
                     (["--listen", server.address], [:], server.address),
+                    (["--keep-tasks", "5m"], [:], "--keep-tasks"),
                     (["--engine", "docker"], ["DOCKER_HOST": "unix://\(folder)/none.sock"], "none.sock"),
                 ] as [([String], [String: String], String)] {
                     let given = options.contains("--listen") ? options : options + ["--listen", "127.0.0.1:0"]

@@ -25,7 +25,7 @@ import Testing
     private static func find(_ mutant: Mutant) throws -> (report: SimulationReport, settings: [String: Int64])? {
         var settings = try #require(SwarmOptions.values(Self.settings[mutant] ?? ""))
         // The seeds above are of worlds without it.
-        if settings["placement"] == nil { settings["placement"] = 0 }
+        for name in ["placement", "gangs"] where settings[name] == nil { settings[name] = 0 }
         let first = seeds[mutant] ?? 1
         return (first..<first + tries).lazy
             .map { (simulate(seed: $0, steps: 400, settings: settings, mutant: mutant), settings) }

@@ -2,12 +2,13 @@
 // faults stands in MutantTests.swift.
 import Foundation
 import Simulation
+import TestSupport
 import Testing
 
 @Suite struct SimulationTests {
     /// Seeds that once found something: a seed stays when what it found is mended. With their steps and options.
     /// Older than the simulated disk.
-    private static let soundDisk = "power-losses=0,disk-errors=0,placement=0,open-arrays=0"
+    private static let soundDisk = "power-losses=0,disk-errors=0,placement=0,open-arrays=0,gangs=0"
     static let regressions: [(seed: UInt64, steps: Int, set: String)] = [
         // A worker that came back with an attempt that had been given up was given new work beside it.
         (5093, 400, soundDisk),
@@ -89,6 +90,16 @@ import Testing
         let second = simulate(seed: 4711, steps: 200)
         #expect(first.hash == second.hash && first.steps == second.steps && first.tally == second.tally)
         #expect(first.hash != simulate(seed: 4712, steps: 200).hash)
+    }
+
+    @Test("the same seed gives the same history in two processes")
+    func sameSeedInTwoProcesses() async throws {
+        let arguments = ["--seed", "4711", "--steps", "120", "--verbose"]
+        let first = try await runProcess(try builtProgram("jobctl-simulate"), arguments)
+        let second = try await runProcess(try builtProgram("jobctl-simulate"), arguments)
+        let line = try #require(first.output.split(separator: "\n").first { $0.hasPrefix("seed 4711: ") })
+        #expect(first.exitCode == 0 && first.output == second.output)
+        #expect(line.hasSuffix(", " + simulate(seed: 4711, steps: 120).hash.short))
     }
 
     @Test("options are read as they are printed, and nothing else is read")

@@ -14,6 +14,7 @@ struct LocalCluster {
         var insecureRegistries: [String] = []
         var engine: String?
         var ociRuntime: String?
+        var keepTasks: String?
         /// Where the container engines are; the next call may come from a shell that does not say it.
         var environment: [String: String]?
 
@@ -27,6 +28,7 @@ struct LocalCluster {
             if let listen, !listen.hasSuffix(":0") || before.listen == nil { options.listen = listen }
             if let engine { options.engine = engine }
             if let ociRuntime { options.ociRuntime = ociRuntime }
+            if let keepTasks { options.keepTasks = keepTasks }
             if !volumes.isEmpty { options.volumes = volumes }
             if !allowedPaths.isEmpty { options.allowedPaths = allowedPaths }
             if !labels.isEmpty { options.labels = labels }
@@ -158,6 +160,7 @@ struct LocalCluster {
             folder + "/admin.token",
             "--worker-token-file", folder + "/worker.token",
         ] + options.insecureRegistries.flatMap { ["--insecure-registry", $0] }
+            + (options.keepTasks.map { ["--keep-tasks", $0] } ?? [])
     }
 
     private func workerArguments(_ options: Options, _ context: Context) -> [String] {

@@ -45,6 +45,11 @@ struct Up: AsyncParsableCommand {
         help: ArgumentHelp(
             "The OCI runtime of the engine oci, instead of crun or else runc.", valueName: "name-or-path"))
     var ociRuntime: String?
+    @Option(
+        help: ArgumentHelp(
+            "How long after a job's end its tasks keep records of their own; then they are summed up. (default: for ever)",
+            valueName: "time"))
+    var keepTasks: String?
     @Flag(help: "Return when both are ready, and leave them running.") var detach = false
     @OptionGroup var format: OutputOptions
 
@@ -77,7 +82,7 @@ struct Up: AsyncParsableCommand {
             LocalCluster.Options(
                 listen: listen, volumes: volume, allowedPaths: allowPath, labels: label,
                 insecureRegistries: insecureRegistry, engine: engine, ociRuntime: ociRuntime,
-                environment: variables.isEmpty ? nil : variables))
+                keepTasks: keepTasks, environment: variables.isEmpty ? nil : variables))
         try Render.one(state, quiet: state.url, format) {
             "jobctl: the scheduler listens on \(state.url); data in \(state.dataDirectory)"
         }

@@ -1,0 +1,33 @@
+// Gangs by the true book: all members start in one commit, on different workers, or none does; and none publishes
+// before the programs of all have exited with 0.
+import JobModel
+import SchedulingCore
+
+extension Truth {
+    func isMember(_ id: AttemptID) -> Bool { wanted[id.job]?.shape.gangSize != nil }
+
+    /// - Parameter started: the members' attempts that one commit has begun.
+    mutating func startTogether(_ started: [AttemptRow]) throws {
+        let gangs = Dictionary(grouping: started, by: \.id.job).sorted { $0.key < $1.key }
+        for (job, members) in gangs {
+            guard let size = wanted[job]?.shape.gangSize, members.count == size else {
+                throw Violation("\(members.count) members of gang \(job) start without the others")
+            }
+            guard Set(members.map(\.worker)).count == size, Set(members.map(\.id.number)).count == 1 else {
+                throw Violation("the members of gang \(job) share a worker, or begin anew at different times")
+            }
+            seen.append(.gangStarted)
+            let hasFailed = members.contains { attemptBefore($0.id) == .failed }
+            if hasFailed { seen.append(.gangBegunAnew) }
+        }
+    }
+
+    func publishesTogether(_ id: AttemptID) throws {
+        for index in wanted[id.job]?.shape.indices ?? 1...1 {
+            let member = AttemptID(task: TaskID(job: id.job, index: index), number: id.number)
+            guard exits[member] == 0 else {
+                throw Violation("\(id) publishes its output, and the program of \(member) has not exited with 0")
+            }
+        }
+    }
+}
