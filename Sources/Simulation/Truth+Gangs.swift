@@ -22,6 +22,18 @@ extension Truth {
         }
     }
 
+    /// Whose failures count against the retries: those of a gang are counted together.
+    func payer(of id: AttemptID) -> TaskID { isMember(id) ? TaskID(job: id.job, index: 1) : id.task }
+
+    /// Whether it is the first to end otherwise: how the others end follows from that.
+    func breaksGang(_ id: AttemptID) -> Bool {
+        (wanted[id.job]?.shape.indices ?? 1...1).allSatisfy { index in
+            let other = attempts[AttemptID(task: TaskID(job: id.job, index: index), number: id.number)]
+            guard let other, other.id != id else { return true }
+            return other.state == .succeeded || !other.state.isTerminal && other.stopReason == nil
+        }
+    }
+
     func publishesTogether(_ id: AttemptID) throws {
         for index in wanted[id.job]?.shape.indices ?? 1...1 {
             let member = AttemptID(task: TaskID(job: id.job, index: index), number: id.number)

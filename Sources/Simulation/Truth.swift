@@ -191,15 +191,17 @@ struct Truth {
             guard !cancelled.contains(row.id.job) else {
                 throw Violation("attempt \(row.id) starts after its cancel was acknowledged")
             }
-            guard failures[row.id.task, default: 0] <= wanted[row.id.job]?.retries ?? 0 else {
+            guard failures[payer(of: row.id), default: 0] <= wanted[row.id.job]?.retries ?? 0 else {
                 throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
             }
             if row.id.number == 1 { try startsInTurn(row.id.task) }
             try startsByTheRules(row.id)
             newestAttempt[row.id.task] = row.id.number
         }
-        if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program {
-            failures[row.id.task, default: 0] += 1
+        if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program,
+            !isMember(row.id) || breaksGang(row.id)
+        {
+            failures[payer(of: row.id), default: 0] += 1
         }
         if row.state == .succeeded, exits[row.id] != 0 {
             throw Violation(
