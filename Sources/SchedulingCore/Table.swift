@@ -97,12 +97,18 @@ struct Table<ID: Hashable & Comparable & Sendable, Row: Sendable>: Sendable {
         removed = 0
     }
 
-    private func firstPosition(notBefore id: ID) -> Int {
-        var low = 0
-        var high = order.count
+    private func firstPosition(notBefore id: ID) -> Int { order.firstPlace { $0.id >= id } }
+}
+
+extension Array {
+    /// Where those begin that are `reached`, or the end, found by halving: the array is in such an order that all
+    /// others stand before them.
+    @inline(__always)
+    func firstPlace(where reached: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
         while low < high {
-            let middle = low + (high - low) / 2
-            if order[middle].id < id { low = middle + 1 } else { high = middle }
+            let middle = (low + high) / 2
+            if reached(self[middle]) { high = middle } else { low = middle + 1 }
         }
         return low
     }

@@ -136,14 +136,7 @@ struct Worker: Sendable {
         }
     }
 
-    private func firstRelease(after end: Int64) -> Int {
-        var (low, high) = (0, releases.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if releases[middle].end <= end { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
+    private func firstRelease(after end: Int64) -> Int { releases.firstPlace { $0.end > end } }
 
     /// An attempt is expected to end at another time.
     mutating func expect(_ id: AttemptID, until end: Int64) {

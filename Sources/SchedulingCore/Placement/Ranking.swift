@@ -119,11 +119,7 @@ extension Cluster {
 extension Worker {
     /// Whether it has an image already, as its agent said.
     func holds(_ image: Digest) -> Bool {
-        var (low, high) = (0, images.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if images[middle] < image { low = middle + 1 } else { high = middle }
-        }
-        return low < images.count && images[low] == image
+        let place = images.firstPlace { $0 >= image }
+        return place < images.count && images[place] == image
     }
 }

@@ -71,7 +71,7 @@ struct Rooms: Sendable {
 
     /// The fullest open worker that has this room and passes the check.
     func fullest(with amounts: Amounts, where check: (Int) -> Bool) -> Int? {
-        for place in firstBlock(where: { $0.cpus >= amounts.cpus })..<blocks.count {
+        for place in blocks.firstPlace(where: { $0.cpus >= amounts.cpus })..<blocks.count {
             guard amounts.memory <= blocks[place].memory, amounts.gpus <= blocks[place].gpus else { continue }
             for entry in blocks[place].entries
             where amounts.fit(in: free[entry.slot]) && check(entry.slot) {
@@ -142,24 +142,10 @@ struct Rooms: Sendable {
 
     /// The first block whose last does not come before this one.
     private func block(of slot: Int, _ cpus: Int64) -> Int {
-        firstBlock { block in !isBefore(block.entries[block.entries.count - 1], slot, cpus) }
-    }
-
-    private func firstBlock(where isReached: (Block) -> Bool) -> Int {
-        var (low, high) = (0, blocks.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isReached(blocks[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
+        blocks.firstPlace { block in !isBefore(block.entries[block.entries.count - 1], slot, cpus) }
     }
 
     private func position(of slot: Int, _ cpus: Int64, in place: Int) -> Int {
-        var (low, high) = (0, blocks[place].entries.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isBefore(blocks[place].entries[middle], slot, cpus) { low = middle + 1 } else { high = middle }
-        }
-        return low
+        blocks[place].entries.firstPlace { !isBefore($0, slot, cpus) }
     }
 }

@@ -96,14 +96,7 @@ struct RankedClasses: Hashable, Sendable {
         }
     }
 
-    private func firstPosition(notBefore rank: Rank) -> Int {
-        var (low, high) = (0, rows.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if rows[middle].rank < rank { low = middle + 1 } else { high = middle }
-        }
-        return low
-    }
+    private func firstPosition(notBefore rank: Rank) -> Int { rows.firstPlace { $0.rank >= rank } }
 
     /// Where those begin that come after `rank`, whether or not it is there.
     func firstPosition(after rank: Rank?) -> Int {
