@@ -129,8 +129,8 @@ let package = Package(
         program(
             "jobctl-bench",
             [
-                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "OCI", "RunnerCore", "TestSupport",
-                argumentParser,
+                "JobModel", "SchedulerClient", "SchedulingCore", "Scheduler", "OCI", "RunnerCore", "CLinux",
+                "TestSupport", argumentParser,
                 grdb,
                 nioCore,
             ], path: "Benchmarks"),

@@ -1,5 +1,6 @@
 // Thousands of agents on one thread: each has a connection of its own, calls as the real agent does, holds what it was
 // told to start, and comes back after a lost connection with the real agent's pauses.
+import CLinux
 import Foundation
 import JobModel
 
@@ -29,8 +30,9 @@ final class AgentFleet {
     private var agents: [Agent]
     private let port: Int
     private let token: String
-    /// By agent; one that pauses has no socket.
-    private var polled: [pollfd]
+    /// Says whose sockets are ready: the load must cost less than what it is put on.
+    private let poller = epoll_create1(Int32(EPOLL_CLOEXEC))
+    private var ready = [epoll_event](repeating: epoll_event(), count: 512)
     private var buffer = [UInt8](repeating: 0, count: 64 << 10)
     private var dice = SystemRandomNumberGenerator()
     private static let cpus = 4
@@ -39,16 +41,18 @@ final class AgentFleet {
         agents = (0..<count).map { Agent(name: "node-\($0)") }
         self.port = port
         self.token = token
-        polled = Array(repeating: pollfd(fd: -1, events: 0, revents: 0), count: count)
+        guard poller >= 0 else { throw BenchFailure("epoll: \(String(cString: strerror(errno)))") }
     }
 
     deinit {
+        close(poller)
         for agent in agents where agent.socket >= 0 { close(agent.socket) }
     }
 
     /// Agents of which a call was answered since they last lost their connection.
-    var back: Int { agents.count { $0.answers > 0 } }
-    var live: Int { agents.reduce(0) { $0 + $1.live.count } }
+    private(set) var back = 0
+    /// Attempts that they hold together.
+    private(set) var live = 0
 
     /// The agents serve until `isDone` says so.
     func serve(for seconds: Double, until isDone: (AgentFleet) -> Bool) throws {
@@ -63,16 +67,14 @@ final class AgentFleet {
                     if case .pausing(let until) = agents[place].phase, until <= now { connect(place) }
                 }
             }
-            guard poll(&polled, nfds_t(polled.count), 10) > 0 else { continue }
-            for place in polled.indices where polled[place].revents != 0 {
-                advance(place, Int32(polled[place].revents))
-            }
+            let count = epoll_wait(poller, &ready, Int32(ready.count), 10)
+            for event in ready.prefix(max(0, Int(count))) { advance(Int(event.data.u32), event.events) }
         }
     }
 
     /// Serves until every agent has lost its connection: the scheduler is gone.
     func lose() throws {
-        try serve(for: 30) { $0.agents.allSatisfy { $0.answers == 0 } }
+        try serve(for: 30) { $0.back == 0 }
     }
 
     private func connect(_ place: Int) {
@@ -91,18 +93,20 @@ final class AgentFleet {
         }
         agents[place].socket = handle
         prepareCall(place)
-        watch(place, POLLOUT)
+        watch(place, EPOLLOUT, EPOLL_CTL_ADD)
     }
 
-    private func watch(_ place: Int, _ events: Int32) {
-        polled[place] = pollfd(fd: agents[place].socket, events: Int16(events), revents: 0)
+    /// The socket leaves when it is closed.
+    private func watch(_ place: Int, _ events: EPOLL_EVENTS, _ change: Int32 = EPOLL_CTL_MOD) {
+        var event = epoll_event(events: events.rawValue, data: epoll_data(u32: UInt32(place)))
+        epoll_ctl(poller, change, agents[place].socket, &event)
     }
 
-    private func advance(_ place: Int, _ events: Int32) {
+    private func advance(_ place: Int, _ events: UInt32) {
         switch agents[place].phase {
         case .pausing: return
         case .sending:
-            if events & (POLLERR | POLLHUP) != 0 { return fail(place) }
+            if events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { return fail(place) }
             send(place)
         case .waiting: receive(place)
         }
@@ -144,7 +148,7 @@ final class AgentFleet {
         agents[place].outgoing.removeFirst(count)
         guard agents[place].outgoing.isEmpty else { return }
         agents[place].phase = .waiting
-        watch(place, POLLIN)
+        watch(place, EPOLLIN)
     }
 
     private func receive(_ place: Int) {
@@ -156,13 +160,20 @@ final class AgentFleet {
             return fail(place)
         }
         agents[place].pause = 200
-        if let challenge = response.challenge { agents[place].proof = challenge } else { agents[place].answers += 1 }
+        if let challenge = response.challenge {
+            agents[place].proof = challenge
+        } else {
+            if agents[place].answers == 0 { back += 1 }
+            agents[place].answers += 1
+        }
         agents[place].isRegistered = !response.registrationWanted
         let known = Set(agents[place].live)
+        live -= known.count
         agents[place].live += response.start.map(\.attempt).filter { !known.contains($0) }
         agents[place].live.removeAll { response.forget.contains($0) }
+        live += agents[place].live.count
         prepareCall(place)
-        watch(place, POLLOUT)
+        watch(place, EPOLLOUT)
     }
 
     /// As the agent does: a pause with jitter, twice as long the next time, up to ten seconds.
@@ -170,8 +181,8 @@ final class AgentFleet {
         if agents[place].socket >= 0 {
             close(agents[place].socket)
             agents[place].socket = -1
-            polled[place] = pollfd(fd: -1, events: 0, revents: 0)
         }
+        if agents[place].answers > 0 { back -= 1 }
         agents[place].answers = 0
         let pause = agents[place].pause
         let jitter = Int.random(in: 0...(pause / 2), using: &dice)

@@ -10,6 +10,8 @@ struct LargeStore {
     var tasksPerJob = 1
     /// Arrays of ``waitingTasks`` tasks, of ``PlacementBenchmark/shapes`` shapes from as many users as there.
     var waitingJobs = 0
+    /// Attempts that were assigned, all of one array.
+    var running = 0
     var workers = 0
 
     static let waitingTasks: Int64 = 100
@@ -21,7 +23,11 @@ struct LargeStore {
     }
 
     private func submitWaitingJobs(in folder: String) throws {
-        var stepped = try SteppedCluster(folder: folder, workers: 1, slots: 1)
+        var stepped = try SteppedCluster(folder: folder, workers: 1, slots: max(1, running))
+        if running > 0 {
+            try stepped.submit(tasks: Int64(running))
+            try stepped.round()
+        }
         for start in stride(from: 0, to: waitingJobs, by: 1000) {
             try stepped.submit(
                 (start..<min(start + 1000, waitingJobs)).map { number in

@@ -6,11 +6,12 @@ struct RestartBenchmark {
 
     static let workers = PlacementBenchmark.workers
     static let jobs = PlacementBenchmark.jobs
+    static let running = 20_000
 
     func run() async throws -> [Figure] {
         let (nothing, _) = try await start(LargeStore(), "restart-empty")
         let (full, megabytes) = try await start(
-            LargeStore(waitingJobs: Self.jobs, workers: Self.workers), "restart-full")
+            LargeStore(waitingJobs: Self.jobs, running: Self.running, workers: Self.workers), "restart-full")
         let tasks = Int64(Self.jobs) * LargeStore.waitingTasks
         return [
             Figure(
@@ -35,9 +36,11 @@ struct RestartBenchmark {
         for _ in 0..<settings.rounds {
             try await SchedulerUnderBench.with(on: folder) { scheduler in
                 times.append(scheduler.startTime)
-                let pending = try await scheduler.client.status().tasks.pending
-                guard pending == Int64(store.waitingJobs) * LargeStore.waitingTasks else {
-                    throw BenchFailure("\(pending) tasks wait after the start")
+                let tasks = try await scheduler.client.status().tasks
+                guard tasks.pending == Int64(store.waitingJobs) * LargeStore.waitingTasks,
+                    tasks.running == Int64(store.running)
+                else {
+                    throw BenchFailure("\(tasks.pending) tasks wait and \(tasks.running) run after the start")
                 }
                 megabytes = scheduler.highestMegabytes
             }

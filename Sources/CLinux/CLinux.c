@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -287,4 +288,9 @@ int jc_is_network_folder(const char *path) {
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)
         if ((unsigned int)info.f_type == networks[i]) return 1;
     return 0;
+}
+
+void jc_share_heaps(int heaps) {
+    mallopt(M_ARENA_MAX, heaps);
+    mallopt(M_TOP_PAD, 16 << 20);
 }

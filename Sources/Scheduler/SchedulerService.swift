@@ -58,10 +58,13 @@ package struct SchedulerOptions: Sendable {
 
 package struct SchedulerService: Sendable {
     package static let version = "0.1.0"
-    /// A connection without a call, or one whose body has stopped coming, is closed after this. Long polls are not
-    /// idle.
     /// Connections that wait to be taken: after a restart all agents come back at once. The kernel has its own limit.
     private static let backlog = 4096
+    /// So many are taken when the event loop comes by. A few at a time, as is usual, and the queue of a storm is full:
+    /// whoever finds it so is let in a second later at best.
+    private static let acceptedAtOnce: UInt = 4096
+    /// A connection without a call, or one whose body has stopped coming, is closed after this. Long polls are not
+    /// idle.
     private static let idleTimeout = TimeAmount.seconds(120)
 
     package let services: APIServices
@@ -156,7 +159,12 @@ package struct SchedulerService: Sendable {
                 ServiceOnExecutor(service: services.retention, executor: globalConcurrentExecutor),
                 ServiceOnExecutor(service: services.schedules, executor: globalConcurrentExecutor),
             ],
-            onServerRunning: { [self] channel in announce(channel.localAddress) },
+            onServerRunning: { [self] channel in
+                channel.setOption(.maxMessagesPerRead, value: Self.acceptedAtOnce).whenFailure { error in
+                    logger.warning("Connections are taken a few at a time", metadata: ["error": "\(error)"])
+                }
+                announce(channel.localAddress)
+            },
             logger: logger)
         application.beforeServerStarts { [self] in try await makeFirstUsers() }
         return application

@@ -52,7 +52,14 @@ extension Cluster {
 
     /// An attempt whose worker is unknown gets one with no room, and is given up with that worker's lease.
     private mutating func restore(_ row: AttemptRow, at now: Instant) {
-        guard let job = jobs[row.id.job], job.tasks.contains(row.id.task.index) else { return }
+        // A copy of the job would hold on to all its tasks while one of them is changed.
+        let facts = jobs.read(row.id.job) { job in
+            (
+                isKnown: job.tasks.contains(row.id.task.index), classSlot: job.classSlot,
+                isWhole: job.record.placement.isExclusive, limit: job.progress.timeLimit
+            )
+        }
+        guard let facts, facts.isKnown else { return }
         if !slots.contains(row.worker) {
             let nothing = WorkerRegistration(
                 cpus: CPUAmount(thousandths: 0), memory: ByteCount(bytes: 0), gpus: [], labels: [:], volumes: [:],
@@ -61,24 +68,25 @@ extension Cluster {
         }
         guard let slot = slots[row.worker] else { return }
         // Whether the last life of the scheduler sent its start is not known, so it counts as sent.
-        let end = expectedTime(of: job.classSlot).map { now.uptime + $0 } ?? .max
-        let amounts = demand(of: classes.rows[job.classSlot].shape, on: slot)
-        let isWhole = job.record.placement.isExclusive
+        let end = expectedTime(of: facts.classSlot).map { now.uptime + $0 } ?? .max
+        let amounts = demand(of: classes.rows[facts.classSlot].shape, on: slot)
         let attempt = Attempt(
-            row: row, amounts: amounts, placedAt: now.uptime, expectedEnd: end, isWhole: isWhole,
-            limit: job.progress.timeLimit, wasSent: true)
+            row: row, amounts: amounts, placedAt: now.uptime, expectedEnd: end, isWhole: facts.isWhole,
+            limit: facts.limit, wasSent: true)
         workers[slot].attempts.insert(attempt, for: row.id)
-        workers[slot].reserve(amounts, gpus: row.gpus, whole: isWhole, until: end)
-        bookRunning(amounts, 1, of: job.classSlot, at: now)
+        workers[slot].reserve(amounts, gpus: row.gpus, whole: facts.isWhole, until: end)
+        bookRunning(amounts, 1, of: facts.classSlot, at: now)
         workerChanged(slot)
         jobs[row.id.job]?.tasks[row.id.task.index]?.slot = slot
     }
 
     /// Which tasks are free is seen from those of the other jobs; what has ended was passed on before it was written.
     private mutating func restoreDependencies(_ id: JobID) {
-        guard let job = jobs[id] else { return }
-        jobs[id]?.wholeDependencies = job.record.dependencies.count { !$0.kind.isEach && job.awaits($0.job) }
-        let free = freeTasks(of: job)
+        let found = jobs.read(id) { job in
+            (job.record.dependencies.count { !$0.kind.isEach && job.awaits($0.job) }, freeTasks(of: job))
+        }
+        guard let (whole, free) = found else { return }
+        jobs[id]?.wholeDependencies = whole
         jobs[id]?.free = free
         announce(id)
     }

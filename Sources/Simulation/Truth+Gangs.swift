@@ -8,13 +8,14 @@ extension Truth {
 
     /// - Parameter started: the members' attempts that one commit has begun.
     mutating func startTogether(_ started: [AttemptRow]) throws {
-        let gangs = Dictionary(grouping: started, by: \.id.job).sorted { $0.key < $1.key }
-        for (job, members) in gangs {
-            guard let size = wanted[job]?.shape.gangSize, members.count == size else {
-                throw Violation("\(members.count) members of gang \(job) start without the others")
+        // A gang that is stopped before anybody heard of it may begin anew in the same commit.
+        let gangs = Dictionary(grouping: started) { TaskID(job: $0.id.job, index: $0.id.number) }
+        for (gang, members) in gangs.sorted(by: { $0.key < $1.key }) {
+            guard let size = wanted[gang.job]?.shape.gangSize, members.count == size else {
+                throw Violation("\(members.map { "\($0.id)" }) of gang \(gang.job) start without the others")
             }
-            guard Set(members.map(\.worker)).count == size, Set(members.map(\.id.number)).count == 1 else {
-                throw Violation("the members of gang \(job) share a worker, or begin anew at different times")
+            guard Set(members.map(\.worker)).count == size else {
+                throw Violation("members of gang \(gang.job) share a worker")
             }
             seen.append(.gangStarted)
             let hasFailed = members.contains { attemptBefore($0.id) == .failed }

@@ -205,12 +205,12 @@ struct World {
         try heal()
     }
 
-    /// Half an hour, and so much for each job that a single worker could run them one after the other.
-    private static func longestEnd(jobs: Int64) -> Int64 { (30 + 9 * jobs) * 60_000 }
+    /// How long no task may end: half an hour, and so much for each job that one of each could run before.
+    private static func longestWait(jobs: Int64) -> Int64 { (30 + 9 * jobs) * 60_000 }
 
     private mutating func heal() throws {
         isHealing = true
-        let began = now
+        var (ended, lastEnd) = (Int64(0), now)
         schedulerPausedUntil = 0
         for index in agents.indices {
             agents[index].partitionedUntil = 0
@@ -223,7 +223,10 @@ struct World {
         plan(.userActs, in: 0)
         if options.placement > 0 { plan(.administratorActs, in: 0) }
         while try !everythingHasEnded() {
-            guard now < began + Self.longestEnd(jobs: options.jobs) else {
+            if let finished = stepper?.cluster.totals.tasks.finished, finished != ended {
+                (ended, lastEnd) = (finished, now)
+            }
+            guard now < lastEnd + Self.longestWait(jobs: options.jobs) else {
                 throw Violation("not everything ends after faults stop: \(whatIsLeft())")
             }
             try happen()

@@ -13,6 +13,11 @@ struct SchedulerCommand: AsyncParsableCommand {
         abstract: "The coordinator of a jobctl cluster: API, store, scheduling, image archive.",
         version: SchedulerService.version)
 
+    static func main() async {
+        Heaps.share()
+        await main(nil)
+    }
+
     @Option(name: .long, help: "The folder for database, archive and logs. One scheduler per folder.")
     var dataDir: String
     @Option(

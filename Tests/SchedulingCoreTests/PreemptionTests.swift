@@ -101,6 +101,20 @@ extension ClusterFixture {
         #expect(c.attempt("\(low).1.2").state == .assigned)
     }
 
+    @Test("a job that is given another time limit still gets the room, which is its new class's")
+    func limited() throws {
+        var c = try ClusterFixture.withQueues()
+        try c.worker("w1", cpus: 1)
+        let low = try c.submit(queue: "low")
+        try c.sync("w1")
+        let high = try c.submit(queue: "high", timeLimit: .minutes(10))
+        try c.accept(.timeLimitRequested(high, .minutes(20), from: nil))
+        #expect(c.cluster.claims[0]?.place == c.cluster.jobs[high]?.classSlot)
+        let thief = try c.submit(priority: 100)
+        try c.report("\(low).1.1", .cancelled, reason: .preempted)
+        #expect(c.state(high) == .running && c.state(thief) == .pending)
+    }
+
     @Test("a job of the class that goes before the claiming one takes the room, and the next is made for the other")
     func classmate() throws {
         var c = try ClusterFixture.withQueues()

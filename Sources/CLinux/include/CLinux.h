@@ -2,6 +2,7 @@
 // Each returns a result of 0 or more, or -errno.
 #pragma once
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "Containers.h"
@@ -40,6 +41,10 @@ int64_t jc_boot_milliseconds(void);
 /// Starts `program` in a session of its own, with input from /dev/null, output appended to `log`, and no other open file.
 /// Returns the process id.
 pid_t jc_spawn_daemon(const char *program, char *const *argv, const char *log);
+
+/// Lets all threads share so many heaps, the first of which grows by megabytes: a thread's own heap grows by a page and a
+/// system call at a time. Only before there are other threads.
+void jc_share_heaps(int heaps);
 
 /// When the file at `path` was made, in milliseconds since 1970 UTC, or -errno. -ENODATA where the file system does not say.
 int64_t jc_birth_milliseconds(const char *path);

@@ -88,7 +88,8 @@ extension Cluster {
         rooms.noteGrown(slot)
     }
 
-    /// Drops claims that have lost their object: the job needs no room any more, or cannot use it.
+    /// Drops claims that have lost their object: the job needs no room any more, or cannot use it, or its time limit
+    /// has put it into another class, which may have to keep clear of other things.
     mutating func checkClaims() {
         guard !claims.isEmpty else { return }
         var used = Table<JobID, Int64>()
@@ -98,7 +99,8 @@ extension Cluster {
             let sum = (used[claim.job] ?? 0) + claim.tasks
             let shape = classes.rows[claim.place].shape
             let holds =
-                jobs[claim.job]?.isRunnable == true && sum <= startable(claim.job) && workers[slot].takesWork
+                jobs.read(claim.job) { $0.isRunnable && $0.classSlot == claim.place } == true
+                && sum <= startable(claim.job) && workers[slot].takesWork
                 && couldRun(shape, on: slot) && mayRunMore(of: claim.place)
                 && (isMakingRoom(on: slot) || hasRoom(for: shape, on: slot))
             if holds { used[claim.job] = sum } else { dropClaim(on: slot) }
