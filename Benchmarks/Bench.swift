@@ -16,12 +16,12 @@ struct MeasureCommand: AsyncParsableCommand {
         commandName: "measure", abstract: "Measure jobctl, each figure beside a baseline of the same run.")
 
     enum Part: String, CaseIterable, ExpressibleByArgument {
-        case submit, dispatch, size, status, placement, restart, reconnect, containers, layers, archive
+        case submit, dispatch, size, status, placement, events, restart, reconnect, containers, layers, archive
     }
 
     @Argument(
         help:
-            "submit, dispatch, size, status, placement, restart, reconnect, containers, layers, archive; all if none is given."
+            "submit, dispatch, size, status, placement, events, restart, reconnect, containers, layers, archive; all if none is given."
     )
     var parts: [Part] = []
     @Option(help: "How long each measurement takes, in seconds.") var seconds = 4.0
@@ -59,6 +59,7 @@ struct MeasureCommand: AsyncParsableCommand {
         case .size: try await ArraySizeBenchmark(settings: settings).run()
         case .status: try await StatusBenchmark(settings: settings).run()
         case .placement: try PlacementBenchmark(settings: settings).run()
+        case .events: try EventsBenchmark(settings: settings).run()
         case .restart: try await RestartBenchmark(settings: settings).run()
         case .reconnect: try await ReconnectBenchmark(settings: settings).run()
         case .containers: try await ContainerBenchmark(settings: settings).run()

@@ -73,15 +73,18 @@ struct PlacementBenchmark {
 
 /// The core with workers that are only names and numbers.
 struct CoreUnderBench {
-    private var cluster: Cluster
-    private var now = Instant(uptime: 1_000_000, wall: Timestamp(millisecondsSinceEpoch: 1_764_000_000_000))
-    private let names: [WorkerName]
+    var cluster: Cluster
+    var now = Instant(uptime: 1_000_000, wall: Timestamp(millisecondsSinceEpoch: 1_764_000_000_000))
+    let names: [WorkerName]
     private var sequences: [Int64]
     private var live: [[AttemptID]]
     private var places: [WorkerName: Int] = [:]
     private var next = 0
     private(set) var startedCount = 0
-    private var lastJob: Int64
+    /// Jobs of which tasks run after the first pass, and the others.
+    private(set) var running: [JobID] = []
+    private(set) var waiting: [JobID] = []
+    var lastJob: Int64
 
     /// As a restart finds it: everything waits, and no worker has called.
     init(workers: Int, jobs: Int) {
@@ -115,9 +118,11 @@ struct CoreUnderBench {
     private static let digest = Digest(of: "bench")
 
     /// Shapes of 1 to 8 cpus in any order of priorities, so that rooms of all sizes come free and are filled.
-    private static func record(_ number: Int, tasks: Int64 = PlacementBenchmark.tasksPerJob) -> JobRecord {
+    static func record(
+        _ number: Int, tasks: Int64 = PlacementBenchmark.tasksPerJob, of user: Int? = nil
+    ) -> JobRecord {
         let shape = number % PlacementBenchmark.shapes
-        let user = (number + number / PlacementBenchmark.shapes) % PlacementBenchmark.users
+        let user = user ?? (number + number / PlacementBenchmark.shapes) % PlacementBenchmark.users
         let resources = Resources(
             cpus: CPUAmount(cpus: 1 + shape % 8), memory: ByteCount(bytes: Int64(1024 + shape * 8) << 20), gpus: 0)
         return JobRecord(
@@ -137,6 +142,9 @@ struct CoreUnderBench {
         let outcome = cluster.schedule(at: now)
         let time = (ContinuousClock.now - start) / .milliseconds(1)
         take(outcome)
+        let started = Set(live.joined().map(\.job))
+        running = started.sorted()
+        waiting = (1...lastJob).map { JobID(rawValue: $0) }.filter { !started.contains($0) }
         return time
     }
 
@@ -182,7 +190,7 @@ struct CoreUnderBench {
                 reports: reports, wait: .minutes(10)))
     }
 
-    private mutating func take(_ outcome: Outcome) {
+    mutating func take(_ outcome: Outcome) {
         for case .attempt(let row) in outcome.changes where row.state == .assigned && !row.isAcknowledged {
             guard let place = places[row.worker] else { continue }
             live[place].append(row.id)

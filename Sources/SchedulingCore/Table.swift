@@ -46,6 +46,13 @@ struct Table<ID: Hashable & Comparable & Sendable, Row: Sendable>: Sendable {
         return body(rows[place]!)
     }
 
+    /// Every row with its id, ascending, without copying them.
+    func forEach(_ body: (ID, Row) -> Void) {
+        for entry in order where holders[entry.place] == entry.id && rows[entry.place] != nil {
+            body(entry.id, rows[entry.place]!)
+        }
+    }
+
     /// All ids, ascending: a copy, so the table may change during a walk.
     var ids: [ID] { removed == 0 ? order.map(\.id) : held.map(\.id) }
 

@@ -1,4 +1,4 @@
-// What a reader may see of a worker. A copy: looking at it changes nothing.
+// What a reader may see of a worker, and of all together. A copy: looking at it changes nothing.
 import JobModel
 
 package struct WorkerView: Hashable, Sendable {
@@ -28,5 +28,68 @@ package struct WorkerView: Hashable, Sendable {
         self.free = free
         self.live = live
         self.lastSeen = lastSeen
+    }
+}
+
+/// What the workers of a cluster are together.
+package struct WorkersView: Hashable, Sendable {
+    /// In order of ``WorkerState``'s cases.
+    package var counts = Array(repeating: Int64(0), count: WorkerState.allCases.count)
+    /// Of those that are not lost.
+    package var capacity = WorkerResources(cpus: CPUAmount(thousandths: 0), memory: ByteCount(bytes: 0), gpus: [])
+    package var free = WorkerResources(cpus: CPUAmount(thousandths: 0), memory: ByteCount(bytes: 0), gpus: [])
+}
+
+extension Cluster {
+    /// All workers, in order of their names.
+    package func workerViews() -> [WorkerView] { slots.ids.compactMap { slots[$0] }.map { workers[$0].view } }
+
+    /// All workers together. A look at each, and no copy.
+    package func workersView() -> WorkersView {
+        var view = WorkersView()
+        for id in slots.ids {
+            guard let slot = slots[id] else { continue }
+            workers[slot].add(to: &view)
+        }
+        return view
+    }
+}
+
+extension Worker {
+    fileprivate var view: WorkerView {
+        WorkerView(
+            name: name, state: state, registration: registration, isDraining: isDraining, drain: drain, free: free,
+            live: attempts.ids, lastSeen: lastSeen)
+    }
+
+    private var free: WorkerResources {
+        WorkerResources(
+            cpus: CPUAmount(thousandths: max(0, room.cpus)), memory: ByteCount(bytes: max(0, room.memory)),
+            gpus: freeGPUs, disk: registration.disk.map { _ in ByteCount(bytes: max(0, room.disk)) },
+            custom: registration.custom.map { offered in offered.map { max(0, room.custom[$0.name]) } })
+    }
+
+    fileprivate func add(to view: inout WorkersView) {
+        for (place, possible) in WorkerState.allCases.enumerated() where possible == state { view.counts[place] += 1 }
+        guard !isLost else { return }
+        view.capacity += WorkerResources(registration)
+        view.free += free
+    }
+}
+
+extension WorkerResources {
+    package init(_ registration: WorkerRegistration) {
+        self.init(
+            cpus: registration.cpus, memory: registration.memory, gpus: registration.gpus, disk: registration.disk,
+            custom: registration.custom)
+    }
+
+    /// Registrations are bounded, so that no sum of them can overflow.
+    fileprivate static func += (sum: inout WorkerResources, part: WorkerResources) {
+        sum.cpus = CPUAmount(thousandths: sum.cpus.thousandths &+ part.cpus.thousandths)
+        sum.memory = ByteCount(bytes: sum.memory.bytes &+ part.memory.bytes)
+        if !part.gpus.isEmpty { sum.gpus += part.gpus }
+        if let custom = part.custom, !custom.isEmpty { sum.custom = (sum.custom ?? .none) + custom }
+        if let disk = part.disk, disk.bytes > 0 { sum.disk = ByteCount(bytes: (sum.disk?.bytes ?? 0) &+ disk.bytes) }
     }
 }

@@ -188,25 +188,4 @@ extension Cluster {
     mutating func retractUnsent(from slot: Int, at now: Instant) {
         for id in workers[slot].attempts.ids { retractUnsent(id, from: slot, at: now) }
     }
-
-    // MARK: views
-
-    /// All workers, in order of their names.
-    package func workerViews(at now: Instant) -> [WorkerView] {
-        slots.ids.compactMap { slots[$0] }.map { slot in
-            let worker = workers[slot]
-            let free = WorkerResources(
-                cpus: CPUAmount(thousandths: max(0, worker.room.cpus)),
-                memory: ByteCount(bytes: max(0, worker.room.memory)),
-                gpus: worker.freeGPUs,
-                disk: worker.registration.disk.map { _ in ByteCount(bytes: max(0, worker.room.disk)) },
-                custom: worker.registration.custom.map { offered in
-                    offered.map { max(0, worker.room.custom[$0.name]) }
-                })
-            return WorkerView(
-                name: worker.name, state: worker.state, registration: worker.registration,
-                isDraining: worker.isDraining, drain: worker.drain,
-                free: free, live: worker.attempts.ids, lastSeen: worker.lastSeen)
-        }
-    }
 }

@@ -322,7 +322,7 @@ struct World {
     private func checkEnd() throws {
         guard let stepper else { throw Violation("the scheduler is down at the end") }
         try compareWithStore(stepper)
-        for view in stepper.cluster.workerViews(at: instant) {
+        for view in stepper.cluster.workerViews() {
             guard view.live.isEmpty, view.free.cpus == view.registration.cpus else {
                 throw Violation(
                     "worker \(view.name) holds something at the end: \(view.free.cpus) of \(view.registration.cpus) cpus are free"

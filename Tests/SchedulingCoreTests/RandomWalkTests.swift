@@ -17,7 +17,7 @@ import Testing
         let left = walk.c.cluster.image()
         #expect(left.jobs.map { "\($0.id) \($0.progress.state) \($0.progress.reason ?? "")" } == [], "seed \(seed)")
         #expect(left.attempts == [])
-        for worker in walk.c.cluster.workerViews(at: walk.c.now) {
+        for worker in walk.c.cluster.workerViews() {
             #expect(
                 worker.free
                     == WorkerResources(

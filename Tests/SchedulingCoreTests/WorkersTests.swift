@@ -378,7 +378,7 @@ private let w1 = WorkerName(rawValue: "w1")!
         try c.worker("w2", cpus: 2)
         try c.worker("w1", cpus: 3)
         try c.submit(cpus: 2)
-        let views = c.cluster.workerViews(at: c.now)
+        let views = c.cluster.workerViews()
         #expect(views.map(\.name.rawValue) == ["w1", "w2"])
         #expect(views[1].live.map(\.description) == ["1.1.1"])
         #expect(views[1].free.cpus == CPUAmount(cpus: 0))

@@ -167,7 +167,7 @@ package struct ClusterFixture: Sendable {
 
     package mutating func resume(_ name: String) throws { try accept(.resumeRequested(WorkerName(rawValue: name)!)) }
 
-    package func view(_ name: String) -> WorkerView { cluster.workerViews(at: now).first { $0.name.rawValue == name }! }
+    package func view(_ name: String) -> WorkerView { cluster.workerViews().first { $0.name.rawValue == name }! }
 
     /// What the agent has and has not ended, as `1.1.1`.
     package func running(on name: String) -> [String] {

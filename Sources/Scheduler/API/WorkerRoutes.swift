@@ -70,8 +70,7 @@ struct WorkerRoutes {
     }
 
     private func views() async throws(Problem) -> [WorkerView] {
-        let now = services.clock.now()
-        return try await services.loop.query { $0.workerViews(at: now) }
+        try await services.loop.query { $0.workerViews() }
     }
 }
 

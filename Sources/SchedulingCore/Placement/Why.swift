@@ -75,10 +75,12 @@ extension Cluster {
 
     private func placementSentence(on job: Job, at now: Instant) -> String {
         let shape = classes.rows[job.classSlot].shape
-        let able = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
+        let able = workers.indices.filter { couldRun(shape, on: $0) }
         let open = able.filter { workers[$0].takesWork }
         guard !open.isEmpty else {
-            let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(separator: ", ")
+            let named = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
+            let names = named.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(
+                separator: ", ")
             return "no worker that fits takes work (\(names)): it starts when one does"
         }
         if let size = job.gangSize, team(of: size, for: job.id, of: job.classSlot, at: now) == nil {
@@ -166,25 +168,31 @@ extension Cluster {
 
     /// The first of the jobs that go before it, and the term of the formula that puts it there.
     private func jobInFront(of job: Job, at now: Instant) -> String? {
+        if let id = classes.summaries[job.classSlot].first, id != job.id, let other = jobs[id], other.isRunnable {
+            return other.record.priority > job.record.priority
+                ? "job \(id) of the same user goes first: its priority is higher"
+                : "job \(id) of the same user goes first: it was submitted earlier"
+        }
         let totals = ShareTotals(self, at: now)
         let own = factors(of: job, totals, at: now)
-        var best: (job: Job, factors: PriorityFactors)?
-        for place in classes.summaries.indices {
-            guard let id = classes.summaries[place].first, id != job.id, let other = jobs[id], other.isRunnable,
-                limitHit(of: place) == nil
+        let ownPriority = own.priority(policy.weights)
+        var shares: [Int64?] = Array(repeating: nil, count: accounts.rows.count)
+        var first: (job: JobID, priority: Int64)?
+        for place in classes.summaries.indices where place != job.classSlot {
+            guard let id = classes.summaries[place].first else { continue }
+            let (user, since) = (classes.summaries[place].user, classes.summaries[place].since)
+            let share = shares[user] ?? totals.factor(of: user, accounts, policy)
+            shares[user] = share
+            let age = policy.ageFactor(since: since, at: now.uptime)
+            let priority =
+                classes.summaries[place].base + policy.weights.age * age + policy.weights.share * share
+            guard priority > ownPriority || priority == ownPriority && id < job.id,
+                priority > first?.priority ?? .min, isWithinLimits(place), jobs.read(id, { $0.isRunnable }) == true
             else { continue }
-            if place == job.classSlot {
-                return other.record.priority > job.record.priority
-                    ? "job \(id) of the same user goes first: its priority is higher"
-                    : "job \(id) of the same user goes first: it was submitted earlier"
-            }
-            let theirs = factors(of: other, totals, at: now)
-            let (a, b) = (theirs.priority(policy.weights), own.priority(policy.weights))
-            guard a > b || a == b && id < job.id else { continue }
-            if let best, best.factors.priority(policy.weights) >= a { continue }
-            best = (other, theirs)
+            first = (id, priority)
         }
-        guard let best else { return nil }
+        guard let first, let other = jobs[first.job] else { return nil }
+        let best = (job: other, factors: factors(of: other, totals, at: now))
         let weights = policy.weights
         let owner = best.job.record.owner.name
         let terms = [
@@ -200,26 +208,27 @@ extension Cluster {
 
     /// The jobs that hold most of these workers; of what is short, if that is one thing.
     private func holders(of slots: [Int], _ job: Job, _ short: Need? = nil) -> String {
-        var held = Table<JobID, Amounts>()
+        let told = short ?? .cpus(CPUAmount(thousandths: 0))
+        let policy = policy  // a closure that has the cluster copies it
+        var held: [(job: JobID, cost: Int64, told: Int64)] = []
+        var places = Index<JobID, Int>()
         for slot in slots {
-            for id in workers[slot].attempts.ids {
-                guard let amounts = workers[slot].attempts[id]?.amounts, short?.amount(of: amounts) != 0 else {
-                    continue
+            workers[slot].attempts.forEach { id, attempt in
+                let cost = short?.amount(of: attempt.amounts) ?? policy.cost(of: attempt.amounts)
+                guard cost != 0 else { return }
+                let place = places[id.job] ?? held.count
+                if place == held.count {
+                    places[id.job] = place
+                    held.append((id.job, 0, 0))
                 }
-                if held.contains(id.job) {
-                    held[id.job] = (held[id.job] ?? .none) + amounts
-                } else {
-                    held.insert(amounts, for: id.job)
-                }
+                held[place].cost += cost
+                held[place].told += told.told(of: attempt.amounts)
             }
         }
-        let costs = held.ids.map { ($0, held[$0] ?? .none) }.sorted {
-            (short?.amount(of: $0.1) ?? policy.cost(of: $0.1)) > (short?.amount(of: $1.1) ?? policy.cost(of: $1.1))
-        }
+        let costs = held.sorted { ($1.cost, $0.job) < ($0.cost, $1.job) }
         guard !costs.isEmpty else { return "nothing runs there" }
-        let names = costs.prefix(3).map { id, amounts in
-            "job \(id) of \(jobs[id]?.record.owner.name.rawValue ?? "-") holds "
-                + (short?.held(of: amounts) ?? "\(CPUAmount(thousandths: amounts.cpus)) cpus")
+        let names = costs.prefix(3).map { holder in
+            "job \(holder.job) of \(jobs[holder.job]?.record.owner.name.rawValue ?? "-") holds \(told.text(holder.told))"
         }
         let more = costs.count > 3 ? " and \(costs.count - 3) more" : ""
         return names.joined(separator: ", ") + more
@@ -251,22 +260,29 @@ extension Need {
     /// How much of what is needed somebody holds; 1 of what is not counted.
     fileprivate func amount(of held: Amounts) -> Int64 {
         switch self {
-        case .cpus: held.cpus
+        case .label, .volume, .path: 1
+        case .cpus, .memory, .gpus, .disk, .custom: told(of: held)
+        }
+    }
+
+    /// What is told of a holder: how much of what is needed; cpus, if that is not counted.
+    fileprivate func told(of held: Amounts) -> Int64 {
+        switch self {
         case .memory: held.memory
         case .gpus: Int64(held.gpus)
         case .disk: held.disk
         case .custom(let name, _): held.custom[name]
-        case .label, .volume, .path: 1
+        case .cpus, .label, .volume, .path: held.cpus
         }
     }
 
-    fileprivate func held(of amounts: Amounts) -> String {
+    fileprivate func text(_ told: Int64) -> String {
         switch self {
-        case .memory: "\(ByteCount(bytes: amounts.memory)) of memory"
-        case .gpus: "\(amounts.gpus) gpus"
-        case .disk: "\(ByteCount(bytes: amounts.disk)) of disk"
-        case .custom(let name, _): "\(amounts.custom[name]) \(name)"
-        case .cpus, .label, .volume, .path: "\(CPUAmount(thousandths: amounts.cpus)) cpus"
+        case .memory: "\(ByteCount(bytes: told)) of memory"
+        case .gpus: "\(told) gpus"
+        case .disk: "\(ByteCount(bytes: told)) of disk"
+        case .custom(let name, _): "\(told) \(name)"
+        case .cpus, .label, .volume, .path: "\(CPUAmount(thousandths: told)) cpus"
         }
     }
 
