@@ -40,6 +40,9 @@ extension Problem {
                 field: "job")
         case .closed: self.init(.conflict, "job \(job) was closed: it gets no more tasks", field: "job")
         case .cancelled: self.init(.conflict, "job \(job) was cancelled: it gets no more tasks", field: "job")
+        case .tooLate:
+            self.init(
+                .conflict, "no more tasks of job \(job) could end by its deadline: it gets none", field: "job")
         case .notNext(let next):
             self.init(.refused, "the next task of job \(job) is \(next): begin with it", field: "array")
         case .tooMany:

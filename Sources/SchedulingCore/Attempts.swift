@@ -193,7 +193,7 @@ extension Cluster {
         switch verdict {
         case .succeeded: if !arrive(id) { finish(id, as: .succeeded, reason) }
         case .cancelled: finish(id, as: .cancelled, reason)
-        case .retracted: tryAgain(id, reason, at: nil)
+        case .retracted: tryAgain(id, reason, after: .zero, now)
         case .programFailed:
             jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
             guard let record = jobs[id.job]?.record, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
@@ -202,12 +202,12 @@ extension Cluster {
             if failures > Int64(record.retries) || !record.rules.mayRetry(exitCode: code) {
                 finish(id, as: .failed, reason)
             } else {
-                tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
+                tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), now)
             }
         case .infrastructureFailed:
             jobs[id.job]?.tasks[id.index]?.row.infrastructureFailures += 1
             guard let row = jobs[id.job]?.tasks[id.index]?.row else { return }
-            tryAgain(id, reason, at: now.uptime(after: policy.pause(afterAttempt: row.attempts)))
+            tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), now)
             holdIfPoisonous(row, reason, worker, at: now)
         }
     }
@@ -218,14 +218,16 @@ extension Cluster {
         noteEnd(of: id.job, [id.index...id.index], isSuccess: state == .succeeded)
     }
 
-    /// Lets the task wait: until an uptime, or not at all.
-    private mutating func tryAgain(_ id: TaskID, _ reason: EndReason, at due: Int64?) {
+    /// Lets the task wait, at least so long.
+    private mutating func tryAgain(_ id: TaskID, _ reason: EndReason, after pause: TimeSpan, _ now: Instant) {
         guard let row = jobs[id.job]?.wait(id.index, reason: reason) else { return }
         outcome.changes.append(.task(row))
-        if let due { timers.insert(Timer(due: due, subject: .retry(id))) } else { retryIsDue(id) }
+        guard pause > .zero else { return retryIsDue(id, at: now) }
+        timers.insert(Timer(due: now.uptime(after: pause), subject: .retry(id)))
     }
 
-    mutating func retryIsDue(_ id: TaskID) {
+    mutating func retryIsDue(_ id: TaskID, at now: Instant) {
+        if isTooLate(id.job, at: now) { return cancelAsTooLate(id) }
         if jobs[id.job]?.makeDue(id.index) == true { enqueue(id.job) }
     }
 

@@ -70,7 +70,7 @@ package struct Cluster: Sendable {
             case .imageFailed(let digest, let message): imageFailed(digest, message)
             case .cancelRequested(let job): try cancel(job, at: now)
             case .requeueRequested(let job, let task): try requeue(job, task: task, at: now)
-            case .extendRequested(let job, let growth): try extend(job, by: growth)
+            case .extendRequested(let job, let growth): try extend(job, by: growth, at: now)
             case .closeRequested(let job): try close(job)
             case .timeLimitRequested(let job, let limit, let from):
                 try changeTimeLimit(of: job, to: limit, from: from, at: now)

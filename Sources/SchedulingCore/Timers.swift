@@ -27,7 +27,7 @@ extension Cluster {
         while let timer = timers.min, timer.due <= now.uptime {
             timers.removeMin()
             switch timer.subject {
-            case .retry(let task): retryIsDue(task)
+            case .retry(let task): retryIsDue(task, at: now)
             case .usage: writeUsage(at: now)
             case .windows: checkWindows(at: now)
             case .civil: civilTimerFired(due: timer.due, at: now)

@@ -31,6 +31,22 @@ struct Sabotage {
         }
     }
 
+    // MARK: what users ask
+
+    /// - Parameter isRepeated: it was sent before.
+    func asked(_ envelope: Envelope, isRepeated: Bool) -> [Envelope] {
+        switch (mutant, envelope) {
+        case (.retriesWithoutKey, .submission(var submission)) where isRepeated:
+            submission.idempotency = nil
+            return [.submission(submission)]
+        case (.ignoresDependencies, .submission(var submission)):
+            submission.record.dependencies = []
+            return [.submission(submission)]
+        case (.splitsPipelines, .pipeline(let pipeline)): return pipeline.jobs.map { .submission($0) }
+        default: return [envelope]
+        }
+    }
+
     // MARK: what the core is told
 
     func heard(_ envelope: Envelope) -> Envelope {

@@ -40,6 +40,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
     package var openArrays: Int64 = 0
     /// In thousandths of all submissions.
     package var gangs: Int64 = 0
+    package var pipelines: Int64 = 0
+    package var deadlines: Int64 = 0
 
     /// All of them by name, with the least that makes sense: for printing, `--set` and shrinking.
     package static var table: [(name: String, path: WritableKeyPath<SwarmOptions, Int64>, least: Int64)] {
@@ -51,7 +53,8 @@ package struct SwarmOptions: Sendable, Hashable, CustomStringConvertible {
             ("clock-jumps", \.clockJumps, 0), ("clock-drift", \.clockDrift, 0), ("failures", \.failures, 0),
             ("engine-errors", \.engineErrors, 0), ("commands", \.commands, 0), ("power-losses", \.powerLosses, 0),
             ("disk-errors", \.diskErrors, 0), ("dependencies", \.dependencies, 0), ("placement", \.placement, 0),
-            ("open-arrays", \.openArrays, 0), ("gangs", \.gangs, 0),
+            ("open-arrays", \.openArrays, 0), ("gangs", \.gangs, 0), ("pipelines", \.pipelines, 0),
+            ("deadlines", \.deadlines, 0),
         ]
     }
 

@@ -49,6 +49,9 @@ package enum Situation: String, Sendable, Hashable, CaseIterable {
     case arrayExtended = "an open array gets more tasks"
     case grownArrayEnded = "an array that grew is closed and ends"
     case timeLimitChanged = "a job that has not ended is given another time limit"
+    case pipelineAccepted = "jobs that are submitted together are accepted together"
+    case deadlinePassed = "a job is cancelled at its deadline"
+    case tooLateToStart = "tasks are cancelled that could not end by their deadline"
     case dependencyRefused = "a job that could never start is refused"
 }
 

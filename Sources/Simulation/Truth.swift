@@ -14,7 +14,9 @@ struct Truth {
     /// Jobs that a user asked to begin anew.
     var requeued: Set<JobID> = []
     /// What was submitted, by the job's name.
-    private var submitted: [String: JobRecord] = [:]
+    private(set) var submitted: [String: JobRecord] = [:]
+    /// With what else, by the names of all of them.
+    private(set) var together: [String: Together] = [:]
     /// The same by the job's id, as its user said it.
     private(set) var wanted: [JobID: JobRecord] = [:]
     private var failures: [TaskID: Int] = [:]
@@ -46,7 +48,13 @@ struct Truth {
         return state.isTerminal && state != .cancelled
     }
 
-    mutating func submits(_ record: JobRecord) { submitted[record.name] = record }
+    /// - Parameter records: all that are sent with it, itself being the first.
+    mutating func submits(_ submission: Submission, with records: [JobRecord]) {
+        for record in records { submitted[record.name] = record }
+        guard records.count > 1 else { return }
+        let links = submission.links.map { $0.map { ($0.job, $0.kind) } }
+        for record in records { together[record.name] = Together(names: records.map(\.name), links: links) }
+    }
 
     /// How the attempt before this one ended.
     func attemptBefore(_ id: AttemptID) -> AttemptState? {
@@ -69,20 +77,21 @@ struct Truth {
     mutating func take(_ changes: [Change]) throws {
         var hopeless: [JobID] = []
         var begun: [AttemptRow] = []
+        var added: [JobRecord] = []
         for change in changes {
             switch change {
             case .jobAdded(let id, let record, let progress):
                 records[id] = record
                 guard jobs[id] == nil else { throw Violation("job \(id) is added twice") }
-                guard let wish = submitted[record.name], wish.shape == record.shape else {
-                    throw Violation("job \(id) is not what was submitted as \(record.name)")
-                }
-                wanted[id] = wish
+                wanted[id] = try wish(id, record)
+                added.append(record)
                 jobs[id] = progress
                 note("job \(id) \(progress.state) \(progress.revision)")
             case .job(let id, let progress):
                 try take(id, progress)
-                if progress.state == .cancelled, progress.cancelReason != nil { hopeless.append(id) }
+                if progress.state == .cancelled, progress.cancelReason != nil, try !cancelledByDeadline(id, progress) {
+                    hopeless.append(id)
+                }
             case .record(let id, let record): try take(id, record)
             case .task(let row): try take(row)
             case .attempt(let row):
@@ -107,7 +116,11 @@ struct Truth {
             }
         }
         // A commit is one moment: the row of what was waited for, or of a changed time limit, may stand behind.
-        for row in begun { try keepsWindows(row) }
+        for row in begun {
+            try keepsWindows(row)
+            try startsInTime(row)
+        }
+        try acceptTogether(added)
         for id in hopeless { try cancelledByDependency(id) }
         try startTogether(begun.filter { isMember($0.id) })
     }

@@ -49,7 +49,8 @@ extension World {
     /// It could never have started: its user submits it without them.
     mutating func unlink(_ index: Int) {
         tally.saw(.dependencyRefused)
-        submissions[index].accepted.record.dependencies = []
-        truth.submits(submissions[index].accepted.record)
+        let members = submissions[index].members.isEmpty ? [index] : submissions[index].members
+        for member in members { submissions[member].accepted.record.dependencies = [] }
+        truth.submits(submissions[index], with: members.map { submissions[$0].accepted.record })
     }
 }

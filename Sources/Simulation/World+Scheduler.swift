@@ -76,6 +76,7 @@ extension World {
     private func check(_ stepper: Stepper) throws {
         let findings = Invariants.check(stepper.cluster)
         guard findings.isEmpty else { throw Violation("the books disagree: " + findings.joined(separator: "; ")) }
+        try truth.keepsDeadlines()
         // The dear part. What is wrong on disk mostly stays wrong, and a restart compares as well.
         if steps % (isHealing ? 64 : 16) == 0 { try compareWithStore(stepper) }
     }
@@ -109,8 +110,9 @@ extension World {
     private mutating func replied(_ reply: StepReply, to sender: Mail.Sender) throws {
         switch (sender, reply) {
         case (.submission(let index), .submitted(let document)):
-            if !isLost() { acknowledge(index, document.id) }
-            submissions[index].wasAnswered = true
+            acknowledge([index], [document.id])
+        case (.submission(let index), .submittedTogether(let documents)):
+            acknowledge(submissions[index].members, documents.map(\.id))
         case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
             unlink(index)
         case (.extension(let index), .done): extensionAnswered(index, isDone: true)
@@ -128,6 +130,19 @@ extension World {
         case (.call(let agent, let incarnation, let sequence, false), .refused):
             plan(.answerArrives(agent, incarnation: incarnation, sequence: sequence, nil), in: delay())
         default: break
+        }
+    }
+
+    /// One answer.
+    private mutating func acknowledge(_ all: [Int], _ ids: [JobID]) {
+        guard all.count == ids.count else {
+            truth.complaint = "\(all.count) jobs were submitted together, and \(ids) are the answer"
+            return
+        }
+        let isHeard = !isLost()
+        for (index, id) in zip(all, ids) {
+            if isHeard { acknowledge(index, id) }
+            submissions[index].wasAnswered = true
         }
     }
 

@@ -12,6 +12,7 @@ extension World {
             submissions.append(draw(index))
             plan(.userSubmits(index), in: dice.roll(0...60_000))
         }
+        drawPipelines()
         plan(.userActs, in: dice.roll(0...10_000))
         for image in Self.images { plan(.imageArrives(image), in: dice.roll(0...90_000)) }
     }
@@ -53,23 +54,32 @@ extension World {
     }
 
     mutating func userSubmits(_ index: Int) {
-        guard submissions[index].acknowledged == nil else { return }
-        if !submissions[index].wasSent {
-            link(index)
-            makeGang(index)
-            leaveOpen(index)
-            truth.submits(submissions[index].accepted.record)
-        }
-        var accepted = submissions[index].accepted
-        if mutant == .retriesWithoutKey, submissions[index].wasSent { accepted.idempotency = nil }
-        if mutant == .ignoresDependencies { accepted.record.dependencies = [] }
+        guard submissions[index].acknowledged == nil, !submissions[index].isSentWithAnother else { return }
+        if !submissions[index].wasSent { decide(index) }
         if !isLost(), stepper != nil {
+            let request = request(index)
+            let isRepeated = submissions[index].wasSent
             submissions[index].wasSent = true
-            post(.submission(accepted), from: .submission(index))
+            for envelope in sabotage.asked(request, isRepeated: isRepeated) {
+                post(envelope, from: .submission(index))
+            }
             // An impatient user sends it twice.
-            if dice.chance(perMille: 50) { post(.submission(submissions[index].accepted), from: .submission(index)) }
+            if dice.chance(perMille: 50) { post(request, from: .submission(index)) }
         }
         plan(.userSubmits(index), in: dice.roll(500...5_000))
+    }
+
+    /// What is sent stays what it is from then on.
+    private mutating func decide(_ index: Int) {
+        let members = submissions[index].members.isEmpty ? [index] : submissions[index].members
+        for member in members {
+            link(member)
+            makeGang(member)
+            leaveOpen(member)
+            setDeadline(member)
+        }
+        linkMembers(of: index)
+        truth.submits(submissions[index], with: members.map { submissions[$0].accepted.record })
     }
 
     mutating func userActs() {

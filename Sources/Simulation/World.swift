@@ -93,6 +93,10 @@ struct Submission {
     var wasSent = false
     /// The scheduler has answered it, whether or not that arrived.
     var wasAnswered = false
+    /// Of the first of a pipeline: all that are sent with it, itself being the first, and what each of them waits for.
+    var members: [Int] = []
+    var links: [[AcceptedPipeline.Link]] = []
+    var isSentWithAnother = false
 }
 
 struct World {
@@ -119,6 +123,8 @@ struct World {
     /// For changed time limits.
     var limitDice: Dice
     var gangDice: Dice
+    var pipelineDice: Dice
+    var deadlineDice: Dice
     /// True time in milliseconds.
     private(set) var now: Int64 = 0
     var truth = Truth()
@@ -153,9 +159,13 @@ struct World {
         openDice = Dice(seed: seed ^ 0x6f70_656e_6172_7279)
         limitDice = Dice(seed: seed ^ 0x7469_6d65_6c69_6d74)
         gangDice = Dice(seed: seed ^ 0x6761_6e67_735f_5f5f)
+        pipelineDice = Dice(seed: seed ^ 0x7069_7065_6c69_6e65)
+        deadlineDice = Dice(seed: seed ^ 0x6465_6164_6c69_6e65)
         var drawn = SwarmOptions(&dice)
         drawn.placement = Self.placementOption(&wishes)
         drawn.gangs = Self.gangOption(&gangDice)
+        drawn.pipelines = Self.pipelineOption(&pipelineDice)
+        drawn.deadlines = Self.deadlineOption(&deadlineDice)
         options = drawn.setting(settings)
         self.mutant = mutant
         sabotage = Sabotage(mutant)

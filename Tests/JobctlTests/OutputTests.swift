@@ -20,6 +20,7 @@ import Testing
         "reservation list", "reservation remove course",
         "reservation add course --start 2027-01-12T08:00:00Z --duration 4h --label room=a --groups students",
         "worker drain node9 --reason disk --deadline 2027-01-12T08:00:00Z", "worker show node9",
+        "schedule list", "schedule show nightly", "schedule show yearly",
         "top", "events", "usage --by configuration,user",
         "usage --by configuration,user --csv",
     ]

@@ -104,6 +104,21 @@ enum WireDocuments {
         name: ReservationName(unchecked: "firmware"), start: after(86_400), end: after(172_800),
         workers: [WorkerName(unchecked: "node1"), WorkerName(unchecked: "node2")], reason: "new firmware")
 
+    static let yearly = ScheduleDocument(
+        name: "yearly", owner: "ada",
+        settings: ScheduleSettings(
+            cron: "0 0 1 1 *", timeZone: "Europe/Berlin", rerun: "annual-temps",
+            bindings: ["input": "weather/${year}"], parameters: ["year": "${year}"], queue: "night", priority: 10,
+            overlap: .queue, catchUp: .all),
+        paused: false, createdAt: after(-34_560_000), next: Timestamp("2026-12-31T23:00:00Z"),
+        lastDue: Timestamp("2025-12-31T23:00:00Z"), lastJob: JobID(rawValue: 43), note: nil)
+
+    static let nightly = ScheduleDocument(
+        name: "nightly", owner: "ada",
+        settings: ScheduleSettings(cron: "30 2 * * *", timeZone: nil, rerun: "annual-temps@3"), paused: true,
+        createdAt: after(-34_560_000), next: nil, lastDue: Timestamp("2026-10-26T02:30:00Z"),
+        lastJob: JobID(rawValue: 42), note: "skipped 2026-10-26T02:30:00.000Z: job 42 had not ended")
+
     static let image = ImageDocument(
         digest: imageDigest, references: ["docker.io/library/python:3.12"],
         mediaType: "application/vnd.oci.image.index.v1+json", size: ByteCount(bytes: 45 << 20),
@@ -250,6 +265,8 @@ enum WireDocuments {
             "GET /v1/reservations": try json(ReservationList(reservations: [reservation, maintenance])),
             "PUT /v1/reservations/course": try json(reservation),
             "DELETE /v1/reservations/course": Array("{}".utf8),
+            "GET /v1/schedules": try json(ScheduleList(schedules: [nightly, yearly])),
+            "GET /v1/schedules/nightly": try json(nightly), "GET /v1/schedules/yearly": try json(yearly),
             "GET /v1/configurations": try json(ConfigurationList(configurations: [try configuration()], next: nil)),
             "GET /v1/configurations/annual-temps%403": try json(try configuration()),
             "GET /v1/images": try json(ImageList(images: [image], next: nil)), "GET /v1/images/show": try json(image),

@@ -41,6 +41,35 @@ private func after(_ job: JobID, _ kind: DependencyKind) -> Dependency { Depende
         }
     }
 
+    @Test("of jobs that are submitted together, each knows which tasks of the others can never start")
+    func lostTogether() throws {
+        var c = ClusterFixture()
+        try c.worker("w1")
+        let first = try c.submit(tasks: 2)
+        try c.sync("w1")
+        try c.exit("1.1.1", 1)
+        try c.exit("1.2.1")
+        let ended = EndedJob(
+            id: first, owner: UserName(rawValue: "ada")!, indices: 1...2, state: .failed, succeeded: [2...2])
+        let second = JobID(rawValue: 2)
+        let dependencies = [after(first, .afterOKEach), after(second, .afterAnyEach), after(second, .afterOKEach)]
+        let jobs = dependencies.enumerated().map { place, dependency in
+            var record = jobRecord(shape: .array(first: 1, last: 2))
+            record.dependencies = [dependency]
+            return NewJob(
+                id: JobID(rawValue: 2 + Int64(place)), record: record, imageIsStored: true, hold: false,
+                known: place == 0 ? [ended] : [])
+        }
+        try c.accept(.pipelineSubmitted(jobs))
+        try c.sync("w1")
+        // Its first task will never start, so who waits for its end goes on, and who waits for its success never will.
+        #expect(c.running(on: "w1") == ["2.2.1", "3.1.1"])
+        #expect(c.progress(JobID(rawValue: 4)).counts.cancelled == 1)
+        try c.exit("2.2.1")
+        try c.sync("w1")
+        #expect(c.running(on: "w1") == ["3.1.1", "3.2.1", "4.2.1"])
+    }
+
     @Test("a job that waits for several starts after the last, and names those that are left")
     func several() throws {
         var c = ClusterFixture()

@@ -84,6 +84,47 @@ import Testing
         #expect(c.state(job) == .cancelled && c.reason(job)?.hasPrefix("deadline: tasks were cancelled") == true)
     }
 
+    @Test(
+        "what ends too late to begin anew by the deadline is cancelled, and an array gets no tasks that could not end")
+    func tooLateToBeginAnew() throws {
+        var c = ClusterFixture()
+        try c.worker("w1", cpus: 3)
+        let deadline = c.now.wall.after(.minutes(5))
+        let job = try c.submit(tasks: 2, retries: 3, timeLimit: .minutes(4), rules: rules { $0.deadline = deadline })
+        let open = try c.submit(
+            tasks: 1, timeLimit: .minutes(4),
+            rules: rules {
+                $0.deadline = deadline
+                $0.open = true
+            })
+        try c.sync("w1")
+        try c.advance(.minutes(1), calling: ["w1"])
+        #expect(c.running(on: "w1") == ["1.1.1", "1.2.1", "2.1.1"])
+        try c.exit("1.1.1", 1)
+        try c.accept(.requeueRequested(job, task: 2))
+        try c.report("1.2.1", .cancelled, reason: .preempted)
+        try c.advance(.minutes(1), calling: ["w1"])
+        #expect(c.task("1.1").state == .cancelled && c.task("1.2").state == .cancelled)
+        #expect(c.state(job) == .cancelled && c.reason(job)?.hasPrefix("deadline: tasks were cancelled") == true)
+        try c.step(.extendRequested(open, .tasks(1)))
+        #expect(c.replies == [.refused(.cannotGrow(open, .tooLate))])
+        try c.restartScheduler()
+    }
+
+    @Test("a gang that breaks too late to begin anew by the deadline is cancelled as a whole")
+    func gangTooLate() throws {
+        var c = ClusterFixture()
+        for worker in ["w1", "w2"] { try c.worker(worker, cpus: 1) }
+        let job = try c.submit(
+            retries: 3, timeLimit: .minutes(4), rules: rules { $0.deadline = c.now.wall.after(.minutes(5)) }, gang: 2)
+        for worker in ["w1", "w2"] { try c.sync(worker) }
+        try c.advance(.minutes(1), calling: ["w1", "w2"])
+        try c.exit("1.1.1", 1)
+        try c.report("1.2.1", .cancelled, reason: .preempted)
+        try c.advance(.minutes(1), calling: ["w1", "w2"])
+        #expect(c.state(job) == .cancelled && c.progress(job).counts.cancelled == 2)
+    }
+
     @Test("no more tasks run at a time than may, and each end lets the next start, also after a restart")
     func mostRunning() throws {
         var c = ClusterFixture()

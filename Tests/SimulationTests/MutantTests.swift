@@ -18,14 +18,15 @@ import Testing
         .ignoresReports: "workers=1,jobs=1", .dropsStarts: "workers=1,jobs=1", .dropsForgets: "workers=1,jobs=1",
         .dropsPublications: "workers=1,jobs=2", .oversellsLicenses: "placement=600",
         .forgetsReservations: "placement=600", .extendsWithoutKey: "open-arrays=1000,loss=150",
-        .dropsRecords: "open-arrays=1000", .ignoresProofs: "agent-crashes=300,delay=3000,scheduler-crashes=30",
+        .dropsRecords: "open-arrays=1000", .splitsPipelines: "pipelines=500",
+        .ignoresProofs: "agent-crashes=300,delay=3000,scheduler-crashes=30",
     ]
     private static let tries: UInt64 = 30
 
     private static func find(_ mutant: Mutant) throws -> (report: SimulationReport, settings: [String: Int64])? {
         var settings = try #require(SwarmOptions.values(Self.settings[mutant] ?? ""))
         // The seeds above are of worlds without it.
-        for name in ["placement", "gangs"] where settings[name] == nil { settings[name] = 0 }
+        for name in ["placement", "gangs", "pipelines", "deadlines"] where settings[name] == nil { settings[name] = 0 }
         let first = seeds[mutant] ?? 1
         return (first..<first + tries).lazy
             .map { (simulate(seed: $0, steps: 400, settings: settings, mutant: mutant), settings) }

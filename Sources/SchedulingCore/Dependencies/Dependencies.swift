@@ -68,16 +68,13 @@ extension Cluster {
 
     /// Links a new job to what it waits for. Nothing is changed if it throws.
     /// - Parameter others: those that are about to be accepted with it.
-    func linked(_ new: Job, known: [EndedJob], beside others: ArraySlice<NewJob>) throws(Refusal) -> Job {
+    func linked(_ new: Job, known: [EndedJob], beside others: [Job]) throws(Refusal) -> Job {
         guard !new.record.dependencies.isEmpty else { return new }
         var job = new
         var admission = Admission()
         for dependency in job.record.dependencies {
             let ended = known.first { $0.id == dependency.job }
-            if let other = others.first(where: { $0.id == dependency.job }) {
-                try check(dependency, other.record, of: job)
-                admission.open.append(dependency)
-            } else if let parent = jobs[dependency.job] {
+            if let parent = others.first(where: { $0.id == dependency.job }) ?? jobs[dependency.job] {
                 try check(dependency, parent.record, of: job)
                 admission.open.append(dependency)
                 if dependency.kind.isEach { admission.admitTasks(of: parent, dependency, ended?.succeeded) }
@@ -97,7 +94,7 @@ extension Cluster {
             job.cancelTasks(admission.lost, because: loss.lossSentence)
             guard job.progress.counts.pending > 0 else { throw .dependency(loss, .noTaskMet) }
         }
-        job.free = freeTasks(of: job)
+        job.free = freeTasks(of: job, beside: others)
         return job
     }
 
@@ -129,19 +126,20 @@ extension Cluster {
     }
 
     /// The tasks that may start as far as other jobs' tasks go; nil if nothing is waited for task by task.
-    func freeTasks(of job: Job) -> [ClosedRange<Int64>]? {
+    func freeTasks(of job: Job, beside others: [Job] = []) -> [ClosedRange<Int64>]? {
         let open = job.record.dependencies.filter { $0.kind.isEach && job.awaits($0.job) }
         guard !open.isEmpty else { return nil }
         var free = job.progress.unstarted
         for dependency in open {
-            free = free.removing(unfinished(of: dependency.job, within: job.record.shape.indices))
+            let other = others.first { $0.id == dependency.job } ?? jobs[dependency.job]
+            free = free.removing(unfinished(of: other, within: job.record.shape.indices))
         }
         return free
     }
 
     /// Tasks that have not ended. Of a job that could not be loaded, all.
-    private func unfinished(of id: JobID, within range: ClosedRange<Int64>) -> [ClosedRange<Int64>] {
-        guard let job = jobs[id] else { return [range] }
+    private func unfinished(of job: Job?, within range: ClosedRange<Int64>) -> [ClosedRange<Int64>] {
+        guard let job else { return [range] }
         var indices = job.progress.unstarted.part(within: range)
         if range.lowerBound == range.upperBound {
             if job.tasks.contains(range.lowerBound) { indices.add(range) }
@@ -179,7 +177,7 @@ extension Cluster {
         var free = waiting
         for other in job.record.dependencies where other.kind.isEach && other.job != ended.job && job.awaits(other.job)
         {
-            free = free.removing(unfinished(of: other.job, within: ended.indices))
+            free = free.removing(unfinished(of: jobs[other.job], within: ended.indices))
         }
         for range in free { jobs[id]?.free?.add(range) }
         enqueue(id)

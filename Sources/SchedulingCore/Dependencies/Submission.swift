@@ -25,12 +25,12 @@ extension Cluster {
     /// Accepts jobs together. One that waits for another of them comes after it.
     mutating func submit(_ all: [NewJob], at now: Instant) throws(Refusal) {
         var admitted: [Job] = []
-        for place in all.indices { admitted.append(try admit(all[place], after: all[..<place], at: now)) }
+        for new in all { admitted.append(try admit(new, after: admitted, at: now)) }
         for job in admitted { accept(job, at: now) }
     }
 
     /// The job as it will stand in the books. Costs the same for one task and for a million.
-    func admit(_ new: NewJob, after others: ArraySlice<NewJob> = [], at now: Instant) throws(Refusal) -> Job {
+    func admit(_ new: NewJob, after others: [Job] = [], at now: Instant) throws(Refusal) -> Job {
         let count = new.record.shape.count
         try admit(new.record, tasks: count, beside: others)
         let progress = JobProgress(

@@ -94,7 +94,7 @@ extension Cluster {
             for index in job.tasks.ids {
                 guard let row = jobs[id]?.leave(index) else { continue }
                 outcome.changes.append(.task(row))
-                retryIsDue(row.id)
+                retryIsDue(row.id, at: now)
             }
             enqueue(id)
         }

@@ -76,9 +76,7 @@ extension Cluster {
             enqueue(time.job)
         case .lastStart:
             guard job.lastStart == time.wall else { return }
-            cancelWaiting(
-                time.job, because: "deadline: tasks were cancelled that could not end by \(deadline(of: job))",
-                at: now)
+            cancelWaiting(time.job, because: tooLateSentence(on: job), at: now)
         case .deadline:
             let sentence = "deadline: it had not ended by \(deadline(of: job))"
             jobs[time.job]?.progress.cancelReason = sentence
@@ -87,6 +85,25 @@ extension Cluster {
     }
 
     private func deadline(of job: Job) -> String { job.record.rules.deadline?.description ?? "" }
+
+    private func tooLateSentence(on job: Job) -> String {
+        "deadline: tasks were cancelled that could not end by \(deadline(of: job))"
+    }
+
+    /// Whether no task that starts now could end by the deadline.
+    func isTooLate(_ id: JobID, at now: Instant) -> Bool {
+        guard let last = jobs.read(id, { $0.lastStart }) ?? nil else { return false }
+        return last <= now.wall.millisecondsSinceEpoch
+    }
+
+    /// A task that would run again, after all others that waited were cancelled.
+    mutating func cancelAsTooLate(_ id: TaskID) {
+        guard let job = jobs[id.job], let row = job.tasks[id.index]?.row, row.state == .pending else { return }
+        let sentence = tooLateSentence(on: job)
+        if job.progress.cancelReason == nil { jobs[id.job]?.progress.cancelReason = sentence }
+        finish(id, as: .cancelled, row.reason)
+        markDirty(id.job)
+    }
 
     /// Cancels what does not run; what runs goes on.
     private mutating func cancelWaiting(_ id: JobID, because sentence: String, at now: Instant) {

@@ -8,19 +8,22 @@ package enum GrowthFault: Hashable, Sendable {
     case neverOpen
     case closed
     case cancelled
+    /// What is added could not end by the job's deadline.
+    case tooLate
     /// The index that must come next.
     case notNext(Int64)
     case tooMany
 }
 
 extension Cluster {
-    mutating func extend(_ id: JobID, by growth: ExtendRequest.Growth) throws(Refusal) {
+    mutating func extend(_ id: JobID, by growth: ExtendRequest.Growth, at now: Instant) throws(Refusal) {
         let job = try liveJob(id)
         guard let isOpen = job.record.rules.open, case .array(let first, let last) = job.record.shape else {
             throw .cannotGrow(id, .neverOpen)
         }
         guard isOpen else { throw .cannotGrow(id, .closed) }
         guard !job.progress.cancelRequested else { throw .cannotGrow(id, .cancelled) }
+        guard !isTooLate(id, at: now) else { throw .cannotGrow(id, .tooLate) }
         let added = try Self.added(growth, after: last, to: id)
         guard added.upperBound - first < TaskShape.largestCount else { throw .cannotGrow(id, .tooMany) }
         let count = added.upperBound - last

@@ -119,7 +119,7 @@ extension Cluster {
     /// - Parameters:
     ///   - tasks: how many there will be more.
     ///   - others: those that are about to be accepted with it.
-    func admit(_ record: JobRecord, tasks: Int64, beside others: ArraySlice<NewJob>) throws(Refusal) {
+    func admit(_ record: JobRecord, tasks: Int64, beside others: [Job]) throws(Refusal) {
         try admitLicenses(Requirement(record).licensesTogether)
         let queue = AccountID.queue(record.queue)
         guard record.queue == .standard || accounts.place(of: queue).map({ accounts[$0].isStored }) == true else {
