@@ -20,7 +20,7 @@ final class AgentFleet {
         var socket: Int32 = -1
         var phase = Phase.pausing(until: .now)
         /// In milliseconds; doubles with each failure.
-        var pause = 200
+        var pause = 400
         var outgoing: [UInt8] = []
         var answer = AnswerReader()
         /// Calls that were answered since the last loss of the connection.
@@ -159,7 +159,7 @@ final class AgentFleet {
         guard status == 200, let response = try? WireJSON.decode(SyncResponse.self, from: body) else {
             return fail(place)
         }
-        agents[place].pause = 200
+        agents[place].pause = 400
         if let challenge = response.challenge {
             agents[place].proof = challenge
         } else {
@@ -176,7 +176,7 @@ final class AgentFleet {
         watch(place, EPOLLOUT)
     }
 
-    /// As the agent does: a pause with jitter, twice as long the next time, up to ten seconds.
+    /// As the agent does: a pause by the dice, twice as long the next time on average, up to ten seconds.
     private func fail(_ place: Int) {
         if agents[place].socket >= 0 {
             close(agents[place].socket)
@@ -185,8 +185,8 @@ final class AgentFleet {
         if agents[place].answers > 0 { back -= 1 }
         agents[place].answers = 0
         let pause = agents[place].pause
-        let jitter = Int.random(in: 0...(pause / 2), using: &dice)
-        agents[place].phase = .pausing(until: .now + .milliseconds(pause + jitter))
+        let part = Int.random(in: 0...(2 * pause), using: &dice)
+        agents[place].phase = .pausing(until: .now + .milliseconds(part))
         agents[place].pause = min(pause * 2, 10_000)
     }
 }

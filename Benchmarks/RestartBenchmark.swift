@@ -19,8 +19,9 @@ struct RestartBenchmark {
                 baseline: .init(name: "start with nothing", value: nothing.median),
                 goal: .init(direction: .below, value: 3),
                 note: String(
-                    format: "%d jobs of %d shapes; slowest of %d: %.2f s; %.0f MB resident", Self.jobs,
-                    PlacementBenchmark.shapes, full.count, full.max() ?? 0, megabytes)),
+                    format:
+                        "%d jobs of %d shapes, %d live attempts of one array; slowest of %d: %.2f s; %.0f MB resident",
+                    Self.jobs, PlacementBenchmark.shapes, Self.running, full.count, full.max() ?? 0, megabytes)),
             Figure(
                 name: "memory of that scheduler", value: megabytes, unit: "MB",
                 goal: .init(direction: .below, value: 1024)),

@@ -43,14 +43,14 @@ extension Truth {
 
     // MARK: deadlines
 
-    private func lastStart(of id: JobID) -> Timestamp? {
+    private func lastStart(of id: JobID, limit: TimeSpan?) -> Timestamp? {
         guard let deadline = wanted[id]?.rules.deadline else { return nil }
-        let limit = (jobs[id]?.timeLimit ?? wanted[id]?.timeLimit)?.milliseconds ?? 0
-        return Timestamp(millisecondsSinceEpoch: deadline.millisecondsSinceEpoch - limit)
+        return Timestamp(millisecondsSinceEpoch: deadline.millisecondsSinceEpoch - (limit?.milliseconds ?? 0))
     }
 
     func startsInTime(_ row: AttemptRow) throws {
-        guard let last = lastStart(of: row.id.job), row.assignedAt > last else { return }
+        let limit = jobs[row.id.job]?.timeLimit ?? wanted[row.id.job]?.timeLimit
+        guard let last = lastStart(of: row.id.job, limit: limit), row.assignedAt > last else { return }
         throw Violation("\(row.id) starts at \(row.assignedAt), and could end by its deadline only before \(last)")
     }
 
@@ -59,7 +59,9 @@ extension Truth {
         guard let reason = progress.cancelReason, reason.hasPrefix("deadline: ") else { return false }
         // Of a commit that failed and is on disk all the same, one hears later.
         let end = progress.finishedAt ?? wall
-        guard let last = lastStart(of: id), end >= last else {
+        // Some tasks may have been cancelled while its limit was another.
+        let longest = max(longestLimits[id] ?? .zero, wanted[id]?.timeLimit ?? .zero)
+        guard let last = lastStart(of: id, limit: longest), end >= last else {
             throw Violation("job \(id) is cancelled at \(end), before its deadline: \(reason)")
         }
         seen.append(reason.hasPrefix("deadline: it had not ended") ? .deadlinePassed : .tooLateToStart)

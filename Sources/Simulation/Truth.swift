@@ -31,6 +31,8 @@ struct Truth {
     /// Open arrays that were closed, and how many tasks those have that changed.
     var closed: Set<JobID> = []
     var grown: [JobID: Int64] = [:]
+    /// The longest time limit that each job has had.
+    private(set) var longestLimits: [JobID: TimeSpan] = [:]
     /// Found where nothing can be thrown.
     var complaint: String?
     private(set) var hash = Digest(of: "")
@@ -162,6 +164,7 @@ struct Truth {
             throw Violation("the tasks of job \(id) do not add up: \(counts)")
         }
         jobs[id] = progress
+        if let limit = progress.timeLimit { longestLimits[id] = max(limit, longestLimits[id] ?? .zero) }
         note(
             "job \(id) \(progress.state) \(progress.revision) \(counts.pending) \(counts.running) \(counts.succeeded) \(counts.failed)"
         )

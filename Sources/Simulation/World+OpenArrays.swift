@@ -55,7 +55,11 @@ extension World {
 
     mutating func extensionAnswered(_ index: Int, isDone: Bool) {
         guard !isLost() else { return }
-        if growths[index].isDone == false, isDone { truth.complaint = "an extension was refused and is done" }
+        // With another time limit it may no longer be too late.
+        let mayChange = truth.wanted[growths[index].job]?.rules.deadline != nil
+        if growths[index].isDone == false, isDone, !mayChange {
+            truth.complaint = "an extension was refused and is done"
+        }
         growths[index].isDone = isDone
         if isDone { tally.saw(.arrayExtended) }
     }

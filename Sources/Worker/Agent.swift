@@ -91,21 +91,25 @@ package actor Agent {
 
     // MARK: Calls
 
+    /// After a call that failed, in milliseconds, on average; the next is twice as long.
+    private static let firstPause = 400
+
     private func serve() async throws {
-        var pause = 200
+        var pause = Self.firstPause
         while !Task.isCancelled {
             hasNews = false
             let request = nextRequest()
             do throws(Problem) {
                 guard let response = try await callUntilNews(request) else { continue }
-                pause = 200
+                pause = Self.firstPause
                 if !response.start.isEmpty || !response.forget.isEmpty || response.challenge != nil { await breathe() }
             } catch {
                 if error.field == "incarnation" { throw error }
                 logger.warning("the scheduler did not take a call", metadata: ["cause": "\(error)"])
                 if error.status == 401 || error.status == 403 || error.status == 422 { pause = max(pause, 2_000) }
-                // Jitter keeps a thousand agents from coming back in the same moment.
-                try await Task.sleep(for: .milliseconds(pause + Int.random(in: 0...(pause / 2))))
+                // By the dice, from nothing on: thousands of agents that lost their scheduler in the same moment come
+                // back over all of the time that it was gone, and users find their way in between.
+                try await Task.sleep(for: .milliseconds(Int.random(in: 0...(2 * pause))))
                 pause = min(pause * 2, 10_000)
             }
         }
