@@ -47,7 +47,7 @@ struct Table<ID: Hashable & Comparable & Sendable, Row: Sendable>: Sendable {
     }
 
     /// Every row with its id, ascending, without copying them.
-    func forEach(_ body: (ID, Row) -> Void) {
+    func readAll(_ body: (ID, Row) -> Void) {
         for entry in order where holders[entry.place] == entry.id && rows[entry.place] != nil {
             body(entry.id, rows[entry.place]!)
         }

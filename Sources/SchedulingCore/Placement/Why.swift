@@ -213,7 +213,7 @@ extension Cluster {
         var held: [(job: JobID, cost: Int64, told: Int64)] = []
         var places = Index<JobID, Int>()
         for slot in slots {
-            workers[slot].attempts.forEach { id, attempt in
+            workers[slot].attempts.readAll { id, attempt in
                 let cost = short?.amount(of: attempt.amounts) ?? policy.cost(of: attempt.amounts)
                 guard cost != 0 else { return }
                 let place = places[id.job] ?? held.count
