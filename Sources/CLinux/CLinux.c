@@ -293,4 +293,7 @@ int jc_is_network_folder(const char *path) {
 void jc_share_heaps(int heaps) {
     mallopt(M_ARENA_MAX, heaps);
     mallopt(M_TOP_PAD, 16 << 20);
+    // With a pad of one's own these stay small for ever, and each larger array would be mapped and unmapped.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }

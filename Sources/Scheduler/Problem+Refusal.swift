@@ -56,6 +56,8 @@ extension Problem {
         case .nothingRuns(let id, let task):
             let what = task.map { "the task \(id).\($0) does not run" } ?? "nothing of job \(id) runs"
             self.init(.conflict, "\(what): only what runs can begin anew", field: task == nil ? "job" : "task")
+        case .tooLateToBeginAnew(let id):
+            self.init(.conflict, "nothing of job \(id) could end by its deadline if it began anew now", field: "job")
         case .dependency(let dependency, let fault): self.init(dependency, fault)
         case .timeLimitChanged(let id, let limit):
             let now = limit.map { "is \($0)" } ?? "is not there any more"

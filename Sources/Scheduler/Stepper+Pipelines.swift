@@ -45,6 +45,10 @@ extension Stepper {
         var jobs: [NewJob] = []
         for (place, submission) in pipeline.jobs.enumerated() {
             var record = configured(submission, &draft)
+            // A number that nobody has been given yet is no job of this file.
+            if let unknown = record.dependencies.first(where: { $0.job >= first }) {
+                return .refused(Problem(.dependency(unknown, .unknown)))
+            }
             for link in pipeline.links[place] {
                 let other = JobID(rawValue: first.rawValue + Int64(link.job))
                 record.dependencies.append(Dependency(job: other, kind: link.kind))

@@ -193,21 +193,22 @@ extension Cluster {
         switch verdict {
         case .succeeded: if !arrive(id) { finish(id, as: .succeeded, reason) }
         case .cancelled: finish(id, as: .cancelled, reason)
-        case .retracted: tryAgain(id, reason, after: .zero, now)
+        case .retracted: tryAgain(id, reason, after: .zero, at: now)
         case .programFailed:
             jobs[id.job]?.tasks[id.index]?.row.programFailures += 1
             guard let record = jobs[id.job]?.record, let row = jobs[id.job]?.tasks[id.index]?.row else { return }
             let code = reason == .exitCode ? exitCode : nil
             let failures = jobs[id.job]?.sumOfMembers(\.programFailures) ?? row.programFailures
-            if failures > Int64(record.retries) || !record.rules.mayRetry(exitCode: code) {
+            let mayRetry = failures <= Int64(record.retries) && record.rules.mayRetry(exitCode: code)
+            if !mayRetry || isTooLate(id.job, at: now) {
                 finish(id, as: .failed, reason)
             } else {
-                tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), now)
+                tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), at: now)
             }
         case .infrastructureFailed:
             jobs[id.job]?.tasks[id.index]?.row.infrastructureFailures += 1
             guard let row = jobs[id.job]?.tasks[id.index]?.row else { return }
-            tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), now)
+            tryAgain(id, reason, after: policy.pause(afterAttempt: row.attempts), at: now)
             holdIfPoisonous(row, reason, worker, at: now)
         }
     }
@@ -219,10 +220,10 @@ extension Cluster {
     }
 
     /// Lets the task wait, at least so long.
-    private mutating func tryAgain(_ id: TaskID, _ reason: EndReason, after pause: TimeSpan, _ now: Instant) {
+    private mutating func tryAgain(_ id: TaskID, _ reason: EndReason, after pause: TimeSpan, at now: Instant) {
         guard let row = jobs[id.job]?.wait(id.index, reason: reason) else { return }
         outcome.changes.append(.task(row))
-        guard pause > .zero else { return retryIsDue(id, at: now) }
+        guard pause > .zero, !isTooLate(id.job, at: now) else { return retryIsDue(id, at: now) }
         timers.insert(Timer(due: now.uptime(after: pause), subject: .retry(id)))
     }
 

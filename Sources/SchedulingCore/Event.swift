@@ -66,6 +66,8 @@ package enum Refusal: Error, Hashable, Sendable {
     case tooManyPending(AccountID, pending: Int64, submitted: Int64, limit: Int64)
     /// Nothing that could be taken back: of the job, or of the task.
     case nothingRuns(JobID, task: Int64?)
+    /// What runs could not end by the job's deadline if it began anew.
+    case tooLateToBeginAnew(JobID)
     case cannotGrow(JobID, GrowthFault)
     /// Somebody else has changed it: what it is now.
     case timeLimitChanged(JobID, TimeSpan?)

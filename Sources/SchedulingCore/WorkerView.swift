@@ -32,7 +32,7 @@ package struct WorkerView: Hashable, Sendable {
 }
 
 /// What the workers of a cluster are together.
-package struct WorkersView: Hashable, Sendable {
+package struct WorkerSums: Hashable, Sendable {
     /// In order of ``WorkerState``'s cases.
     package var counts = Array(repeating: Int64(0), count: WorkerState.allCases.count)
     /// Of those that are not lost.
@@ -45,13 +45,13 @@ extension Cluster {
     package func workerViews() -> [WorkerView] { slots.ids.compactMap { slots[$0] }.map { workers[$0].view } }
 
     /// All workers together. A look at each, and no copy.
-    package func workersView() -> WorkersView {
-        var view = WorkersView()
+    package func workerSums() -> WorkerSums {
+        var sums = WorkerSums()
         for id in slots.ids {
             guard let slot = slots[id] else { continue }
-            workers[slot].add(to: &view)
+            workers[slot].add(to: &sums)
         }
-        return view
+        return sums
     }
 }
 
@@ -69,11 +69,11 @@ extension Worker {
             custom: registration.custom.map { offered in offered.map { max(0, room.custom[$0.name]) } })
     }
 
-    fileprivate func add(to view: inout WorkersView) {
-        for (place, possible) in WorkerState.allCases.enumerated() where possible == state { view.counts[place] += 1 }
+    fileprivate func add(to sums: inout WorkerSums) {
+        if let place = WorkerState.allCases.firstIndex(of: state) { sums.counts[place] += 1 }
         guard !isLost else { return }
-        view.capacity += WorkerResources(registration)
-        view.free += free
+        sums.capacity += WorkerResources(registration)
+        sums.free += free
     }
 }
 

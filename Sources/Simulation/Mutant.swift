@@ -15,6 +15,8 @@ package enum Mutant: String, Sendable, CaseIterable {
     case falseSuccess = "false-success"
     /// A repeated submission is sent without its key.
     case retriesWithoutKey = "retries-without-key"
+    /// Deadlines are not sent.
+    case ignoresDeadlines = "ignores-deadlines"
     /// The jobs of a pipeline are sent one by one.
     case splitsPipelines = "splits-pipelines"
     /// A repeated extension of an array is sent without its key.

@@ -42,6 +42,12 @@ struct Sabotage {
         case (.ignoresDependencies, .submission(var submission)):
             submission.record.dependencies = []
             return [.submission(submission)]
+        case (.ignoresDependencies, .pipeline(var pipeline)):
+            pipeline.links = pipeline.links.map { _ in [] }
+            return [.pipeline(pipeline)]
+        case (.ignoresDeadlines, .submission(var submission)):
+            submission.record.rules.deadline = nil
+            return [.submission(submission)]
         case (.splitsPipelines, .pipeline(let pipeline)): return pipeline.jobs.map { .submission($0) }
         default: return [envelope]
         }

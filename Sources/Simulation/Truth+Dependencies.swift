@@ -33,10 +33,11 @@ extension Truth {
         }
     }
 
-    mutating func startsByTheRules(_ id: AttemptID) throws {
+    mutating func startsByTheRules(_ row: AttemptRow) throws {
+        let id = row.id
         guard let rules = wanted[id.job]?.rules else { return }
-        if let start = rules.startAfter, wall < start {
-            throw Violation("\(id) starts at \(wall), and was to start after \(start)")
+        if let start = rules.startAfter, row.assignedAt < start {
+            throw Violation("\(id) starts at \(row.assignedAt), and was to start after \(start)")
         }
         guard let most = rules.mostRunning else { return }
         let others = attempts.count { $0.key.job == id.job && !$0.value.state.isTerminal }

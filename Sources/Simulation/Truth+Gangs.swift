@@ -9,13 +9,14 @@ extension Truth {
     /// - Parameter started: the members' attempts that one commit has begun.
     mutating func startTogether(_ started: [AttemptRow]) throws {
         // A gang that is stopped before anybody heard of it may begin anew in the same commit.
-        let gangs = Dictionary(grouping: started) { TaskID(job: $0.id.job, index: $0.id.number) }
-        for (gang, members) in gangs.sorted(by: { $0.key < $1.key }) {
-            guard let size = wanted[gang.job]?.shape.gangSize, members.count == size else {
-                throw Violation("\(members.map { "\($0.id)" }) of gang \(gang.job) start without the others")
+        let gangs = Dictionary(grouping: started) { [$0.id.job.rawValue, $0.id.number] }
+        for members in gangs.values.sorted(by: { $0[0].id < $1[0].id }) {
+            let gang = members[0].id.job
+            guard let size = wanted[gang]?.shape.gangSize, members.count == size else {
+                throw Violation("\(members.map { "\($0.id)" }) of gang \(gang) start without the others")
             }
             guard Set(members.map(\.worker)).count == size else {
-                throw Violation("members of gang \(gang.job) share a worker")
+                throw Violation("members of gang \(gang) share a worker")
             }
             seen.append(.gangStarted)
             let hasFailed = members.contains { attemptBefore($0.id) == .failed }

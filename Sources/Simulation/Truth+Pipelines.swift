@@ -3,7 +3,7 @@
 import JobModel
 import SchedulingCore
 
-/// Jobs that are submitted together, by the name of the first.
+/// Jobs that are submitted together.
 struct Together {
     let names: [String]
     /// For each job, the place of another that it waits for, and how.

@@ -211,7 +211,7 @@ struct Truth {
                 throw Violation("attempt \(row.id) starts after its program has failed as often as it may")
             }
             if row.id.number == 1 { try startsInTurn(row.id.task) }
-            try startsByTheRules(row.id)
+            try startsByTheRules(row)
             newestAttempt[row.id.task] = row.id.number
         }
         if row.state == .failed, attempts[row.id]?.state != .failed, row.reason?.blame == .program,

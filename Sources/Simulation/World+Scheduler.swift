@@ -52,6 +52,8 @@ extension World {
         for situation in truth.seen { tally.saw(situation) }
         truth.seen = []
         try check(stepper)
+        // A full disk has taken back what the step did.
+        if !result.restarted { try truth.keepsDeadlines() }
         if isTakenBack {
             try deliver(result, to: batch)
             return try crash(leaving: "\(folder)/before")
@@ -76,7 +78,6 @@ extension World {
     private func check(_ stepper: Stepper) throws {
         let findings = Invariants.check(stepper.cluster)
         guard findings.isEmpty else { throw Violation("the books disagree: " + findings.joined(separator: "; ")) }
-        try truth.keepsDeadlines()
         // The dear part. What is wrong on disk mostly stays wrong, and a restart compares as well.
         if steps % (isHealing ? 64 : 16) == 0 { try compareWithStore(stepper) }
     }

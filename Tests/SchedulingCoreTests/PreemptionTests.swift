@@ -115,6 +115,23 @@ extension ClusterFixture {
         #expect(c.state(high) == .running && c.state(thief) == .pending)
     }
 
+    @Test("room is claimed no longer when a reservation comes too near for the job")
+    func reserved() throws {
+        var c = try ClusterFixture.withQueues()
+        try c.worker("w1", cpus: 1)
+        try c.submit(queue: "low")
+        try c.sync("w1")
+        let high = try c.submit(queue: "high", timeLimit: .minutes(60))
+        #expect(c.cluster.claims[0]?.job == high)
+        let start = c.now.wall.after(.minutes(30))
+        try c.accept(
+            .reservationSaved(
+                AdvanceReservation(
+                    name: ReservationName(rawValue: "upkeep")!, start: start, end: start.after(.minutes(60)),
+                    workers: [WorkerName(rawValue: "w1")!])))
+        #expect(c.cluster.claims.isEmpty && c.state(high) == .pending)
+    }
+
     @Test("a job of the class that goes before the claiming one takes the room, and the next is made for the other")
     func classmate() throws {
         var c = try ClusterFixture.withQueues()

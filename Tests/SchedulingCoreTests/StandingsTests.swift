@@ -154,7 +154,7 @@ extension Cluster {
 
     private mutating func naivePass(at now: Instant) -> JobID? {
         licenses.forgetClaims()
-        checkClaims()
+        checkClaims(at: now)
         checkReservation(at: now)
         let totals = ShareTotals(self, at: now)
         var turns: [(priority: Int64, job: JobID, place: Int)] = []

@@ -19,6 +19,7 @@ import Testing
         .dropsPublications: "workers=1,jobs=2", .oversellsLicenses: "placement=600",
         .forgetsReservations: "placement=600", .extendsWithoutKey: "open-arrays=1000,loss=150",
         .dropsRecords: "open-arrays=1000", .splitsPipelines: "pipelines=500",
+        .ignoresDeadlines: "deadlines=1000,clock-jumps=0",
         .ignoresProofs: "agent-crashes=300,delay=3000,scheduler-crashes=30",
     ]
     private static let tries: UInt64 = 30

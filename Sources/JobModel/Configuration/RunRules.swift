@@ -88,7 +88,7 @@ extension JobSpec {
             throw Problem(
                 .refused, "\(end) is over before anything could start: choose a later time", field: "deadline")
         }
-        if let timeLimit, end < begin.after(timeLimit) {
+        if let timeLimit, end <= begin.after(timeLimit) {
             throw Problem(
                 .refused, "\(end) comes before a task could end by its time limit of \(timeLimit): choose a later time",
                 field: "deadline")

@@ -21,13 +21,13 @@ struct StatusRoutes {
 
     @Sendable private func status(_ call: Call) async throws -> Response {
         try call.allowQuery()
-        let (totals, workers) = try await services.loop.query { ($0.totals, $0.workersView()) }
+        let (totals, workers) = try await services.loop.query { ($0.totals, $0.workerSums()) }
         return try .json(StatusDocument(totals: totals, workers: workers, startedAt: services.startedAt))
     }
 }
 
 extension StatusDocument {
-    init(totals: Totals, workers: WorkersView, startedAt: Timestamp) {
+    init(totals: Totals, workers: WorkerSums, startedAt: Timestamp) {
         let states = zip(WorkerState.allCases.map(\.rawValue), workers.counts).filter { $0.1 > 0 }
         self.init(
             version: SchedulerService.version, startedAt: startedAt,

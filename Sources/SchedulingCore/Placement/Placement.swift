@@ -11,7 +11,7 @@ extension Cluster {
         guard needsPlacement else { return }
         needsPlacement = false
         licenses.forgetClaims()
-        checkClaims()
+        checkClaims(at: now)
         checkReservation(at: now)
         if rooms.grown.count > Self.fewWorkers {
             unblockWhatFits()

@@ -88,9 +88,9 @@ extension Cluster {
         rooms.noteGrown(slot)
     }
 
-    /// Drops claims that have lost their object: the job needs no room any more, or cannot use it, or its time limit
-    /// has put it into another class, which may have to keep clear of other things.
-    mutating func checkClaims() {
+    /// Drops claims that have lost their object: the job needs no room any more, or cannot use it, because a
+    /// reservation has come too near, or has been put into another class by its time limit.
+    mutating func checkClaims(at now: Instant) {
         guard !claims.isEmpty else { return }
         var used = Table<JobID, Int64>()
         for slot in claims.ids {
@@ -101,7 +101,7 @@ extension Cluster {
             let holds =
                 jobs.read(claim.job) { $0.isRunnable && $0.classSlot == claim.place } == true
                 && sum <= startable(claim.job) && workers[slot].takesWork
-                && couldRun(shape, on: slot) && mayRunMore(of: claim.place)
+                && couldRun(shape, on: slot) && mayRunMore(of: claim.place) && isClear(slot, for: claim.place, at: now)
                 && (isMakingRoom(on: slot) || hasRoom(for: shape, on: slot))
             if holds { used[claim.job] = sum } else { dropClaim(on: slot) }
         }

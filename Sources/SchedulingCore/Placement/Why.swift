@@ -75,11 +75,10 @@ extension Cluster {
 
     private func placementSentence(on job: Job, at now: Instant) -> String {
         let shape = classes.rows[job.classSlot].shape
-        let able = workers.indices.filter { couldRun(shape, on: $0) }
+        let able = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
         let open = able.filter { workers[$0].takesWork }
         guard !open.isEmpty else {
-            let named = slots.ids.compactMap { slots[$0] }.filter { couldRun(shape, on: $0) }
-            let names = named.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(
+            let names = able.prefix(3).map { "\(workers[$0].name) is \(workers[$0].condition)" }.joined(
                 separator: ", ")
             return "no worker that fits takes work (\(names)): it starts when one does"
         }
@@ -192,25 +191,25 @@ extension Cluster {
             first = (id, priority)
         }
         guard let first, let other = jobs[first.job] else { return nil }
-        let best = (job: other, factors: factors(of: other, totals, at: now))
+        let theirs = factors(of: other, totals, at: now)
         let weights = policy.weights
-        let owner = best.job.record.owner.name
+        let owner = other.record.owner.name
         let terms = [
-            (weights.share * (best.factors.share - own.share), "\(owner) has used less of its share"),
-            (weights.queue * (best.factors.queue - own.queue), "queue \(best.job.record.queue) weighs more"),
-            (weights.job * (best.factors.job - own.job), "its priority is higher"),
-            (weights.age * (best.factors.age - own.age), "it has waited longer"),
-            (weights.size * (best.factors.size - own.size), "it is larger"),
+            (weights.share * (theirs.share - own.share), "\(owner) has used less of its share"),
+            (weights.queue * (theirs.queue - own.queue), "queue \(other.record.queue) weighs more"),
+            (weights.job * (theirs.job - own.job), "its priority is higher"),
+            (weights.age * (theirs.age - own.age), "it has waited longer"),
+            (weights.size * (theirs.size - own.size), "it is larger"),
         ]
         let reason = terms.max { $0.0 < $1.0 }?.1 ?? "it is older"
-        return "job \(best.job.id) of \(owner) goes first: \(reason)"
+        return "job \(other.id) of \(owner) goes first: \(reason)"
     }
 
     /// The jobs that hold most of these workers; of what is short, if that is one thing.
     private func holders(of slots: [Int], _ job: Job, _ short: Need? = nil) -> String {
-        let told = short ?? .cpus(CPUAmount(thousandths: 0))
+        let need = short ?? .cpus(CPUAmount(thousandths: 0))
         let policy = policy  // a closure that has the cluster copies it
-        var held: [(job: JobID, cost: Int64, told: Int64)] = []
+        var held: [(job: JobID, cost: Int64, amount: Int64)] = []
         var places = Index<JobID, Int>()
         for slot in slots {
             workers[slot].attempts.readAll { id, attempt in
@@ -221,14 +220,14 @@ extension Cluster {
                     places[id.job] = place
                     held.append((id.job, 0, 0))
                 }
-                held[place].cost += cost
-                held[place].told += told.told(of: attempt.amounts)
+                held[place].cost &+= cost
+                held[place].amount &+= need.told(of: attempt.amounts)
             }
         }
         let costs = held.sorted { ($1.cost, $0.job) < ($0.cost, $1.job) }
         guard !costs.isEmpty else { return "nothing runs there" }
         let names = costs.prefix(3).map { holder in
-            "job \(holder.job) of \(jobs[holder.job]?.record.owner.name.rawValue ?? "-") holds \(told.text(holder.told))"
+            "job \(holder.job) of \(jobs[holder.job]?.record.owner.name.rawValue ?? "-") holds \(need.text(holder.amount))"
         }
         let more = costs.count > 3 ? " and \(costs.count - 3) more" : ""
         return names.joined(separator: ", ") + more
@@ -276,13 +275,13 @@ extension Need {
         }
     }
 
-    fileprivate func text(_ told: Int64) -> String {
+    fileprivate func text(_ amount: Int64) -> String {
         switch self {
-        case .memory: "\(ByteCount(bytes: told)) of memory"
-        case .gpus: "\(told) gpus"
-        case .disk: "\(ByteCount(bytes: told)) of disk"
-        case .custom(let name, _): "\(told) \(name)"
-        case .cpus, .label, .volume, .path: "\(CPUAmount(thousandths: told)) cpus"
+        case .memory: "\(ByteCount(bytes: amount)) of memory"
+        case .gpus: "\(amount) gpus"
+        case .disk: "\(ByteCount(bytes: amount)) of disk"
+        case .custom(let name, _): "\(amount) \(name)"
+        case .cpus, .label, .volume, .path: "\(CPUAmount(thousandths: amount)) cpus"
         }
     }
 

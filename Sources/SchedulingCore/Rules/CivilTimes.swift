@@ -76,17 +76,17 @@ extension Cluster {
             enqueue(time.job)
         case .lastStart:
             guard job.lastStart == time.wall else { return }
-            cancelWaiting(time.job, because: tooLateSentence(on: job), at: now)
+            cancelWaiting(time.job, because: Self.tooLateSentence(on: job), at: now)
         case .deadline:
-            let sentence = "deadline: it had not ended by \(deadline(of: job))"
+            let sentence = "deadline: it had not ended by \(Self.deadline(of: job))"
             jobs[time.job]?.progress.cancelReason = sentence
             cancelJob(time.job, at: now)
         }
     }
 
-    private func deadline(of job: Job) -> String { job.record.rules.deadline?.description ?? "" }
+    private static func deadline(of job: Job) -> String { job.record.rules.deadline?.description ?? "" }
 
-    private func tooLateSentence(on job: Job) -> String {
+    private static func tooLateSentence(on job: Job) -> String {
         "deadline: tasks were cancelled that could not end by \(deadline(of: job))"
     }
 
@@ -98,9 +98,11 @@ extension Cluster {
 
     /// A task that would run again, after all others that waited were cancelled.
     mutating func cancelAsTooLate(_ id: TaskID) {
-        guard let job = jobs[id.job], let row = job.tasks[id.index]?.row, row.state == .pending else { return }
-        let sentence = tooLateSentence(on: job)
-        if job.progress.cancelReason == nil { jobs[id.job]?.progress.cancelReason = sentence }
+        let found = jobs.read(id.job) { job in (job.tasks.read(id.index) { $0.row }, Self.tooLateSentence(on: job)) }
+        guard let (task, sentence) = found, let row = task, row.state == .pending else { return }
+        if jobs.read(id.job, { $0.progress.cancelReason == nil }) == true {
+            jobs[id.job]?.progress.cancelReason = sentence
+        }
         finish(id, as: .cancelled, row.reason)
         markDirty(id.job)
     }

@@ -6,6 +6,7 @@ extension Cluster {
     mutating func requeue(_ id: JobID, task index: Int64?, at now: Instant) throws(Refusal) {
         let job = try liveJob(id)
         guard !job.progress.cancelRequested else { throw .nothingRuns(id, task: index) }
+        guard !isTooLate(id, at: now) else { throw .tooLateToBeginAnew(id) }
         var count = 0
         for task in job.tasks.ids where index == nil || task == index {
             guard let row = job.tasks[task]?.row, let slot = job.tasks[task]?.slot else { continue }

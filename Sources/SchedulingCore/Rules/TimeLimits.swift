@@ -11,7 +11,8 @@ extension Cluster {
         let job = try liveJob(id)
         guard job.timeLimit != limit else { return }
         if let from, from != job.timeLimit { throw .timeLimitChanged(id, job.timeLimit) }
-        if let deadline = job.record.rules.deadline, job.progress.counts.pending > 0, deadline < now.wall.after(limit) {
+        if let deadline = job.record.rules.deadline, job.progress.counts.pending > 0, deadline <= now.wall.after(limit)
+        {
             throw .timeLimitPassesDeadline(id, limit, deadline)
         }
         if countsOn(job) { dropReservation() }

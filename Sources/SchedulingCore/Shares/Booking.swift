@@ -132,7 +132,7 @@ extension Cluster {
             guard let most = account.settings.limits.pending else { continue }
             let pending = others.reduce(account.pending) { sum, other in
                 let isCounted = account.id.kind != .queue || other.record.queue == record.queue
-                return sum + (isCounted ? other.record.shape.count : 0)
+                return sum + (isCounted ? other.progress.counts.pending : 0)
             }
             guard pending <= most, tasks <= most - pending else {
                 throw .tooManyPending(account.id, pending: pending, submitted: tasks, limit: most)
