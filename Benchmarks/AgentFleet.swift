@@ -20,7 +20,7 @@ final class AgentFleet {
         var socket: Int32 = -1
         var phase = Phase.pausing(until: .now)
         /// In milliseconds; doubles with each failure.
-        var pause = 400
+        var pause = AgentFleet.firstPause
         var outgoing: [UInt8] = []
         var answer = AnswerReader()
         /// Calls that were answered since the last loss of the connection.
@@ -36,6 +36,8 @@ final class AgentFleet {
     private var buffer = [UInt8](repeating: 0, count: 64 << 10)
     private var dice = SystemRandomNumberGenerator()
     private static let cpus = 4
+    /// The real agent's.
+    private static let firstPause = 400
 
     init(count: Int, port: Int, token: String) throws {
         agents = (0..<count).map { Agent(name: "node-\($0)") }
@@ -159,7 +161,7 @@ final class AgentFleet {
         guard status == 200, let response = try? WireJSON.decode(SyncResponse.self, from: body) else {
             return fail(place)
         }
-        agents[place].pause = 400
+        agents[place].pause = Self.firstPause
         if let challenge = response.challenge {
             agents[place].proof = challenge
         } else {

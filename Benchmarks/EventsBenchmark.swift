@@ -49,7 +49,7 @@ struct EventsBenchmark {
             let times = try [Int64(2_000), 20_000].map { tasks in
                 var bench = CoreUnderBench(workers: Int(tasks) / 8, jobs: 1)
                 _ = bench.registerAndPlace()
-                _ = bench.submit(tasks: tasks)
+                _ = try bench.submit(tasks: tasks)
                 guard bench.startedCount > tasks else { throw BenchFailure("\(bench.startedCount) tasks run") }
                 return try bench.time([event(bench.newest(0))]) / Double(tasks)
             }

@@ -65,8 +65,8 @@ struct PlacementBenchmark {
         result.slowest = times.quantile(0.99)
         result.classes = min(jobs, Self.jobs)
         result.megabytes = CoreUnderBench.residentMegabytes
-        result.submission = bench.submit(tasks: 10_000_000)
-        result.smallSubmission = bench.submit(tasks: 10)
+        result.submission = try bench.submit(tasks: 10_000_000)
+        result.smallSubmission = try bench.submit(tasks: 10)
         return result
     }
 }
@@ -168,18 +168,7 @@ struct CoreUnderBench {
     }
 
     /// The time in milliseconds that an array takes.
-    mutating func submit(tasks: Int64) -> Double {
-        lastJob += 1
-        let record = Self.record(Int(lastJob), tasks: tasks)
-        let start = ContinuousClock.now
-        let outcome = cluster.apply(
-            .jobSubmitted(JobID(rawValue: lastJob), record, imageIsStored: true, hold: false), at: now)
-        let second = cluster.schedule(at: now)
-        let time = (ContinuousClock.now - start) / .milliseconds(1)
-        take(outcome)
-        take(second)
-        return time
-    }
+    mutating func submit(tasks: Int64) throws -> Double { try time([submission(tasks: tasks)]) / 1000 }
 
     private mutating func call(_ place: Int, _ reports: [AttemptReport], registration: WorkerRegistration?) -> Event {
         sequences[place] += 1

@@ -49,7 +49,7 @@ extension World {
     /// It could never have started: its user submits it without them.
     mutating func unlink(_ index: Int) {
         tally.saw(.dependencyRefused)
-        let members = submissions[index].members.isEmpty ? [index] : submissions[index].members
+        let members = sentTogether(with: index)
         for member in members { submissions[member].accepted.record.dependencies = [] }
         truth.submits(submissions[index], with: members.map { submissions[$0].accepted.record })
     }

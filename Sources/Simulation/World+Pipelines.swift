@@ -25,6 +25,11 @@ extension World {
         }
     }
 
+    /// All jobs of a pipeline, by its first; a job alone.
+    func sentTogether(with index: Int) -> [Int] {
+        submissions[index].members.isEmpty ? [index] : submissions[index].members
+    }
+
     /// Before a pipeline is sent for the first time, and its jobs are what they are.
     mutating func linkMembers(of first: Int) {
         let members = submissions[first].members
@@ -45,7 +50,7 @@ extension World {
 
     /// What the user sends: one job, or all of a pipeline.
     func request(_ index: Int) -> Envelope {
-        let members = submissions[index].members
+        let members = sentTogether(with: index)
         guard members.count > 1 else { return .submission(submissions[index].accepted) }
         return .pipeline(
             AcceptedPipeline(

@@ -113,7 +113,7 @@ extension World {
         case (.submission(let index), .submitted(let document)):
             acknowledge([index], [document.id])
         case (.submission(let index), .submittedTogether(let documents)):
-            acknowledge(submissions[index].members, documents.map(\.id))
+            acknowledge(sentTogether(with: index), documents.map(\.id))
         case (.submission(let index), .refused(let problem)) where problem.field?.hasPrefix("depends_on") == true:
             unlink(index)
         case (.extension(let index), .done): extensionAnswered(index, isDone: true)

@@ -71,7 +71,7 @@ extension World {
 
     /// What is sent stays what it is from then on.
     private mutating func decide(_ index: Int) {
-        let members = submissions[index].members.isEmpty ? [index] : submissions[index].members
+        let members = sentTogether(with: index)
         for member in members {
             link(member)
             makeGang(member)

@@ -20,6 +20,15 @@ extension ClusterFixture {
         try c.queue("high", preempts: ["low"])
         return c
     }
+
+    /// A worker that a job of the queue "low" fills.
+    fileprivate static func filled() throws -> (ClusterFixture, low: JobID) {
+        var c = try withQueues()
+        try c.worker("w1", cpus: 1)
+        let low = try c.submit(queue: "low")
+        try c.sync("w1")
+        return (c, low)
+    }
 }
 
 @Suite struct PreemptionTests {
@@ -91,10 +100,7 @@ extension ClusterFixture {
 
     @Test("a claim goes with its job, and room that was made is used by the next")
     func forgotten() throws {
-        var c = try ClusterFixture.withQueues()
-        try c.worker("w1", cpus: 1)
-        let low = try c.submit(queue: "low")
-        try c.sync("w1")
+        var (c, low) = try ClusterFixture.filled()
         let high = try c.submit(queue: "high")
         try c.cancel(high)
         try c.report("\(low).1.1", .cancelled, reason: .preempted)
@@ -103,10 +109,7 @@ extension ClusterFixture {
 
     @Test("a job that is given another time limit still gets the room, which is its new class's")
     func limited() throws {
-        var c = try ClusterFixture.withQueues()
-        try c.worker("w1", cpus: 1)
-        let low = try c.submit(queue: "low")
-        try c.sync("w1")
+        var (c, low) = try ClusterFixture.filled()
         let high = try c.submit(queue: "high", timeLimit: .minutes(10))
         try c.accept(.timeLimitRequested(high, .minutes(20), from: nil))
         #expect(c.cluster.claims[0]?.place == c.cluster.jobs[high]?.classSlot)
@@ -117,10 +120,7 @@ extension ClusterFixture {
 
     @Test("room is claimed no longer when a reservation comes too near for the job")
     func reserved() throws {
-        var c = try ClusterFixture.withQueues()
-        try c.worker("w1", cpus: 1)
-        try c.submit(queue: "low")
-        try c.sync("w1")
+        var (c, _) = try ClusterFixture.filled()
         let high = try c.submit(queue: "high", timeLimit: .minutes(60))
         #expect(c.cluster.claims[0]?.job == high)
         let start = c.now.wall.after(.minutes(30))

@@ -37,7 +37,7 @@ import Testing
         // Another time limit than the record's decides whether a run ends before a reservation.
         (88_263_414_920, 120, ""),
         // Of a commit that failed and is on disk, one hears later: when it was made is told by its rows.
-        (3_300_100_206, 59, "scheduler-crashes=11,scheduler-pauses=0,pipelines=400,deadlines=400"),
+        (3_300_100_206, 59, "scheduler-crashes=11,scheduler-pauses=0,pipelines=177,deadlines=0"),
         // A job with a claim on a worker was put into another class by its new time limit, and the claim was not.
         (300_700_111, 34, "scheduler-crashes=0,partitions=0,failures=0,engine-errors=0"),
         (89, 400, soundDisk), (4711, 250, "agent-pauses=200,clock-drift=1000,\(soundDisk)"),
